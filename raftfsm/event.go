@@ -1,0 +1,132 @@
+package raftfsm
+
+import (
+	"cmp"
+	"encoding/binary"
+	"iter"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+)
+
+// RingSize is how many events the ring keeps.
+const RingSize = 4096
+
+// Kinds of events: Redis Sentinel's names where it has one.
+const (
+	EventMonitor          = "+monitor"
+	EventUnmonitor        = "-monitor"
+	EventSet              = "+set"
+	EventReset            = "+reset-master"
+	EventSlave            = "+slave"
+	EventForget           = "-slave"
+	EventSDown            = "+sdown"
+	EventSDownEnd         = "-sdown"
+	EventODown            = "+odown"
+	EventODownEnd         = "-odown"
+	EventAuth             = "+auth-rejected"
+	EventAuthEnd          = "-auth-rejected"
+	EventReboot           = "+reboot"
+	EventRoleChange       = "+role-change"
+	EventNewEpoch         = "+new-epoch"
+	EventTryFailover      = "+try-failover"
+	EventSelected         = "+selected-slave"
+	EventPromoted         = "+promoted-slave"
+	EventSwitch           = "+switch-master"
+	EventReconfDone       = "+slave-reconf-done"
+	EventConvert          = "+convert-to-slave"
+	EventFailoverEnd      = "+failover-end"
+	EventFailoverTimeout  = "+failover-end-for-timeout"
+	EventFailoverAbort    = "-failover-abort"
+	EventPause            = "+pause"
+	EventResume           = "-pause"
+	EventHold             = "+hold"
+	EventAdopt            = "+adopt-master"
+	EventConflict         = "+instance-conflict"
+	EventStep             = "+failover-step"
+	EventNode             = "+sentinel"
+	EventNodeGone         = "-sentinel"
+	EventReportsExpired   = "+reports-expired"
+	EventFeatureLevel     = "+feature-level"
+	EventFounded          = "+founded"
+	EventQuorumImpossible = "+quorum-impossible"
+)
+
+// Cursor is the place of an event: the index of its entry and its number within it. Cursors order events.
+type Cursor struct {
+	Index   uint64
+	Ordinal uint32
+}
+
+// Compare orders cursors.
+func (c Cursor) Compare(d Cursor) int {
+	return cmp.Or(cmp.Compare(c.Index, d.Index), cmp.Compare(c.Ordinal, d.Ordinal))
+}
+
+// Event is something that the state's change means to people and clients.
+type Event struct {
+	Cursor
+	Kind string
+	// AtMs is the proposer's clock, Unix milliseconds.
+	AtMs   int64
+	Master string
+	// Instance is what it is about, Role what that is in the set; MasterAddr is the committed master then.
+	Instance   Addr
+	Role       Role
+	MasterAddr Addr
+	// Node whose verdict or membership it is about: a Raft server id.
+	Node string
+	// Actor proposed the entry: a Raft server id.
+	Actor    string
+	Epoch    uint64
+	From, To Addr
+	Cause    Cause
+	// Detail ends Sentinel's payload, such as "#quorum 2/2", or says why.
+	Detail string
+	// OffsetMs is, in a failover, milliseconds since its decision.
+	OffsetMs float64
+}
+
+// eventRing keeps the newest RingSize events, ordered by cursor, by path copying.
+type eventRing struct {
+	tree *iradix.Tree[Event]
+	// dropped is the cursor of the newest event that fell out; zero while none did.
+	dropped Cursor
+}
+
+func newEventRing() eventRing { return eventRing{tree: iradix.New[Event]()} }
+
+func cursorKey(c Cursor) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, c.Index), c.Ordinal)
+}
+
+func (r eventRing) with(events []Event) eventRing {
+	if len(events) == 0 {
+		return r
+	}
+	txn := r.tree.Txn()
+	for _, e := range events {
+		txn.Insert(cursorKey(e.Cursor), e)
+	}
+	for over := r.tree.Len() + len(events) - RingSize; over > 0; over-- {
+		key, e, _ := txn.Root().Minimum()
+		txn.Delete(key)
+		r.dropped = e.Cursor
+	}
+	r.tree = txn.Commit()
+	return r
+}
+
+// EventsSince are the events after the cursor, in order. ok is false where some of them have already fallen out of the
+// ring ("compacted"); the sequence then starts with the oldest one left.
+func (s *State) EventsSince(c Cursor) (events iter.Seq[Event], ok bool) {
+	seq := func(yield func(Event) bool) {
+		it := s.events.tree.Root().Iterator()
+		it.SeekLowerBound(cursorKey(Cursor{Index: c.Index, Ordinal: c.Ordinal + 1}))
+		for _, e, more := it.Next(); more; _, e, more = it.Next() {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+	return seq, c.Compare(s.events.dropped) >= 0
+}

@@ -1,0 +1,352 @@
+package raftfsm
+
+import (
+	"encoding/binary"
+	"iter"
+	"slices"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+)
+
+// Level is the feature level of this build: the highest command level it can apply.
+const Level = 1
+
+// State is the whole replicated state at one index. It is immutable; the zero value is not usable, see [New].
+type State struct {
+	index   uint64
+	level   uint32
+	cluster Cluster
+	epoch   uint64
+	servers []Server
+
+	nodes      *iradix.Tree[*Node]
+	masters    *iradix.Tree[*Master]
+	owners     *iradix.Tree[string] // instance address -> name of its set
+	tombstones *iradix.Tree[uint64] // removed name -> index of the removal
+	changes    *iradix.Tree[string] // (revision, name) -> name: each name once, at its last change
+	lastChange *iradix.Tree[uint64] // name -> its revision in changes
+	events     eventRing
+}
+
+// Cluster is the identity of a cluster, given when it was founded.
+type Cluster struct {
+	ID   string
+	Name string
+}
+
+// Server is a member of Raft's own configuration, which alone says who is a member and who votes.
+type Server struct {
+	ID      string
+	Address string
+	Voter   bool
+}
+
+// Node is what a member says of itself.
+type Node struct {
+	// RaftID is the Raft server id: the name plus an incarnation made with the data directory.
+	RaftID string
+	// NodeID is the name operators see.
+	NodeID   string
+	Raft     Addr
+	GRPC     Addr
+	RESP     Addr
+	HTTP     Addr
+	Version  string
+	MaxLevel uint32
+	// ReportBase is the index of the node's last applied report or expiry: the base of its next report.
+	ReportBase uint64
+	Revision   uint64
+}
+
+// Master is one watched set: a master and its replicas.
+type Master struct {
+	Name    string
+	Options Options
+	// Generation is the index of the last change that makes earlier verdicts void: Monitor, Reset, SwitchMaster, Adopt,
+	// and changes of detection options.
+	Generation uint64
+	// Revision is the index of the last change of anything here.
+	Revision uint64
+	// Address of the committed master.
+	Address Addr
+	// Epoch of the failover that made Address the master; 0 before the first.
+	Epoch uint64
+	// Instances of the set in address order, the master included.
+	Instances []Instance
+	// Votes that nodes hold against instances of the set, in (instance, node) order.
+	Votes []Vote
+	// ODown is the index at which the master became objectively down; 0 while it is not.
+	ODown     uint64
+	ODownAtMs int64
+	// Failover is the open row; nil for none.
+	Failover *Failover
+	// History holds closed failovers, oldest first.
+	History []*Failover
+	Pause   *Pause
+	Hold    *Pause
+	// Enforce: after a hold, the instances are to follow the committed master whatever they say.
+	Enforce bool
+	// Conflicts are addresses that the master lists as replicas and another set owns.
+	Conflicts []Conflict
+}
+
+// Instance is a Redis of a set, with the facts it states of itself.
+type Instance struct {
+	Addr  Addr
+	RunID string
+	Role  Role
+	// ReplID and ReplID2 are master_replid and master_replid2; SecondOffset is second_repl_offset.
+	ReplID       string
+	ReplID2      string
+	SecondOffset int64
+	// SyncedReplID is the replication id under which it was last seen in sync with its master; "" for never.
+	SyncedReplID string
+	// Unconfirmed: known from before a Reset and not listed by the master since.
+	Unconfirmed bool
+	// Since is the index at which it became known.
+	Since uint64
+}
+
+// Vote is the verdict that one node holds against one instance.
+type Vote struct {
+	Instance Addr
+	// Node is the Raft server id of its holder.
+	Node  string
+	Cause Cause
+	// SinceMs: Unix milliseconds on the holder's clock; ReportedAtMs likewise, when it proposed the report.
+	SinceMs      int64
+	ReportedAtMs int64
+	// Index of the report.
+	Index uint64
+}
+
+// Pause says who made the cluster observe and not act, and why.
+type Pause struct {
+	Actor   string
+	Reason  string
+	SinceMs int64
+	// UntilMs is 0 for "until resumed".
+	UntilMs int64
+}
+
+// Conflict is an address that this set's master lists and the set Other owns.
+type Conflict struct {
+	Addr  Addr
+	Other string
+}
+
+// Failover is a row: one failover from its decision to its end, and then its story.
+type Failover struct {
+	OperationID string
+	Epoch       uint64
+	Kind        raftlogv1.FailoverKind
+	From, To    Addr
+	// Switched: SwitchMaster is committed; To is the master.
+	Switched bool
+	Reason   string
+	// Votes held against From when the row was opened.
+	Votes      []Vote
+	Candidates []Candidate
+	Steps      []Step
+	Outcome    raftlogv1.FailoverOutcome
+	EndReason  string
+	Loss       Loss
+	// Leader is the Raft server id of the node that opened the row.
+	Leader   string
+	Replaces uint64
+	// OldOffset is the old master's offset as last seen before the row, -1 for never; OldReplID its replication id.
+	OldOffset      int64
+	OldOffsetAgeMs int64
+	OldReplID      string
+	PromotedOffset int64
+
+	ODownAtMs     int64
+	BegunIndex    uint64
+	BegunAtMs     int64
+	SwitchedIndex uint64
+	SwitchedAtMs  int64
+	EndedIndex    uint64
+	EndedAtMs     int64
+}
+
+// Candidate is a replica as measured when a failover was decided.
+type Candidate struct {
+	Addr   Addr
+	Chosen bool
+	// Rejection is a code, Detail the words; empty for the chosen one.
+	Rejection string
+	Detail    string
+	Offset    int64
+	Priority  int
+	RunID     string
+	AgeMs     int64
+}
+
+// Step is one thing that was done.
+type Step struct {
+	Name     string
+	Instance Addr
+	// AtMs is when it ended, from the row's BegunAtMs; TookMs how long it took. Milliseconds.
+	AtMs   float64
+	TookMs float64
+	Detail string
+}
+
+// Loss is what may be lost of the old master's writes.
+type Loss struct {
+	Kind  raftlogv1.LossKind
+	Bytes int64
+}
+
+// New is the state before the first entry.
+func New() *State {
+	return &State{
+		nodes:      iradix.New[*Node](),
+		masters:    iradix.New[*Master](),
+		owners:     iradix.New[string](),
+		tombstones: iradix.New[uint64](),
+		changes:    iradix.New[string](),
+		lastChange: iradix.New[uint64](),
+		events:     newEventRing(),
+	}
+}
+
+// Index is that of the last entry applied.
+func (s *State) Index() uint64 { return s.index }
+
+// FeatureLevel is the level at which commands may be proposed; 0 before the cluster is founded.
+func (s *State) FeatureLevel() uint32 { return s.level }
+
+// Cluster is the cluster's identity; zero before it is founded.
+func (s *State) Cluster() Cluster { return s.cluster }
+
+// Epoch is the highest failover epoch ever given.
+func (s *State) Epoch() uint64 { return s.epoch }
+
+// Servers are the members by Raft's configuration, in id order. The caller must not change the slice.
+func (s *State) Servers() []Server { return s.servers }
+
+// IsVoter tells whether the Raft server id votes.
+func (s *State) IsVoter(id string) bool {
+	return slices.ContainsFunc(s.servers, func(v Server) bool { return v.ID == id && v.Voter })
+}
+
+// Voters counts them.
+func (s *State) Voters() int {
+	n := 0
+	for _, v := range s.servers {
+		if v.Voter {
+			n++
+		}
+	}
+	return n
+}
+
+// Node finds a member by its Raft server id.
+func (s *State) Node(raftID string) (*Node, bool) { return s.nodes.Get([]byte(raftID)) }
+
+// NodeName is the operators' name of a Raft server id, or the id itself where it is not registered.
+func (s *State) NodeName(raftID string) string {
+	if n, ok := s.Node(raftID); ok {
+		return n.NodeID
+	}
+	return raftID
+}
+
+// Nodes are the registered members in Raft id order.
+func (s *State) Nodes() iter.Seq[*Node] { return values(s.nodes) }
+
+// Master finds a master by name.
+func (s *State) Master(name string) (*Master, bool) { return s.masters.Get([]byte(name)) }
+
+// Masters are all of them in name order.
+func (s *State) Masters() iter.Seq[*Master] { return values(s.masters) }
+
+// MasterCount counts them.
+func (s *State) MasterCount() int { return s.masters.Len() }
+
+// Owner finds the set that an address belongs to, whatever its role in it.
+func (s *State) Owner(a Addr) (*Master, bool) {
+	name, ok := s.owners.Get([]byte(a.String()))
+	if !ok {
+		return nil, false
+	}
+	return s.Master(name)
+}
+
+// Tombstone tells whether a name was removed by hand, and at which index.
+func (s *State) Tombstone(name string) (uint64, bool) { return s.tombstones.Get([]byte(name)) }
+
+// ChangedSince lists the names of masters that changed after the given revision, in the order of their last change. A
+// name that [State.Master] does not find any more was removed.
+func (s *State) ChangedSince(revision uint64) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		it := s.changes.Root().Iterator()
+		it.SeekLowerBound(binary.BigEndian.AppendUint64(nil, revision+1))
+		for _, name, ok := it.Next(); ok; _, name, ok = it.Next() {
+			if !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+func values[T any](t *iradix.Tree[T]) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		it := t.Root().Iterator()
+		for _, v, ok := it.Next(); ok; _, v, ok = it.Next() {
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+// Instance finds an instance of the set.
+func (m *Master) Instance(a Addr) (Instance, bool) {
+	i, ok := slices.BinarySearchFunc(m.Instances, a, func(in Instance, a Addr) int { return in.Addr.Compare(a) })
+	if !ok {
+		return Instance{}, false
+	}
+	return m.Instances[i], true
+}
+
+// Replicas are the instances other than the committed master.
+func (m *Master) Replicas() []Instance {
+	out := make([]Instance, 0, len(m.Instances))
+	for _, in := range m.Instances {
+		if in.Addr != m.Address {
+			out = append(out, in)
+		}
+	}
+	return out
+}
+
+// VotesAgainst are the verdicts held against one instance, in node order.
+func (m *Master) VotesAgainst(a Addr) []Vote {
+	var out []Vote
+	for _, v := range m.Votes {
+		if v.Instance == a {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// DownVotes counts the voters of s whose verdict against a counts towards objective down.
+func (s *State) DownVotes(m *Master, a Addr) int {
+	n := 0
+	for _, v := range m.Votes {
+		if v.Instance == a && Counts(v.Cause) && s.IsVoter(v.Node) {
+			n++
+		}
+	}
+	return n
+}
+
+// IsODown tells whether the committed master is objectively down.
+func (m *Master) IsODown() bool { return m.ODown != 0 }
+
+// Resting tells whether automatic action is suspended, by a pause or a hold.
+func (m *Master) Resting() bool { return m.Pause != nil || m.Hold != nil }
