@@ -89,3 +89,9 @@ func (c *Conn) KillClient(ctx context.Context, id int64) error { panic("contract
 
 // RTT is the time that the last reply took.
 func (c *Conn) RTT() time.Duration { panic("contract only") }
+
+// ReadLate reads the reply to a command whose deadline fired before its reply was seen, within a fresh deadline. Go reports
+// an exceeded deadline even where the answer already waits in the socket; a node that was itself paused must therefore
+// look again before it calls an instance silent. It is allowed only after a deadline error of a single command, once;
+// after a reply the connection is whole again, after any other outcome it stays useless.
+func (c *Conn) ReadLate(ctx context.Context) (reply any, err error) { panic("contract only") }

@@ -1,0 +1,190 @@
+package detector
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+var (
+	errInfo = errors.New("not a reply to INFO")
+	errRole = errors.New("not a reply to ROLE")
+)
+
+// Bounds on what an instance may make us keep.
+const (
+	maxInfoReplicas = 1024
+	maxInfoWord     = 256
+)
+
+// ParseInfo reads the text of INFO: sections server, replication and persistence, in any order, together with any
+// others, which it skips. A field that is missing or cannot be read has its zero value, or -1 for offsets and times; it
+// fails only where the text does not tell the role, because then nothing else in it can be judged.
+func ParseInfo(text string) (*Info, error) {
+	i := &Info{SecondOffset: -1, Offset: -1, MasterLinkDown: -1, MasterLastIO: -1}
+	var masterOffset, replicaOffset int64 = -1, -1
+	for line := range strings.Lines(text) {
+		name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
+		if !ok || len(name) > maxInfoWord {
+			continue
+		}
+		switch name {
+		case "master_repl_offset":
+			masterOffset = number(value, -1)
+		case "slave_repl_offset":
+			replicaOffset = number(value, -1)
+		default:
+			i.set(name, value)
+		}
+	}
+	switch i.Role {
+	case raftfsm.RoleMaster:
+		i.Offset = masterOffset
+	case raftfsm.RoleReplica:
+		i.Offset = replicaOffset
+		if i.MasterLinkUp {
+			i.MasterLinkDown = 0
+		}
+	case raftfsm.RoleUnknown:
+		return nil, fmt.Errorf("%w: it names no role (master or slave); is this a Redis data instance?", errInfo)
+	}
+	return i, nil
+}
+
+func (i *Info) set(name, value string) {
+	switch name {
+	case "redis_version":
+		i.Version = word(value)
+	case "run_id":
+		i.RunID = word(value)
+	case "role":
+		i.Role = roleOf(value)
+	case "uptime_in_seconds":
+		i.Uptime = max(0, seconds(value, 0))
+	case "loading":
+		i.Loading = value == "1"
+	case "async_loading":
+		i.AsyncLoading = value == "1"
+	case "master_replid":
+		i.ReplID = word(value)
+	case "master_replid2":
+		i.ReplID2 = word(value)
+	case "second_repl_offset":
+		i.SecondOffset = number(value, -1)
+	case "master_failover_state":
+		i.FailoverState = word(value)
+	default:
+		i.setReplica(name, value)
+	}
+}
+
+// setReplica reads what only a replica says of itself, and a master's slaveN lines.
+func (i *Info) setReplica(name, value string) {
+	switch name {
+	case "master_host":
+		i.MasterHost = word(value)
+	case "master_port":
+		i.MasterPort = int(number(value, 0))
+	case "master_link_status":
+		i.MasterLinkUp = value == "up"
+	case "master_link_down_since_seconds":
+		i.MasterLinkDown = seconds(value, -1)
+	case "master_last_io_seconds_ago":
+		i.MasterLastIO = seconds(value, -1)
+	case "master_sync_in_progress":
+		i.SyncInProgress = value == "1"
+	case "slave_priority":
+		i.Priority = int(number(value, 0))
+	case "replica_announced":
+		i.ReplicaAnnounced = value == "1"
+	default:
+		n, found := strings.CutPrefix(name, "slave")
+		if !found || n == "" || strings.Trim(n, "0123456789") != "" || len(i.Replicas) >= maxInfoReplicas {
+			return
+		}
+		if line, ok := parseReplicaLine(value); ok {
+			i.Replicas = append(i.Replicas, line)
+		}
+	}
+}
+
+// parseReplicaLine reads ip=10.0.0.2,port=6379,state=online,offset=123,lag=0. An unusable address drops the line: it
+// would name nothing that could be probed.
+func parseReplicaLine(value string) (ReplicaLine, bool) {
+	line := ReplicaLine{Offset: -1, Lag: -1}
+	var host string
+	var port int64
+	for pair := range strings.SplitSeq(value, ",") {
+		name, v, _ := strings.Cut(pair, "=")
+		switch name {
+		case "ip":
+			host = v
+		case "port":
+			port = number(v, 0)
+		case "state":
+			line.State = word(v)
+		case "offset":
+			line.Offset = number(v, -1)
+		case "lag":
+			line.Lag = seconds(v, -1)
+		}
+	}
+	if port > math.MaxUint16 {
+		return ReplicaLine{}, false
+	}
+	addr, err := raftfsm.NewAddr(host, int(port))
+	if err != nil {
+		return ReplicaLine{}, false
+	}
+	line.Addr = addr
+	return line, true
+}
+
+func roleOf(value string) raftfsm.Role {
+	switch value {
+	case "master":
+		return raftfsm.RoleMaster
+	case "slave", "replica":
+		return raftfsm.RoleReplica
+	}
+	return raftfsm.RoleUnknown
+}
+
+// word keeps a value that cannot hurt where it is shown: printable ASCII of bounded length. It is copied, so that the
+// reply's text is not kept alive by a few of its bytes.
+func word(value string) string {
+	if len(value) > maxInfoWord {
+		return ""
+	}
+	for _, r := range value {
+		if r < ' ' || r > '~' {
+			return ""
+		}
+	}
+	return strings.Clone(value)
+}
+
+func number(value string, missing int64) int64 {
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || n < missing {
+		return missing
+	}
+	return n
+}
+
+// seconds is -1 (a nanosecond below zero, not a duration) for what Redis writes as -1: unknown or never.
+func seconds(value string, missing time.Duration) time.Duration {
+	n, err := strconv.ParseInt(value, 10, 64)
+	switch {
+	case err != nil || n > math.MaxInt64/int64(time.Second):
+		return missing
+	case n < 0:
+		return -1
+	}
+	return time.Duration(n) * time.Second
+}
