@@ -179,6 +179,11 @@ func (o Options) With(values []*raftlogv1.OptionValue) (Options, error) {
 	return o, nil
 }
 
+// Set is o with one option set; see [Options.With].
+func (o Options) Set(name, value string) (Options, error) {
+	return o.With([]*raftlogv1.OptionValue{{Name: name, Value: value}})
+}
+
 // Values are the option values that recreate o, in table order, secrets included: for the log and for snapshots.
 func (o Options) Values() []*raftlogv1.OptionValue {
 	var out []*raftlogv1.OptionValue
