@@ -1,15 +1,235 @@
 package raftfsm
 
-import raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+)
 
 // Apply gives the state after the command at index. It never fails: a command refused on its merits changes nothing but
-// the index, and Result.Code says why. It panics on a command that this build cannot understand; see [Decode].
+// the index, and Result.Code says why. It panics on a command that this build cannot understand, which [Decode] has
+// refused before.
 func Apply(old *State, index uint64, c *raftlogv1.Command) (*State, Result) {
-	panic("contract only: the law follows")
+	d := newDraft(old, index, c.GetHeader())
+	v := d.apply(c)
+	res := Result{Index: index, Code: v.code, Detail: v.detail, Epoch: v.epoch}
+	if v.code != OK {
+		refused := *old
+		refused.index = index
+		return &refused, res
+	}
+	res.Changed = d.changed || len(d.order) > 0
+	return d.commit(), res
 }
 
 // ApplyServers gives the state after Raft's configuration changed at index. Verdicts of nodes that vote no more cease to
 // count, and those of nodes that are members no more are dropped.
 func ApplyServers(old *State, index uint64, servers []Server) *State {
-	panic("contract only: the law follows")
+	d := newDraft(old, index, nil)
+	d.s.servers = slices.Clone(servers)
+	slices.SortFunc(d.s.servers, func(a, b Server) int { return cmpString(a.ID, b.ID) })
+	for n := range old.Nodes() {
+		if !slices.ContainsFunc(servers, func(v Server) bool { return v.ID == n.RaftID }) {
+			d.s.nodes, _, _ = d.s.nodes.Delete([]byte(n.RaftID))
+			d.emit(Event{Kind: EventNodeGone, Node: n.RaftID, Detail: n.NodeID})
+		}
+	}
+	for m := range old.Masters() {
+		if len(m.Votes) == 0 {
+			continue
+		}
+		e := d.edit(m.Name)
+		e.Votes = slices.DeleteFunc(slices.Clone(e.Votes), func(v Vote) bool {
+			return !slices.ContainsFunc(servers, func(s Server) bool { return s.ID == v.Node })
+		})
+		d.recount(e)
+	}
+	return d.commit()
+}
+
+// verdict is how a command ended.
+type verdict struct {
+	code   Code
+	detail string
+	epoch  uint64
+}
+
+func done() verdict { return verdict{} }
+
+func refuse(code Code, format string, args ...any) verdict {
+	return verdict{code: code, detail: fmt.Sprintf(format, args...)}
+}
+
+// draft is the next state while one command builds it.
+type draft struct {
+	s     *State
+	index uint64
+	head  *raftlogv1.Header
+	// edited masters, and their names in the order of their first edit: map order must not reach the state.
+	edited  map[string]*Master
+	order   []string
+	events  []Event
+	changed bool
+}
+
+func newDraft(old *State, index uint64, head *raftlogv1.Header) *draft {
+	next := *old
+	next.index = index
+	return &draft{s: &next, index: index, head: head, edited: map[string]*Master{}}
+}
+
+func (d *draft) apply(c *raftlogv1.Command) verdict {
+	switch op := c.GetOp().(type) {
+	case *raftlogv1.Command_Mark:
+		return done()
+	case *raftlogv1.Command_FoundCluster:
+		return d.foundCluster(op.FoundCluster)
+	case *raftlogv1.Command_RegisterNode:
+		return d.registerNode(op.RegisterNode)
+	case *raftlogv1.Command_SetFeatureLevel:
+		return d.setFeatureLevel(op.SetFeatureLevel)
+	case *raftlogv1.Command_Monitor:
+		return d.monitor(op.Monitor)
+	case *raftlogv1.Command_Remove:
+		return d.remove(op.Remove)
+	case *raftlogv1.Command_Set:
+		return d.set(op.Set)
+	case *raftlogv1.Command_Reset_:
+		return d.reset(op.Reset_)
+	case *raftlogv1.Command_Forget:
+		return d.forget(op.Forget)
+	case *raftlogv1.Command_Pause:
+		return d.pause(op.Pause)
+	case *raftlogv1.Command_Resume:
+		return d.resume(op.Resume)
+	case *raftlogv1.Command_Hold:
+		return d.hold(op.Hold)
+	case *raftlogv1.Command_Report:
+		return d.report(op.Report)
+	case *raftlogv1.Command_ExpireReports:
+		return d.expireReports(op.ExpireReports)
+	case *raftlogv1.Command_StateFacts:
+		return d.stateFacts(op.StateFacts)
+	case *raftlogv1.Command_BeginFailover:
+		return d.beginFailover(op.BeginFailover)
+	case *raftlogv1.Command_SwitchMaster:
+		return d.switchMaster(op.SwitchMaster)
+	case *raftlogv1.Command_RecordStep:
+		return d.recordStep(op.RecordStep)
+	case *raftlogv1.Command_EndFailover:
+		return d.endFailover(op.EndFailover)
+	case *raftlogv1.Command_Adopt:
+		return d.adopt(op.Adopt)
+	}
+	panic(fmt.Sprintf("raftfsm: entry %d holds a command that this build (level %d) does not know", d.index, Level))
+}
+
+// edit gives a copy of a master to change. The command must not be refused any more once it has changed one.
+func (d *draft) edit(name string) *Master {
+	if m, ok := d.edited[name]; ok {
+		return m
+	}
+	m, ok := d.s.Master(name)
+	if !ok {
+		return nil
+	}
+	c := *m
+	d.track(&c)
+	return &c
+}
+
+func (d *draft) track(m *Master) {
+	d.edited[m.Name] = m
+	d.order = append(d.order, m.Name)
+}
+
+// emit adds an event of this entry.
+func (d *draft) emit(e Event) {
+	e.Cursor = Cursor{Index: d.index, Ordinal: uint32(len(d.events))}
+	e.AtMs = d.head.GetProposedAtMs()
+	e.Actor = d.head.GetProposer()
+	d.events = append(d.events, e)
+}
+
+// emitOn adds an event about an instance of m.
+func (d *draft) emitOn(m *Master, kind string, instance Addr, e Event) {
+	e.Kind, e.Master, e.Instance, e.MasterAddr = kind, m.Name, instance, m.Address
+	e.Role = RoleReplica
+	if instance == m.Address {
+		e.Role = RoleMaster
+	}
+	d.emit(e)
+}
+
+// commit publishes the draft.
+func (d *draft) commit() *State {
+	for _, name := range d.order {
+		m := d.edited[name]
+		before, existed := d.s.Master(name)
+		if existed && same(before, m) {
+			continue
+		}
+		m.Revision = d.index
+		d.s.masters, _, _ = d.s.masters.Insert([]byte(name), m)
+		d.own(before, m)
+		d.s.note(name, d.index)
+	}
+	d.s.events = d.s.events.with(d.events)
+	return d.s
+}
+
+// same tells whether an edit came to nothing. Slices are replaced, never edited, so that comparing their headers is enough.
+func same(a, b *Master) bool {
+	return a.Options.Equal(b.Options) && a.Generation == b.Generation && a.Address == b.Address && a.Epoch == b.Epoch &&
+		a.ODown == b.ODown && a.Failover == b.Failover && a.Pause == b.Pause && a.Hold == b.Hold && a.Enforce == b.Enforce &&
+		slices.Equal(a.Instances, b.Instances) && slices.Equal(a.Votes, b.Votes) && slices.Equal(a.Conflicts, b.Conflicts) &&
+		slices.Equal(a.History, b.History)
+}
+
+// own keeps the index of addresses in step with the instances of m.
+func (d *draft) own(before, m *Master) {
+	if before != nil && slices.Equal(before.Instances, m.Instances) {
+		return
+	}
+	if before != nil {
+		for _, in := range before.Instances {
+			if _, stays := m.Instance(in.Addr); !stays {
+				d.s.owners, _, _ = d.s.owners.Delete([]byte(in.Addr.String()))
+			}
+		}
+	}
+	for _, in := range m.Instances {
+		d.s.owners, _, _ = d.s.owners.Insert([]byte(in.Addr.String()), m.Name)
+	}
+}
+
+// note moves a name to the newest end of the list of changes.
+func (s *State) note(name string, revision uint64) {
+	if last, ok := s.lastChange.Get([]byte(name)); ok {
+		s.changes, _, _ = s.changes.Delete(changeKey(last, name))
+	}
+	s.changes, _, _ = s.changes.Insert(changeKey(revision, name), name)
+	s.lastChange, _, _ = s.lastChange.Insert([]byte(name), revision)
+}
+
+func changeKey(revision uint64, name string) []byte {
+	return append(binary.BigEndian.AppendUint64(nil, revision), name...)
+}
+
+func insert[T any](t *iradix.Tree[T], key string, v T) *iradix.Tree[T] {
+	t, _, _ = t.Insert([]byte(key), v)
+	return t
+}
+
+func cmpString(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
 }

@@ -1,19 +1,49 @@
 package raftfsm
 
 import (
-	"io"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 )
 
+// ErrTooNew: an entry or a snapshot of a level that this build does not know. The node must stop: to skip it is to diverge.
+var ErrTooNew = errors.New("written at a newer feature level")
+
 // Encode gives the log entry of a command. It refuses what Decode would not understand.
-func Encode(c *raftlogv1.Command) ([]byte, error) { panic("contract only: the law follows") }
+func Encode(c *raftlogv1.Command) ([]byte, error) {
+	if err := understood(c); err != nil {
+		return nil, err
+	}
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("encode command: %w", err)
+	}
+	return data, nil
+}
 
 // Decode reads a log entry. An error means that this build must not go on: skipping an entry is divergence.
-func Decode(data []byte) (*raftlogv1.Command, error) { panic("contract only: the law follows") }
+func Decode(data []byte) (*raftlogv1.Command, error) {
+	c := &raftlogv1.Command{}
+	if err := proto.Unmarshal(data, c); err != nil {
+		return nil, fmt.Errorf("entry of %d bytes is no command: %w", len(data), err)
+	}
+	if err := understood(c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
 
-// WriteSnapshot writes a whole state.
-func WriteSnapshot(w io.Writer, s *State) error { panic("contract only: the law follows") }
-
-// ReadSnapshot reads what WriteSnapshot wrote, and refuses a truncated or damaged one.
-func ReadSnapshot(r io.Reader) (*State, error) { panic("contract only: the law follows") }
+func understood(c *raftlogv1.Command) error {
+	switch {
+	case c.GetHeader() == nil:
+		return errors.New("command without a header")
+	case c.GetHeader().GetLevel() > Level:
+		return fmt.Errorf("%w: %d, this build knows %d: upgrade this node", ErrTooNew, c.GetHeader().GetLevel(), Level)
+	case c.GetOp() == nil:
+		return fmt.Errorf("%w: its verb is unknown to this build (level %d): upgrade this node", ErrTooNew, Level)
+	}
+	return nil
+}

@@ -27,6 +27,7 @@ type State struct {
 	changes    *iradix.Tree[string] // (revision, name) -> name: each name once, at its last change
 	lastChange *iradix.Tree[uint64] // name -> its revision in changes
 	events     eventRing
+	archive    archive
 }
 
 // Cluster is the identity of a cluster, given when it was founded.
@@ -209,6 +210,7 @@ func New() *State {
 		changes:    iradix.New[string](),
 		lastChange: iradix.New[uint64](),
 		events:     newEventRing(),
+		archive:    newArchive(),
 	}
 }
 

@@ -2655,8 +2655,10 @@ type SnapshotHeader struct {
 	ClusterId   string                 `protobuf:"bytes,4,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	ClusterName string                 `protobuf:"bytes,5,opt,name=cluster_name,json=clusterName,proto3" json:"cluster_name,omitempty"`
 	// The highest failover epoch ever given.
-	Epoch         uint64        `protobuf:"varint,6,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Servers       []*RaftServer `protobuf:"bytes,7,rep,name=servers,proto3" json:"servers,omitempty"`
+	Epoch   uint64        `protobuf:"varint,6,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Servers []*RaftServer `protobuf:"bytes,7,rep,name=servers,proto3" json:"servers,omitempty"`
+	// Index and ordinal of the newest event that fell out of the ring.
+	EventsDropped *EventRecord `protobuf:"bytes,8,opt,name=events_dropped,json=eventsDropped,proto3" json:"events_dropped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2736,6 +2738,13 @@ func (x *SnapshotHeader) GetEpoch() uint64 {
 func (x *SnapshotHeader) GetServers() []*RaftServer {
 	if x != nil {
 		return x.Servers
+	}
+	return nil
+}
+
+func (x *SnapshotHeader) GetEventsDropped() *EventRecord {
+	if x != nil {
+		return x.EventsDropped
 	}
 	return nil
 }
@@ -4132,7 +4141,7 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12-\n" +
 	"\aaddress\x18\x03 \x01(\v2\x13.raftlog.v1.AddressR\aaddress\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xde\x01\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x9e\x02\n" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x14\n" +
@@ -4141,7 +4150,8 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"cluster_id\x18\x04 \x01(\tR\tclusterId\x12!\n" +
 	"\fcluster_name\x18\x05 \x01(\tR\vclusterName\x12\x14\n" +
 	"\x05epoch\x18\x06 \x01(\x04R\x05epoch\x120\n" +
-	"\aservers\x18\a \x03(\v2\x16.raftlog.v1.RaftServerR\aservers\"L\n" +
+	"\aservers\x18\a \x03(\v2\x16.raftlog.v1.RaftServerR\aservers\x12>\n" +
+	"\x0eevents_dropped\x18\b \x01(\v2\x17.raftlog.v1.EventRecordR\reventsDropped\"L\n" +
 	"\n" +
 	"RaftServer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
@@ -4410,44 +4420,45 @@ var file_proto_raftlog_v1_raftlog_proto_depIdxs = []int32{
 	31, // 51: raftlog.v1.EndFailover.loss:type_name -> raftlog.v1.Loss
 	7,  // 52: raftlog.v1.Adopt.address:type_name -> raftlog.v1.Address
 	35, // 53: raftlog.v1.SnapshotHeader.servers:type_name -> raftlog.v1.RaftServer
-	38, // 54: raftlog.v1.SnapshotRecord.node:type_name -> raftlog.v1.NodeRecord
-	46, // 55: raftlog.v1.SnapshotRecord.master:type_name -> raftlog.v1.MasterRecord
-	39, // 56: raftlog.v1.SnapshotRecord.tombstone:type_name -> raftlog.v1.TombstoneRecord
-	40, // 57: raftlog.v1.SnapshotRecord.event:type_name -> raftlog.v1.EventRecord
-	37, // 58: raftlog.v1.SnapshotRecord.trailer:type_name -> raftlog.v1.SnapshotTrailer
-	11, // 59: raftlog.v1.NodeRecord.registration:type_name -> raftlog.v1.RegisterNode
-	1,  // 60: raftlog.v1.EventRecord.role:type_name -> raftlog.v1.InstanceRole
-	7,  // 61: raftlog.v1.EventRecord.instance:type_name -> raftlog.v1.Address
-	7,  // 62: raftlog.v1.EventRecord.master_address:type_name -> raftlog.v1.Address
-	7,  // 63: raftlog.v1.EventRecord.from:type_name -> raftlog.v1.Address
-	7,  // 64: raftlog.v1.EventRecord.to:type_name -> raftlog.v1.Address
-	0,  // 65: raftlog.v1.EventRecord.cause:type_name -> raftlog.v1.Cause
-	7,  // 66: raftlog.v1.VoteRecord.instance:type_name -> raftlog.v1.Address
-	0,  // 67: raftlog.v1.VoteRecord.cause:type_name -> raftlog.v1.Cause
-	24, // 68: raftlog.v1.InstanceRecord.facts:type_name -> raftlog.v1.InstanceFacts
-	2,  // 69: raftlog.v1.FailoverRecord.kind:type_name -> raftlog.v1.FailoverKind
-	7,  // 70: raftlog.v1.FailoverRecord.from:type_name -> raftlog.v1.Address
-	7,  // 71: raftlog.v1.FailoverRecord.to:type_name -> raftlog.v1.Address
-	41, // 72: raftlog.v1.FailoverRecord.votes:type_name -> raftlog.v1.VoteRecord
-	26, // 73: raftlog.v1.FailoverRecord.candidates:type_name -> raftlog.v1.Candidate
-	27, // 74: raftlog.v1.FailoverRecord.steps:type_name -> raftlog.v1.Step
-	3,  // 75: raftlog.v1.FailoverRecord.outcome:type_name -> raftlog.v1.FailoverOutcome
-	31, // 76: raftlog.v1.FailoverRecord.loss:type_name -> raftlog.v1.Loss
-	7,  // 77: raftlog.v1.ConflictRecord.address:type_name -> raftlog.v1.Address
-	8,  // 78: raftlog.v1.MasterRecord.options:type_name -> raftlog.v1.OptionValue
-	7,  // 79: raftlog.v1.MasterRecord.address:type_name -> raftlog.v1.Address
-	42, // 80: raftlog.v1.MasterRecord.instances:type_name -> raftlog.v1.InstanceRecord
-	41, // 81: raftlog.v1.MasterRecord.votes:type_name -> raftlog.v1.VoteRecord
-	43, // 82: raftlog.v1.MasterRecord.failover:type_name -> raftlog.v1.FailoverRecord
-	43, // 83: raftlog.v1.MasterRecord.history:type_name -> raftlog.v1.FailoverRecord
-	44, // 84: raftlog.v1.MasterRecord.pause:type_name -> raftlog.v1.PauseRecord
-	44, // 85: raftlog.v1.MasterRecord.hold:type_name -> raftlog.v1.PauseRecord
-	45, // 86: raftlog.v1.MasterRecord.conflicts:type_name -> raftlog.v1.ConflictRecord
-	87, // [87:87] is the sub-list for method output_type
-	87, // [87:87] is the sub-list for method input_type
-	87, // [87:87] is the sub-list for extension type_name
-	87, // [87:87] is the sub-list for extension extendee
-	0,  // [0:87] is the sub-list for field type_name
+	40, // 54: raftlog.v1.SnapshotHeader.events_dropped:type_name -> raftlog.v1.EventRecord
+	38, // 55: raftlog.v1.SnapshotRecord.node:type_name -> raftlog.v1.NodeRecord
+	46, // 56: raftlog.v1.SnapshotRecord.master:type_name -> raftlog.v1.MasterRecord
+	39, // 57: raftlog.v1.SnapshotRecord.tombstone:type_name -> raftlog.v1.TombstoneRecord
+	40, // 58: raftlog.v1.SnapshotRecord.event:type_name -> raftlog.v1.EventRecord
+	37, // 59: raftlog.v1.SnapshotRecord.trailer:type_name -> raftlog.v1.SnapshotTrailer
+	11, // 60: raftlog.v1.NodeRecord.registration:type_name -> raftlog.v1.RegisterNode
+	1,  // 61: raftlog.v1.EventRecord.role:type_name -> raftlog.v1.InstanceRole
+	7,  // 62: raftlog.v1.EventRecord.instance:type_name -> raftlog.v1.Address
+	7,  // 63: raftlog.v1.EventRecord.master_address:type_name -> raftlog.v1.Address
+	7,  // 64: raftlog.v1.EventRecord.from:type_name -> raftlog.v1.Address
+	7,  // 65: raftlog.v1.EventRecord.to:type_name -> raftlog.v1.Address
+	0,  // 66: raftlog.v1.EventRecord.cause:type_name -> raftlog.v1.Cause
+	7,  // 67: raftlog.v1.VoteRecord.instance:type_name -> raftlog.v1.Address
+	0,  // 68: raftlog.v1.VoteRecord.cause:type_name -> raftlog.v1.Cause
+	24, // 69: raftlog.v1.InstanceRecord.facts:type_name -> raftlog.v1.InstanceFacts
+	2,  // 70: raftlog.v1.FailoverRecord.kind:type_name -> raftlog.v1.FailoverKind
+	7,  // 71: raftlog.v1.FailoverRecord.from:type_name -> raftlog.v1.Address
+	7,  // 72: raftlog.v1.FailoverRecord.to:type_name -> raftlog.v1.Address
+	41, // 73: raftlog.v1.FailoverRecord.votes:type_name -> raftlog.v1.VoteRecord
+	26, // 74: raftlog.v1.FailoverRecord.candidates:type_name -> raftlog.v1.Candidate
+	27, // 75: raftlog.v1.FailoverRecord.steps:type_name -> raftlog.v1.Step
+	3,  // 76: raftlog.v1.FailoverRecord.outcome:type_name -> raftlog.v1.FailoverOutcome
+	31, // 77: raftlog.v1.FailoverRecord.loss:type_name -> raftlog.v1.Loss
+	7,  // 78: raftlog.v1.ConflictRecord.address:type_name -> raftlog.v1.Address
+	8,  // 79: raftlog.v1.MasterRecord.options:type_name -> raftlog.v1.OptionValue
+	7,  // 80: raftlog.v1.MasterRecord.address:type_name -> raftlog.v1.Address
+	42, // 81: raftlog.v1.MasterRecord.instances:type_name -> raftlog.v1.InstanceRecord
+	41, // 82: raftlog.v1.MasterRecord.votes:type_name -> raftlog.v1.VoteRecord
+	43, // 83: raftlog.v1.MasterRecord.failover:type_name -> raftlog.v1.FailoverRecord
+	43, // 84: raftlog.v1.MasterRecord.history:type_name -> raftlog.v1.FailoverRecord
+	44, // 85: raftlog.v1.MasterRecord.pause:type_name -> raftlog.v1.PauseRecord
+	44, // 86: raftlog.v1.MasterRecord.hold:type_name -> raftlog.v1.PauseRecord
+	45, // 87: raftlog.v1.MasterRecord.conflicts:type_name -> raftlog.v1.ConflictRecord
+	88, // [88:88] is the sub-list for method output_type
+	88, // [88:88] is the sub-list for method input_type
+	88, // [88:88] is the sub-list for extension type_name
+	88, // [88:88] is the sub-list for extension extendee
+	0,  // [0:88] is the sub-list for field type_name
 }
 
 func init() { file_proto_raftlog_v1_raftlog_proto_init() }

@@ -1,0 +1,72 @@
+package raftfsm
+
+import (
+	"bytes"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+)
+
+// ArchiveBytes bounds the stories of past failovers of all masters together; the last of each master is kept beyond it.
+const ArchiveBytes = 8 << 20
+
+// archive orders the past failovers of all masters by their end, so that the oldest go first.
+type archive struct {
+	// tree: (index of the end, name of the master) -> size of the story
+	tree  *iradix.Tree[int]
+	bytes int
+}
+
+func newArchive() archive { return archive{tree: iradix.New[int]()} }
+
+func (a archive) with(name string, f *Failover) archive {
+	size := f.size()
+	tree, old, replaced := a.tree.Insert(changeKey(f.EndedIndex, name), size)
+	a.tree = tree
+	a.bytes += size
+	if replaced {
+		a.bytes -= old
+	}
+	return a
+}
+
+func (a archive) without(name string, past []*Failover) archive {
+	for _, f := range past {
+		tree, size, ok := a.tree.Delete(changeKey(f.EndedIndex, name))
+		if ok {
+			a.tree = tree
+			a.bytes -= size
+		}
+	}
+	return a
+}
+
+// remember files a story that has just ended and drops the oldest ones beyond the bound.
+func (d *draft) remember(m *Master, f *Failover) {
+	d.s.archive = d.s.archive.with(m.Name, f)
+	it := d.s.archive.tree.Root().Iterator()
+	for key, _, ok := it.Next(); ok && d.s.archive.bytes > ArchiveBytes; key, _, ok = it.Next() {
+		name := string(key[8:])
+		holder, _ := d.s.Master(name)
+		if e, edited := d.edited[name]; edited {
+			holder = e
+		}
+		if holder == nil || len(holder.History) < 2 || !bytes.Equal(changeKey(holder.History[0].EndedIndex, name), key) {
+			continue
+		}
+		e := d.edit(name)
+		d.s.archive = d.s.archive.without(name, e.History[:1])
+		e.History = append([]*Failover(nil), e.History[1:]...)
+	}
+}
+
+// size is about what a story takes in memory and in a snapshot, in bytes. It is law: changing it needs a feature level.
+func (f *Failover) size() int {
+	n := 256 + len(f.Reason) + len(f.EndReason) + 96*len(f.Votes)
+	for _, c := range f.Candidates {
+		n += 96 + len(c.Detail)
+	}
+	for _, s := range f.Steps {
+		n += 64 + len(s.Detail)
+	}
+	return n
+}
