@@ -2,96 +2,195 @@ package instance
 
 import (
 	"context"
-	"crypto/tls"
+	"errors"
+	"fmt"
 	"net"
+	"os"
+	"strings"
 	"time"
 
-	"github.com/raftsentinel/raftsentinel/detector"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
-// Target is how one instance is reached.
-type Target struct {
-	Addr raftfsm.Addr
-	User string
-	Pass raftfsm.Secret
-	// FormerPass is tried where Pass is rejected.
-	FormerPass raftfsm.Secret
-	// Rename maps a lower-case command to what the instance calls it.
-	Rename map[string]string
-	// TLS is nil for a plain connection.
-	TLS *tls.Config
+var (
+	errBroken   = errors.New("the connection failed before; dial again")
+	errNotLate  = errors.New("no reply is outstanding")
+	errUnasked  = errors.New("a reply to nothing that was asked")
+	errProtocol = errors.New("not the Redis protocol")
+	errTooLong  = errors.New("a reply longer than allowed")
+	errPassword = errors.New("password rejected")
+)
+
+// Bounds on one exchange, in bytes. Memory grows with what has arrived, never with what a length announces.
+const (
+	maxReply      = 1 << 20
+	maxClientList = 32 << 20
+)
+
+// Conn is one connection. It is for one goroutine at a time, and useless after its first error that is no [ReplyError],
+// except for the Late methods after a deadline.
+type Conn struct {
+	net     net.Conn
+	addr    raftfsm.Addr
+	rename  map[string]string
+	in      reader
+	out     []byte
+	rtt     time.Duration
+	sent    time.Time
+	waiting int   // replies of the exchange whose deadline fired while reading; 0 = none
+	failed  error // why the connection is useless
+	unnamed error // why it does not bear its name
 }
 
-// TargetOf is how the instance a of the set m is reached. tlsConfig is used where the set's option tls, or the node's
-// default, asks for it.
-func TargetOf(m *raftfsm.Master, a raftfsm.Addr, tlsConfig *tls.Config, tlsDefault bool) Target {
-	panic("contract only")
-}
-
-// Dialer opens connections. The zero value dials TCP.
-type Dialer struct {
-	// DialContext replaces the network, in tests.
-	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
-}
-
-// Dial connects, authenticates and names the connection; the context bounds all of it.
-func (d *Dialer) Dial(ctx context.Context, t Target, clientName string) (*Conn, error) {
-	panic("contract only")
-}
-
-// Conn is one connection. It is for one goroutine at a time, and useless after its first error that is no [ReplyError].
-type Conn struct{}
-
-// ReplyError is an error reply: the instance lives and says no. Text is the reply without its leading '-'.
+// ReplyError is an error reply: the instance lives and says no. Text is the reply without its leading '-'. Inside the
+// reply to EXEC it stands as an element.
 type ReplyError struct{ Text string }
 
 func (e ReplyError) Error() string { return e.Text }
 
 // Do sends one command and reads its reply: string, int64, nil, []any, or ReplyError as the error. The context's deadline
-// is the connection's.
-func (c *Conn) Do(ctx context.Context, args ...string) (any, error) { panic("contract only") }
-
-// Close closes.
-func (c *Conn) Close() error { panic("contract only") }
-
-// LocalAddr is the local end.
-func (c *Conn) LocalAddr() net.Addr { panic("contract only") }
-
-// Ping sends PING and classes the reply; err is for a connection that failed.
-func (c *Conn) Ping(ctx context.Context) (detector.ReplyClass, error) { panic("contract only") }
-
-// Info sends INFO for the sections that [detector.ParseInfo] reads.
-func (c *Conn) Info(ctx context.Context) (*detector.Info, error) { panic("contract only") }
-
-// Role sends ROLE.
-func (c *Conn) Role(ctx context.Context) (detector.RoleReply, error) { panic("contract only") }
-
-// Promote sends REPLICAOF NO ONE with CONFIG REWRITE in one MULTI, then ROLE and INFO. rewriteErr tells why the
-// configuration file could not be rewritten; the promotion holds all the same.
-func (c *Conn) Promote(ctx context.Context) (info *detector.Info, rewriteErr error, err error) {
-	panic("contract only")
+// is the connection's, and its cancellation ends the wait.
+func (c *Conn) Do(ctx context.Context, args ...string) (any, error) {
+	replies, err := c.exchange(ctx, maxReply, args)
+	return single(replies, err)
 }
-
-// Follow makes the instance a replica of the master at a: REPLICAOF, CONFIG REWRITE, and CLIENT KILL of normal and pubsub
-// clients where disconnect is set, in one MULTI.
-func (c *Conn) Follow(ctx context.Context, a raftfsm.Addr, disconnect bool) (rewriteErr error, err error) {
-	panic("contract only")
-}
-
-// ControlClients lists the ids of the connections named with the prefix, by CLIENT LIST: id to name.
-func (c *Conn) ControlClients(ctx context.Context, prefix string) (map[int64]string, error) {
-	panic("contract only")
-}
-
-// KillClient closes a connection of the instance by its id; killing one that is gone is no error.
-func (c *Conn) KillClient(ctx context.Context, id int64) error { panic("contract only") }
-
-// RTT is the time that the last reply took.
-func (c *Conn) RTT() time.Duration { panic("contract only") }
 
 // ReadLate reads the reply to a command whose deadline fired before its reply was seen, within a fresh deadline. Go reports
-// an exceeded deadline even where the answer already waits in the socket; a node that was itself paused must therefore
-// look again before it calls an instance silent. It is allowed only after a deadline error of a single command, once;
-// after a reply the connection is whole again, after any other outcome it stays useless.
-func (c *Conn) ReadLate(ctx context.Context) (reply any, err error) { panic("contract only") }
+// an exceeded deadline even where the answer already waits in the socket: a node that was itself paused must look again
+// before it calls an instance silent. It may follow a deadline error of Do, Ping or Role, and its own; after a reply the
+// connection is whole again, and [Conn.RTT] counts from when the command was sent.
+func (c *Conn) ReadLate(ctx context.Context) (reply any, err error) {
+	replies, err := c.late(ctx, 1)
+	return single(replies, err)
+}
+
+// Close closes.
+func (c *Conn) Close() error {
+	if c.failed == nil {
+		c.failed = net.ErrClosed
+	}
+	c.waiting = 0
+	return c.net.Close()
+}
+
+// LocalAddr is the local end.
+func (c *Conn) LocalAddr() net.Addr { return c.net.LocalAddr() }
+
+// RTT is the time that the last reply took, from before its command was written.
+func (c *Conn) RTT() time.Duration { return c.rtt }
+
+func single(replies []any, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	if e, ok := replies[0].(ReplyError); ok {
+		return nil, e
+	}
+	return replies[0], nil
+}
+
+// exchange sends the commands in one write and reads a reply to each; error replies are elements.
+func (c *Conn) exchange(ctx context.Context, limit int, commands ...[]string) ([]any, error) {
+	if c.failed != nil {
+		return nil, c.fault(commands[0], fmt.Errorf("%w (%w)", errBroken, c.failed))
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, c.fault(commands[0], err) // nothing was sent: the connection is as good as before
+	}
+	c.out = c.out[:0]
+	for _, args := range commands {
+		c.out = appendCommand(c.out, c.called(args[0]), args[1:])
+	}
+	c.sent = time.Now()
+	c.in.limit = limit
+	written := false
+	var replies []any
+	err := c.within(ctx, func() (err error) {
+		if err = c.in.begin(); err != nil {
+			return err
+		}
+		if _, err = c.net.Write(c.out); err != nil {
+			return err
+		}
+		written = true
+		replies, err = c.in.replies(len(commands))
+		return err
+	})
+	if cap(c.out) > keptBuffer {
+		c.out = nil
+	}
+	if err != nil {
+		c.failed = err
+		if written && errors.Is(err, os.ErrDeadlineExceeded) {
+			c.waiting = len(commands)
+		}
+		return nil, c.fault(commands[0], err)
+	}
+	c.rtt = time.Since(c.sent)
+	return replies, nil
+}
+
+// late resumes the reading of an exchange of n commands.
+func (c *Conn) late(ctx context.Context, n int) ([]any, error) {
+	what := []string{"late reply"}
+	if c.waiting != n {
+		return nil, c.fault(what, errNotLate)
+	}
+	var replies []any
+	err := c.within(ctx, func() (err error) {
+		replies, err = c.in.replies(n)
+		return err
+	})
+	if err != nil {
+		c.failed = err
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			c.waiting = 0
+		}
+		return nil, c.fault(what, err)
+	}
+	c.failed, c.waiting = nil, 0
+	c.rtt = time.Since(c.sent)
+	return replies, nil
+}
+
+// within runs f under the context's deadline and cancellation. The error of a deadline is both [os.ErrDeadlineExceeded]
+// and [context.DeadlineExceeded]; that of a cancellation is [context.Canceled] alone.
+func (c *Conn) within(ctx context.Context, f func() error) error {
+	deadline, _ := ctx.Deadline()
+	if err := c.net.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if ctx.Done() != nil {
+		done := make(chan struct{})
+		stop := context.AfterFunc(ctx, func() {
+			defer close(done)
+			_ = c.net.SetDeadline(time.Unix(1, 0)) // fails only where closed, which unblocks as well
+		})
+		defer func() {
+			if !stop() {
+				<-done // else it could cut short the next exchange
+			}
+		}()
+	}
+	err := f()
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return context.Canceled
+	}
+	return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, context.DeadlineExceeded)
+}
+
+// fault tells what failed. Of the command only its name is shown: arguments may be secrets.
+func (c *Conn) fault(args []string, err error) error {
+	return fmt.Errorf("instance %s: %s: %w", c.addr, strings.ToLower(args[0]), err)
+}
+
+// called is what the instance calls a command.
+func (c *Conn) called(name string) string {
+	if to, ok := c.rename[strings.ToLower(name)]; ok {
+		return to
+	}
+	return name
+}

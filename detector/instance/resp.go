@@ -1,0 +1,194 @@
+package instance
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// Sizes of a connection's buffers, in bytes.
+const (
+	firstBuffer = 512
+	keptBuffer  = 2048 // a larger one is given back after its exchange
+	maxDepth    = 8
+	maxLine     = 64 << 10
+)
+
+// appendCommand appends a command in RESP2, as an array of bulk strings.
+func appendCommand(b []byte, name string, args []string) []byte {
+	b = append(b, '*')
+	b = strconv.AppendInt(b, int64(1+len(args)), 10)
+	b = append(b, "\r\n"...)
+	b = appendBulk(b, name)
+	for _, a := range args {
+		b = appendBulk(b, a)
+	}
+	return b
+}
+
+func appendBulk(b []byte, s string) []byte {
+	b = append(b, '$')
+	b = strconv.AppendInt(b, int64(len(s)), 10)
+	b = append(b, "\r\n"...)
+	b = append(b, s...)
+	return append(b, "\r\n"...)
+}
+
+// reader parses replies. It keeps the bytes of an exchange until all its replies are whole, so that a read which a
+// deadline cut short can be taken up again from the first byte.
+type reader struct {
+	src   io.Reader
+	buf   []byte
+	at    int // what is before is parsed
+	limit int // bound on the bytes of one exchange
+}
+
+// begin starts an exchange on a clean buffer; bytes that wait there answer nothing.
+func (r *reader) begin() error {
+	if r.at < len(r.buf) {
+		return errUnasked
+	}
+	r.buf, r.at = r.buf[:0], 0
+	if cap(r.buf) > keptBuffer {
+		r.buf = nil
+	}
+	return nil
+}
+
+// replies reads n replies, from the first byte of the exchange.
+func (r *reader) replies(n int) ([]any, error) {
+	r.at = 0
+	out := make([]any, n)
+	for i := range out {
+		v, err := r.value(0)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = v
+	}
+	if r.at == len(r.buf) && cap(r.buf) > keptBuffer {
+		r.buf, r.at = nil, 0
+	}
+	return out, nil
+}
+
+func (r *reader) value(depth int) (any, error) {
+	line, err := r.line()
+	if err != nil {
+		return nil, err
+	}
+	if len(line) == 0 || depth > maxDepth {
+		return nil, errProtocol
+	}
+	kind, text := line[0], string(line[1:])
+	switch kind {
+	case '+':
+		return text, nil
+	case '-':
+		return ReplyError{Text: text}, nil
+	case ':':
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%w: an integer of %.20q", errProtocol, text)
+		}
+		return n, nil
+	case '$':
+		return r.bulk(text)
+	case '*':
+		return r.array(text, depth)
+	}
+	return nil, fmt.Errorf("%w: it began with %.20q", errProtocol, line)
+}
+
+func (r *reader) bulk(length string) (any, error) {
+	n, err := r.length(length)
+	if err != nil || n < 0 {
+		return nil, err
+	}
+	for len(r.buf)-r.at < n+2 {
+		if err := r.fill(); err != nil {
+			return nil, err
+		}
+	}
+	s, end := r.buf[r.at:r.at+n], r.buf[r.at+n:r.at+n+2]
+	if string(end) != "\r\n" {
+		return nil, fmt.Errorf("%w: a bulk string without its end", errProtocol)
+	}
+	r.at += n + 2
+	return string(s), nil
+}
+
+func (r *reader) array(length string, depth int) (any, error) {
+	n, err := r.length(length)
+	if err != nil || n < 0 {
+		return nil, err
+	}
+	list := make([]any, 0, min(n, 16))
+	for range n {
+		v, err := r.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, nil
+}
+
+// length reads an announced length; -1 is a null.
+func (r *reader) length(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < -1 {
+		return 0, fmt.Errorf("%w: a length of %.20q", errProtocol, text)
+	}
+	if n > r.limit {
+		return 0, fmt.Errorf("%w: %d bytes or elements, at most %d", errTooLong, n, r.limit)
+	}
+	return n, nil
+}
+
+// line takes a line without its CRLF; it is valid until the next fill.
+func (r *reader) line() ([]byte, error) {
+	from := r.at
+	for {
+		if i := bytes.IndexByte(r.buf[from:], '\n'); i >= 0 {
+			end := from + i
+			line := r.buf[r.at:end]
+			r.at = end + 1
+			if n := len(line); n > 0 && line[n-1] == '\r' {
+				return line[:n-1], nil
+			}
+			return nil, fmt.Errorf("%w: a line without CR", errProtocol)
+		}
+		from = len(r.buf)
+		if from-r.at > maxLine {
+			return nil, fmt.Errorf("%w: a line of more than %d bytes", errTooLong, maxLine)
+		}
+		if err := r.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// fill reads more, at least one byte.
+func (r *reader) fill() error {
+	if len(r.buf) >= r.limit {
+		return fmt.Errorf("%w: at most %d bytes", errTooLong, r.limit)
+	}
+	if len(r.buf) == cap(r.buf) {
+		grown := make([]byte, len(r.buf), max(firstBuffer, 2*cap(r.buf)))
+		copy(grown, r.buf)
+		r.buf = grown
+	}
+	n, err := r.src.Read(r.buf[len(r.buf):cap(r.buf)])
+	r.buf = r.buf[:len(r.buf)+n]
+	switch {
+	case n > 0:
+		return nil // an error beside data comes again
+	case err == nil:
+		return io.ErrNoProgress
+	case err == io.EOF:
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

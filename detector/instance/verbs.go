@@ -1,0 +1,178 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// infoCommands read what [detector.ParseInfo] wants. INFO takes several sections only from Redis 7.0 on, and all
+// sections cost ten times as much: three commands in one write work everywhere.
+var infoCommands = [][]string{{"INFO", "server"}, {"INFO", "replication"}, {"INFO", "persistence"}}
+
+// Ping sends PING and classes the reply; err is for a connection that failed.
+func (c *Conn) Ping(ctx context.Context) (detector.ReplyClass, error) {
+	return pong(c.Do(ctx, "PING"))
+}
+
+// PingLate is [Conn.ReadLate] for a PING.
+func (c *Conn) PingLate(ctx context.Context) (detector.ReplyClass, error) {
+	return pong(c.ReadLate(ctx))
+}
+
+func pong(reply any, err error) (detector.ReplyClass, error) {
+	var refused ReplyError
+	switch {
+	case errors.As(err, &refused):
+		if class := detector.ClassifyReply(refused.Text); class != detector.ReplyNone && class != detector.ReplyPong {
+			return class, nil
+		}
+		return detector.ReplyOther, nil // "-" and "-PONG"
+	case err != nil:
+		return detector.ReplyNone, err
+	}
+	if text, ok := reply.(string); ok && text == "PONG" {
+		return detector.ReplyPong, nil
+	}
+	return detector.ReplyOther, nil
+}
+
+// Info sends INFO for the sections that [detector.ParseInfo] reads. A refusal is the [ReplyError].
+func (c *Conn) Info(ctx context.Context) (*detector.Info, error) {
+	replies, err := c.exchange(ctx, maxReply, infoCommands...)
+	if err != nil {
+		return nil, err
+	}
+	return c.parseInfo(replies)
+}
+
+// InfoLate is [Conn.ReadLate] for an Info.
+func (c *Conn) InfoLate(ctx context.Context) (*detector.Info, error) {
+	replies, err := c.late(ctx, len(infoCommands))
+	if err != nil {
+		return nil, err
+	}
+	return c.parseInfo(replies)
+}
+
+func (c *Conn) parseInfo(replies []any) (*detector.Info, error) {
+	var text strings.Builder
+	for _, r := range replies {
+		switch r := r.(type) {
+		case string:
+			text.WriteString(r)
+			text.WriteString("\r\n")
+		case ReplyError:
+			return nil, r
+		default:
+			return nil, c.fault(infoCommands[0], fmt.Errorf("%w: a %T in reply", errProtocol, r))
+		}
+	}
+	info, err := detector.ParseInfo(text.String())
+	if err != nil {
+		return nil, c.fault(infoCommands[0], err)
+	}
+	return info, nil
+}
+
+// Role sends ROLE.
+func (c *Conn) Role(ctx context.Context) (detector.RoleReply, error) {
+	reply, err := c.Do(ctx, "ROLE")
+	if err != nil {
+		return detector.RoleReply{}, err
+	}
+	return c.parseRole(reply)
+}
+
+func (c *Conn) parseRole(reply any) (detector.RoleReply, error) {
+	role, err := detector.ParseRole(reply)
+	if err != nil {
+		return role, c.fault([]string{"role"}, err)
+	}
+	return role, nil
+}
+
+// Promote sends REPLICAOF NO ONE with CONFIG REWRITE in one MULTI, then ROLE and INFO. rewriteErr tells why the
+// configuration file could not be rewritten; the promotion holds all the same. After an err the promotion may or may not
+// have happened, unless the error holds a [ReplyError]: then it has not.
+func (c *Conn) Promote(ctx context.Context) (info *detector.Info, rewriteErr error, err error) {
+	if rewriteErr, err = c.transact(ctx, replicaOf("NO", "ONE"), rewrite()); err != nil {
+		return nil, rewriteErr, err
+	}
+	replies, err := c.exchange(ctx, maxReply, append([][]string{{"ROLE"}}, infoCommands...)...)
+	if err != nil {
+		return nil, rewriteErr, err
+	}
+	role, err := c.parseRole(replies[0])
+	if e, ok := replies[0].(ReplyError); ok {
+		// The promotion was accepted: what is refused here must not read like a refused promotion.
+		err = c.fault([]string{"role"}, errors.New(e.Text))
+	}
+	if err != nil {
+		return nil, rewriteErr, err
+	}
+	if role.Role != raftfsm.RoleMaster {
+		return nil, rewriteErr, fmt.Errorf("instance %s: accepted REPLICAOF NO ONE and is a replica of %s again; "+
+			"something else reconfigures it", c.addr, role.Master)
+	}
+	info, err = c.parseInfo(replies[1:])
+	var refused ReplyError
+	if errors.As(err, &refused) {
+		err = c.fault([]string{"info"}, errors.New(refused.Text))
+	}
+	return info, rewriteErr, err
+}
+
+// Follow makes the instance a replica of the master at a: REPLICAOF, CONFIG REWRITE, and CLIENT KILL of normal and pubsub
+// clients where disconnect is set, in one MULTI. rewriteErr tells why the configuration file could not be rewritten, or
+// the clients not be disconnected; the instance follows all the same.
+func (c *Conn) Follow(ctx context.Context, a raftfsm.Addr, disconnect bool) (rewriteErr error, err error) {
+	steps := []step{replicaOf(a.Host, strconv.Itoa(int(a.Port))), rewrite()}
+	if disconnect {
+		steps = append(steps,
+			step{args: []string{"CLIENT", "KILL", "TYPE", "normal"}, optional: true},
+			step{args: []string{"CLIENT", "KILL", "TYPE", "pubsub"}, optional: true})
+	}
+	return c.transact(ctx, steps...)
+}
+
+// ControlClients lists the ids of the connections named with the prefix, by CLIENT LIST: id to name.
+func (c *Conn) ControlClients(ctx context.Context, prefix string) (map[int64]string, error) {
+	command := []string{"CLIENT", "LIST"}
+	reply, err := single(c.exchange(ctx, maxClientList, command))
+	if err != nil {
+		return nil, err
+	}
+	text, ok := reply.(string)
+	if !ok {
+		return nil, c.fault(command, fmt.Errorf("%w: a %T in reply", errProtocol, reply))
+	}
+	found := map[int64]string{}
+	for line := range strings.Lines(text) {
+		var id int64
+		var name string
+		for field := range strings.FieldsSeq(line) {
+			switch key, value, _ := strings.Cut(field, "="); key {
+			case "id":
+				id, _ = strconv.ParseInt(value, 10, 64)
+			case "name":
+				name = value
+			}
+		}
+		if id > 0 && strings.HasPrefix(name, prefix) {
+			found[id] = strings.Clone(name)
+		}
+	}
+	return found, nil
+}
+
+// KillClient closes a connection of the instance by its id; killing one that is gone is no error.
+func (c *Conn) KillClient(ctx context.Context, id int64) error {
+	_, err := c.Do(ctx, "CLIENT", "KILL", "ID", strconv.FormatInt(id, 10))
+	return err
+}
