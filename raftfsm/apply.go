@@ -21,8 +21,9 @@ func Apply(old *State, index uint64, c *raftlogv1.Command) (*State, Result) {
 		refused.index = index
 		return &refused, res
 	}
-	res.Changed = d.changed || len(d.order) > 0
-	return d.commit(), res
+	next := d.commit()
+	res.Changed = d.changed
+	return next, res
 }
 
 // ApplyServers gives the state after Raft's configuration changed at index. Verdicts of nodes that vote no more cease to
@@ -173,6 +174,7 @@ func (d *draft) commit() *State {
 			continue
 		}
 		m.Revision = d.index
+		d.changed = true
 		d.s.masters, _, _ = d.s.masters.Insert([]byte(name), m)
 		d.own(before, m)
 		d.s.note(name, d.index)

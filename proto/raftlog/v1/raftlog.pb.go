@@ -2947,7 +2947,7 @@ type SnapshotTrailer struct {
 	// Number of records between header and trailer.
 	Records uint64 `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"`
 	// CRC-32C of everything before the trailer.
-	Crc32C        uint32 `protobuf:"varint,2,opt,name=crc32c,proto3" json:"crc32c,omitempty"`
+	Crc32C        uint32 `protobuf:"fixed32,2,opt,name=crc32c,proto3" json:"crc32c,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4166,7 +4166,7 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x06record\"C\n" +
 	"\x0fSnapshotTrailer\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x16\n" +
-	"\x06crc32c\x18\x02 \x01(\rR\x06crc32c\"\x87\x01\n" +
+	"\x06crc32c\x18\x02 \x01(\aR\x06crc32c\"\x87\x01\n" +
 	"\n" +
 	"NodeRecord\x12<\n" +
 	"\fregistration\x18\x01 \x01(\v2\x18.raftlog.v1.RegisterNodeR\fregistration\x12\x1f\n" +
