@@ -79,23 +79,27 @@ func (i *Info) InSync() bool {
 }
 
 // Promotable tells whether the data of a replica is a whole copy, so that promoting it would not empty the set. syncedID
-// is the replication id under which it was last known in sync, "" for never.
+// is the replication id under which it was last known in sync, "" for never; reached is the highest offset that the set's
+// data is known to have come to, -1 for unknown.
 //
-// Real Redis shows three states that look promotable and are not: a replica that waits for its first RDB (offset 0, link
-// never up), one that lost its master while loading the first RDB (offset 1, link down, loading 0), and one whose
-// former data is being replaced. An offset above 1 alone proves nothing where the link is down: the replica must have
-// been seen in sync under the id it still shows.
-func (i *Info) Promotable(syncedID string) bool {
+// Real Redis shows three states that look promotable and are not: a replica that waits for its first copy (offset 0 or 1,
+// link never up), one whose copy broke off while it replaced the former data (offset 0 or 1, link down, loading 0, the
+// id of before), and one in the midst of it. With its link up the copy is whole, even at offset 0: nothing was written
+// yet. With its link down it must have been seen in sync under an id that it still shows, and an offset of 0 or 1 is
+// believed only where the set had come no further.
+func (i *Info) Promotable(syncedID string, reached int64) bool {
 	if i.Role != raftfsm.RoleReplica || i.SyncInProgress || !i.whole() {
 		return false
 	}
-	return i.MasterLinkUp || i.Lineage().Continues(syncedID)
+	if i.MasterLinkUp {
+		return true
+	}
+	untouched := i.MasterLinkDown >= 0 && reached >= 0 && reached <= 1
+	return i.Lineage().Continues(syncedID) && (i.Offset > 1 || untouched)
 }
 
-// whole: nothing is being loaded and the history is one that has begun.
-func (i *Info) whole() bool {
-	return !i.Loading && !i.AsyncLoading && i.Offset > 1 && known(i.ReplID)
-}
+// whole: nothing is being loaded, and there is a history.
+func (i *Info) whole() bool { return !i.Loading && !i.AsyncLoading && known(i.ReplID) }
 
 // Restarted tells whether the process at an address is another than the one known by its run id.
 func (i *Info) Restarted(runID string) bool { return runID != "" && i.RunID != "" && i.RunID != runID }
