@@ -432,11 +432,13 @@ func (x *JoinRequest) GetClusterId() string {
 
 // JoinResponse admits, redirects to the leader, or refuses.
 type JoinResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	Admitted      bool                   `protobuf:"varint,2,opt,name=admitted,proto3" json:"admitted,omitempty"`
-	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	LeaderGrpc    *v1.Address            `protobuf:"bytes,4,opt,name=leader_grpc,json=leaderGrpc,proto3" json:"leader_grpc,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId  string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Admitted   bool                   `protobuf:"varint,2,opt,name=admitted,proto3" json:"admitted,omitempty"`
+	Reason     string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	LeaderGrpc *v1.Address            `protobuf:"bytes,4,opt,name=leader_grpc,json=leaderGrpc,proto3" json:"leader_grpc,omitempty"`
+	// The caller holds state of this cluster and is a member no more: it was removed.
+	Removed       bool `protobuf:"varint,5,opt,name=removed,proto3" json:"removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -497,6 +499,13 @@ func (x *JoinResponse) GetLeaderGrpc() *v1.Address {
 		return x.LeaderGrpc
 	}
 	return nil
+}
+
+func (x *JoinResponse) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
 }
 
 // ProposeRequest carries one command.
@@ -853,14 +862,15 @@ const file_proto_peer_v1_peer_proto_rawDesc = "" +
 	"\x04node\x18\x01 \x01(\v2\x18.raftlog.v1.RegisterNodeR\x04node\x12!\n" +
 	"\fcluster_name\x18\x02 \x01(\tR\vclusterName\x12\x1d\n" +
 	"\n" +
-	"cluster_id\x18\x03 \x01(\tR\tclusterId\"\x97\x01\n" +
+	"cluster_id\x18\x03 \x01(\tR\tclusterId\"\xb1\x01\n" +
 	"\fJoinResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
 	"\badmitted\x18\x02 \x01(\bR\badmitted\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x124\n" +
 	"\vleader_grpc\x18\x04 \x01(\v2\x13.raftlog.v1.AddressR\n" +
-	"leaderGrpc\"?\n" +
+	"leaderGrpc\x12\x18\n" +
+	"\aremoved\x18\x05 \x01(\bR\aremoved\"?\n" +
 	"\x0eProposeRequest\x12-\n" +
 	"\acommand\x18\x01 \x01(\v2\x13.raftlog.v1.CommandR\acommand\"\x97\x01\n" +
 	"\x0fProposeResponse\x12\x14\n" +
