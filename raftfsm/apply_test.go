@@ -19,10 +19,18 @@ type log struct {
 	t     testing.TB
 	state *raftfsm.State
 	index uint64
+	// record, where set, is given every entry.
+	record func([]byte)
 }
 
 func newLog(t testing.TB) *log {
 	l := &log{t: t, state: raftfsm.New()}
+	l.found()
+	return l
+}
+
+// found brings the log to where three registered nodes form a cluster.
+func (l *log) found() {
 	l.servers("a", "b", "c")
 	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_FoundCluster{FoundCluster: &raftlogv1.FoundCluster{ClusterId: "c1", ClusterName: "test"}}})
 	for _, id := range []string{"a", "b", "c"} {
@@ -30,7 +38,6 @@ func newLog(t testing.TB) *log {
 			RaftId: id, NodeId: "node-" + id, MaxLevel: raftfsm.Level,
 		}}})
 	}
-	return l
 }
 
 func (l *log) servers(ids ...string) {
@@ -50,6 +57,9 @@ func (l *log) apply(c *raftlogv1.Command) raftfsm.Result {
 	data, err := raftfsm.Encode(c)
 	if err != nil {
 		l.t.Fatal(err)
+	}
+	if l.record != nil {
+		l.record(data)
 	}
 	read, err := raftfsm.Decode(data)
 	if err != nil {
