@@ -1,0 +1,249 @@
+package conf
+
+import (
+	"cmp"
+	"errors"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// Roles of a node, formats of its log, and Raft timings, as the file spells them.
+const (
+	RoleVoter     = "voter"
+	RoleObserver  = "observer"
+	FormatText    = "text"
+	FormatJSON    = "json"
+	TimingDefault = "default"
+	TimingLAN     = "lan"
+)
+
+// Config is a whole and checked configuration of a node.
+type Config struct {
+	// ClusterName: nodes of another name are refused.
+	ClusterName string
+	// NodeID is the name operators see.
+	NodeID string
+	// Bind are the local addresses of all ports; never empty.
+	Bind []Bind
+	// AnnounceIP is what nodes and clients are told; "" for the address from which peers are reached.
+	AnnounceIP string
+	// AnnouncePort is the announced port of the Sentinel protocol; Port unless set.
+	AnnouncePort int
+	// Port of the Sentinel protocol and HTTPPort may be 0 for off; GRPCPort and RaftPort are 1 to 65535.
+	Port, GRPCPort, RaftPort, HTTPPort int
+	// Dir is an absolute path; "" with Dev.
+	Dir string
+	// Peers are HOST:GRPCPORT.
+	Peers []string
+	// BootstrapExpect is how many nodes form a cluster; 0 to join one only.
+	BootstrapExpect int
+	// NodeRole is RoleVoter or RoleObserver.
+	NodeRole string
+	// LogLevel is debug, verbose, notice, warning or nothing; LogFile "" is stderr; LogFormat is FormatText or FormatJSON.
+	LogLevel, LogFile, LogFormat string
+	// ProtectedMode serves only loopback as long as there are neither users nor TLS.
+	ProtectedMode bool
+	// RaftTiming is TimingDefault or TimingLAN; Dev has a timing of its own.
+	RaftTiming string
+	// ClusterSecretFile holds the secret that nodes know each other by; "" for none.
+	ClusterSecretFile string
+	// Dev is one node with nothing on disk.
+	Dev bool
+	// Seeds are the masters of the file, in name order.
+	Seeds []Seed
+}
+
+// Bind is one local address to listen on.
+type Bind struct {
+	// Host is an address or a name; "*" is every address.
+	Host string
+	// Optional: not being able to listen there is no failure.
+	Optional bool
+}
+
+// Loopback tells whether only processes of the same machine reach it.
+func (b Bind) Loopback() bool { return raftfsm.Addr{Host: b.Host, Port: 1}.IsLoopback() }
+
+// BindsBeyondLoopback tells whether other machines can reach the node's ports.
+func (c *Config) BindsBeyondLoopback() bool {
+	return slices.ContainsFunc(c.Bind, func(b Bind) bool { return !b.Loopback() })
+}
+
+// Seed is a master that is proposed once in a cluster's life.
+type Seed struct {
+	Name    string
+	Address raftfsm.Addr
+	Options raftfsm.Options
+	Place   Place
+}
+
+// Parse reads and checks a configuration. The error is a [Faults] with everything that is wrong; warnings come either way.
+func Parse(in Input) (*Config, []Warning, error) {
+	p := newParser(in)
+	p.read(in)
+	p.directives()
+	p.seeds()
+	p.defaults(in)
+	p.check()
+	p.sort()
+	if len(p.faults) > 0 {
+		return nil, p.warnings, p.faults
+	}
+	return &p.config, p.warnings, nil
+}
+
+// parser turns lines into a configuration.
+type parser struct {
+	reader
+	config Config
+	// set holds the line that gave a directive its value.
+	set map[string]line
+	// clustered is the first line that only a member of several would have.
+	clustered *line
+}
+
+func newParser(in Input) *parser {
+	host, _, _ := strings.Cut(in.HostName, ".")
+	return &parser{
+		reader: reader{open: in.Open},
+		config: Config{
+			ClusterName:   "sentineld",
+			NodeID:        host,
+			Bind:          []Bind{{Host: "127.0.0.1"}, {Host: "::1", Optional: true}},
+			Port:          26379,
+			Dir:           stateDirectory(in.Env),
+			NodeRole:      RoleVoter,
+			LogLevel:      "notice",
+			LogFormat:     FormatText,
+			ProtectedMode: true,
+			RaftTiming:    TimingDefault,
+		},
+		set: map[string]line{},
+	}
+}
+
+// stateDirectory is the first of what systemd names, else the working directory.
+func stateDirectory(env []string) string {
+	for _, pair := range env {
+		if v, ok := strings.CutPrefix(pair, "STATE_DIRECTORY="); ok {
+			first, _, _ := strings.Cut(v, ":")
+			return cmp.Or(first, ".")
+		}
+	}
+	return "."
+}
+
+// directives applies all lines that are not about one master.
+func (p *parser) directives() {
+	for _, l := range p.lines {
+		l, own := global(l)
+		if !own {
+			continue
+		}
+		d, known := lookup(l.words[0])
+		switch {
+		case l.words[0] == "include":
+			p.fault(l.place, "include stands in a file only")
+		case !known:
+			p.unknown(l)
+		case d.flagOnly && l.place.level != levelFlag:
+			p.fault(l.place, "%s is a flag only", d.name)
+		case d.ignored != "":
+			p.warn(l.place, "%s has no meaning here and is ignored: %s", l.words[0], d.ignored)
+		default:
+			p.apply(d, l)
+		}
+	}
+}
+
+// global gives a line as a directive of the node: "sentinel announce-ip X" is announce-ip X. Lines about masters are not.
+func global(l line) (line, bool) {
+	if l.words[0] != "sentinel" {
+		return l, true
+	}
+	if len(l.words) < 2 {
+		return l, false
+	}
+	switch name := strings.ToLower(l.words[1]); name {
+	case "announce-ip", "announce-port":
+		return line{l.place, append([]string{name}, l.words[2:]...)}, true
+	}
+	return l, false
+}
+
+func (p *parser) apply(d directive, l line) {
+	before, again := p.set[d.name]
+	if again && before.place.level > l.place.level {
+		return
+	}
+	if again && before.place.level == l.place.level {
+		p.warn(l.place, "%s is given again; this one counts and %s does not", d.name, before.place)
+	}
+	p.set[d.name] = l
+	values := l.words[1:]
+	if len(values) < d.least || d.most > 0 && len(values) > d.most {
+		p.fault(l.place, "%s: read %d words; want %s%s", d.name, len(values), d.words, commentHint(values))
+		return
+	}
+	if err := d.set(&p.config, values); err != nil {
+		shown := strings.Join(quoteAll(values), " ")
+		if d.secret {
+			shown = "the value"
+		}
+		why := ": " + err.Error()
+		if errors.Is(err, errValue) {
+			why = "; want " + d.words
+		}
+		p.fault(l.place, "%s: %s is not allowed%s%s", d.name, shown, why, commentHint(values))
+	}
+}
+
+// commentHint helps who wrote a comment behind a value.
+func commentHint(values []string) string {
+	if slices.ContainsFunc(values, func(v string) bool { return strings.HasPrefix(v, "#") }) {
+		return "; a comment needs a line of its own"
+	}
+	return ""
+}
+
+// defaults fills in what depends on other settings.
+func (p *parser) defaults(in Input) {
+	c := &p.config
+	base := cmp.Or(c.Port, 26379)
+	for _, port := range []struct {
+		name  string
+		to    *int
+		above int
+	}{{"grpc-port", &c.GRPCPort, 100}, {"raft-port", &c.RaftPort, 200}, {"http-port", &c.HTTPPort, 300}} {
+		if _, given := p.set[port.name]; given {
+			continue
+		}
+		*port.to = base + port.above
+		if *port.to > 65535 {
+			p.fault(p.set["port"].place, "port %d: %s would be %d, above 65535; give %s too", base, port.name, *port.to, port.name)
+		}
+	}
+	if c.AnnouncePort == 0 {
+		c.AnnouncePort = c.Port
+	}
+	for i, peer := range c.Peers {
+		if !strings.Contains(peer, ":") || strings.HasSuffix(peer, "]") {
+			host := strings.Trim(peer, "[]")
+			c.Peers[i] = raftfsm.Addr{Host: host, Port: uint16(c.GRPCPort)}.String()
+		}
+	}
+	if _, given := p.set["bootstrap-expect"]; !given && len(c.Peers) == 0 {
+		c.BootstrapExpect = 1
+	}
+	switch {
+	case c.Dev:
+		c.Dir = ""
+	case path.IsAbs(c.Dir):
+		c.Dir = path.Clean(c.Dir)
+	default:
+		c.Dir = path.Join("/", in.WorkDir, c.Dir)
+	}
+}

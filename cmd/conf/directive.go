@@ -1,0 +1,326 @@
+package conf
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+var (
+	// errValue refuses a value for no other reason than that it is not what the directive's words allow.
+	errValue    = errors.New("bad value")
+	errWildcard = errors.New("a wildcard is no address that others can dial")
+	errNotYet   = errors.New("remove the line: this version knows no users and no TLS, and serves only loopback unless protected-mode is no")
+)
+
+// directive is a row of the table of directives.
+type directive struct {
+	name string
+	// least and most values; most 0 is no bound.
+	least, most int
+	// words say what is allowed, for faults.
+	words string
+	// ignored says why a directive of redis-sentinel has no meaning here; such a row has nothing else.
+	ignored string
+	// flagOnly rows stand on the command line alone.
+	flagOnly bool
+	// secret values are not shown.
+	secret bool
+	// set takes the values; an error other than errValue says better than words what is wrong.
+	set func(*Config, []string) error
+}
+
+const wantName = "1 to 64 letters, digits, dots, dashes and underscores"
+
+// table holds every directive that is known.
+var table = slices.Concat([]directive{
+	one("cluster-name", wantName, func(c *Config, v string) error { return setName(&c.ClusterName, v) }),
+	one("node-id", wantName, func(c *Config, v string) error { return setName(&c.NodeID, v) }),
+	{name: "bind", least: 1, words: "addresses; * for all, -ADDR for one that may be missing", set: setBind},
+	one("announce-ip", "a host name or an address that is no wildcard", setAnnounceIP),
+	one("announce-port", wantPort0, func(c *Config, v string) error { return setPort(&c.AnnouncePort, v, 0) }),
+	one("port", wantPort0+" for off", func(c *Config, v string) error { return setPort(&c.Port, v, 0) }),
+	one("grpc-port", wantPort1, func(c *Config, v string) error { return setPort(&c.GRPCPort, v, 1) }),
+	one("raft-port", wantPort1, func(c *Config, v string) error { return setPort(&c.RaftPort, v, 1) }),
+	one("http-port", wantPort0+" for off", func(c *Config, v string) error { return setPort(&c.HTTPPort, v, 0) }),
+	one("dir", "the path of a directory", func(c *Config, v string) error { return setText(&c.Dir, v) }),
+	{name: "cluster-peers", least: 1, words: "HOST[:GRPCPORT] ...", set: setPeers},
+	one("bootstrap-expect", "a whole number, 0 to 99", setExpect),
+	choice("node-role", func(c *Config) *string { return &c.NodeRole }, RoleVoter, RoleObserver),
+	choice("loglevel", func(c *Config) *string { return &c.LogLevel }, "debug", "verbose", "notice", "warning", "nothing"),
+	one("logfile", "a path, or an empty word for stderr", func(c *Config, v string) error { c.LogFile = v; return nil }),
+	choice("log-format", func(c *Config) *string { return &c.LogFormat }, FormatText, FormatJSON),
+	one("protected-mode", "yes or no", func(c *Config, v string) error { return setYesNo(&c.ProtectedMode, v) }),
+	choice("raft-timing", func(c *Config) *string { return &c.RaftTiming }, TimingDefault, TimingLAN),
+	one("cluster-secret-file", "a path", func(c *Config, v string) error { return setText(&c.ClusterSecretFile, v) }),
+	{name: "dev", most: 1, words: "no value, yes or no", flagOnly: true, set: setDev},
+}, notYet(), withoutMeaning())
+
+const (
+	wantPort0 = "a port, 1 to 65535, or 0"
+	wantPort1 = "a port, 1 to 65535"
+)
+
+func one(name, words string, set func(*Config, string) error) directive {
+	return directive{
+		name: name, least: 1, most: 1, words: words,
+		set: func(c *Config, v []string) error { return set(c, v[0]) },
+	}
+}
+
+func choice(name string, to func(*Config) *string, allowed ...string) directive {
+	return one(name, "one of "+strings.Join(allowed, ", "), func(c *Config, v string) error {
+		v = strings.ToLower(v)
+		if !slices.Contains(allowed, v) {
+			return errValue
+		}
+		*to(c) = v
+		return nil
+	})
+}
+
+// notYet are directives that promise safety this version cannot give: to read past them would open what they close. At
+// the value that means "off" they are harmless.
+func notYet() []directive {
+	off := map[string]string{
+		"requirepass": "", "tls-port": "0", "tls-replication": "no", "tls-cluster": "no", "tls-verify-name": "no", "http-tls": "no",
+		"tls-auth-clients": "yes",
+	}
+	names := []string{
+		"requirepass", "user", "aclfile", "tls-port", "tls-cert-file", "tls-key-file", "tls-key-file-pass", "tls-client-cert-file",
+		"tls-client-key-file", "tls-client-key-file-pass", "tls-ca-cert-file", "tls-ca-cert-dir", "tls-auth-clients", "tls-cluster",
+		"tls-replication", "tls-verify-name", "state-key-file", "http-tls", "scripts-dir",
+	}
+	rows := make([]directive, len(names))
+	for i, name := range names {
+		rows[i] = directive{name: name, least: 1, secret: true, set: func(_ *Config, v []string) error {
+			harmless := len(v) == 1 && v[0] == off[name] || name == "user" && isOpenDefaultUser(v)
+			if harmless {
+				return nil
+			}
+			return errNotYet
+		}}
+	}
+	return rows
+}
+
+// isOpenDefaultUser tells the line that redis-sentinel writes into every file: nobody needs a password.
+func isOpenDefaultUser(v []string) bool {
+	return len(v) > 2 && v[0] == "default" && v[1] == "on" && slices.Contains(v, "nopass")
+}
+
+// withoutMeaning are directives of redis-sentinel that change nothing here.
+func withoutMeaning() []directive {
+	why := map[string][]string{
+		"run it in the foreground, under a service manager": {"daemonize", "pidfile", "supervised"},
+		"it logs to stderr or to logfile": {
+			"syslog-enabled", "syslog-ident", "syslog-facility", "always-show-logo", "crash-log-enabled", "crash-memcheck-enabled",
+			"acllog-max-len", "hide-user-data-from-log",
+		},
+		"connections are bounded by the daemon itself": {
+			"maxclients", "timeout", "tcp-keepalive", "tcp-backlog", "maxmemory-clients", "client-query-buffer-limit", "proto-max-bulk-len",
+			"client-output-buffer-limit",
+		},
+		"it serves TCP only": {"unixsocket", "unixsocketperm", "bind-source-addr", "socket-mark-id"},
+		"it is no Redis server": {
+			"enable-debug-command", "enable-protected-configs", "enable-module-command", "latency-tracking",
+			"latency-tracking-info-percentiles", "slowlog-log-slower-than", "slowlog-max-len", "io-threads", "hz", "dynamic-hz",
+			"set-proc-title", "proc-title-template", "locale-collate", "oom-score-adj", "oom-score-adj-values", "disable-thp",
+			"jemalloc-bg-thread", "server_cpulist", "server-cpulist", "ignore-warnings", "databases", "save", "appendonly",
+		},
+	}
+	var rows []directive
+	for reason, names := range why {
+		for _, name := range names {
+			rows = append(rows, directive{name: name, ignored: reason})
+		}
+	}
+	slices.SortFunc(rows, func(a, b directive) int { return strings.Compare(a.name, b.name) })
+	return rows
+}
+
+func lookup(name string) (directive, bool) {
+	i := slices.IndexFunc(table, func(d directive) bool { return d.name == name })
+	if i < 0 {
+		return directive{}, false
+	}
+	return table[i], true
+}
+
+func (p *parser) unknown(l line) {
+	name := l.words[0]
+	if before, _, ok := strings.Cut(name, "="); ok && l.place.level == levelFlag {
+		p.fault(l.place, "unknown directive %q; the value is a word of its own: --%s VALUE", name, before)
+		return
+	}
+	names := []string{"include", "sentinel"}
+	for _, d := range table {
+		if d.ignored == "" {
+			names = append(names, d.name)
+		}
+	}
+	p.fault(l.place, "unknown directive %q%s", name, suggest(name, names))
+}
+
+// suggest names what is near to a misspelt word, or else everything there is.
+func suggest(word string, known []string) string {
+	best, least := "", 3
+	for _, k := range known {
+		if d := distance(word, k); d < least {
+			best, least = k, d
+		}
+	}
+	if best != "" {
+		return fmt.Sprintf("; did you mean %s?", best)
+	}
+	return "; known are " + strings.Join(known, ", ")
+}
+
+// distance is Levenshtein's, bytewise; words too long to be typing errors are simply far.
+func distance(a, b string) int {
+	if len(a) > 40 {
+		return len(a)
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal, row[j+1] = row[j+1], min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+func setName(to *string, v string) error {
+	if v == "" || len(v) > 64 || strings.ContainsFunc(v, notInName) {
+		return errValue
+	}
+	*to = v
+	return nil
+}
+
+func notInName(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r))
+}
+
+func setText(to *string, v string) error {
+	if v == "" || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return errValue
+	}
+	*to = v
+	return nil
+}
+
+func setPort(to *int, v string, least int) error {
+	n, err := strconv.ParseUint(v, 10, 16)
+	if err != nil || int(n) < least {
+		return errValue
+	}
+	*to = int(n)
+	return nil
+}
+
+func setYesNo(to *bool, v string) error {
+	switch strings.ToLower(v) {
+	case "yes":
+		*to = true
+	case "no":
+		*to = false
+	default:
+		return errValue
+	}
+	return nil
+}
+
+func setDev(c *Config, v []string) error {
+	if len(v) == 0 {
+		c.Dev = true
+		return nil
+	}
+	return setYesNo(&c.Dev, v[0])
+}
+
+func setBind(c *Config, values []string) error {
+	binds := make([]Bind, len(values))
+	for i, v := range values {
+		host, optional := strings.CutPrefix(v, "-")
+		if _, err := raftfsm.NewAddr(host, 1); err != nil && host != "*" && host != "::*" {
+			return err
+		}
+		if host == "::*" {
+			host = "::"
+		}
+		binds[i] = Bind{Host: host, Optional: optional}
+	}
+	c.Bind = binds
+	return nil
+}
+
+func setAnnounceIP(c *Config, v string) error {
+	if v == "" {
+		c.AnnounceIP = ""
+		return nil
+	}
+	if _, err := raftfsm.NewAddr(v, 1); err != nil {
+		return err
+	}
+	if ip := net.ParseIP(v); ip != nil && ip.IsUnspecified() {
+		return errWildcard
+	}
+	c.AnnounceIP = v
+	return nil
+}
+
+// setPeers keeps a peer without a port as it is: the port is known when all lines are read.
+func setPeers(c *Config, values []string) error {
+	peers := make([]string, len(values))
+	for i, v := range values {
+		full := v
+		if !strings.Contains(v, ":") || strings.HasPrefix(v, "[") && strings.HasSuffix(v, "]") {
+			full = v + ":1"
+		}
+		addr, err := raftfsm.ParseAddr(full)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(peers[:i], v) {
+			return fmt.Errorf("%s is there twice", v)
+		}
+		peers[i] = v
+		if full == v {
+			peers[i] = addr.String()
+		}
+	}
+	c.Peers = peers
+	return nil
+}
+
+func setExpect(c *Config, v string) error {
+	n, err := strconv.ParseUint(v, 10, 16)
+	if err != nil || n > 99 {
+		return errValue
+	}
+	c.BootstrapExpect = int(n)
+	return nil
+}
+
+func quoteAll(values []string) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = strconv.Quote(v)
+	}
+	return out
+}
