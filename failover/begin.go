@@ -1,0 +1,96 @@
+package failover
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// begin opens a row where the votes, confirmed in this leadership, or the master's own word call for it; nil where they
+// do not.
+func begin(v View) Step {
+	m := v.Master
+	switch {
+	case m.IsODown() && v.confirmed() < m.Options.Quorum:
+		return Prepare{Candidate: ahead(v), Instances: v.replicas(), For: confirming}
+	case m.IsODown():
+		return open(v, v.Memory.DownSince, fmt.Sprintf("objectively down: %d of %d votes", v.State.DownVotes(m, m.Address), m.Options.Quorum))
+	case v.State.DownVotes(m, m.Address) > 0:
+		if to, ok := v.misplaced(m.Address); ok && v.longLonely() {
+			return Transfer{To: to, Reason: fmt.Sprintf("this node alone cannot reach master %s", m.Address)}
+		}
+		return Prepare{Candidate: ahead(v), Instances: v.replicas(), For: ProbePeriod(m.Options)}
+	}
+	return nil
+}
+
+// ahead is the candidate that would be chosen now.
+func ahead(v View) raftfsm.Addr { return Select(v, raftfsm.Addr{}).Best }
+
+func (v View) replicas() []raftfsm.Addr {
+	var out []raftfsm.Addr
+	for _, in := range v.Master.Replicas() {
+		out = append(out, in.Addr)
+	}
+	return out
+}
+
+// open is the row to open. It waits, up to one probe period, for the INFO of replicas that answer and were not read
+// lately: the one with the freshest data could be among them.
+func open(v View, due time.Time, reason string) Step {
+	period := ProbePeriod(v.Master.Options)
+	sel := Select(v, raftfsm.Addr{})
+	if len(sel.Stale) > 0 && v.Now.Sub(due) < period {
+		return Measure{Instances: sel.Stale, Reason: "a failover is due", For: period}
+	}
+	if !sel.OK {
+		if heir, ok := v.heir(); ok {
+			return Adopt{Address: heir, Reason: "it was promoted from this set, and no replica can be promoted"}
+		}
+		return stuck(v, sel)
+	}
+	return NewBegin(v, sel, raftfsm.KindAutomatic, reason)
+}
+
+// stuck is what to do where a failover is due and no replica can be promoted: hand over to a node that sees more, or
+// look again.
+func stuck(v View, sel Selection) Step {
+	for _, c := range sel.Candidates {
+		if c.Rejection != RejectDown && c.Rejection != RejectUnseen && c.Rejection != RejectStale {
+			continue
+		}
+		if to, ok := v.misplaced(c.Addr); ok {
+			return Transfer{To: to, Reason: fmt.Sprintf("this node alone cannot reach replica %s", c.Addr)}
+		}
+	}
+	return Measure{Instances: v.replicas(), Reason: "a failover is due and no replica can be promoted", For: ProbePeriod(v.Master.Options)}
+}
+
+// NewBegin is the row that promotes the best of a selection, which must be OK.
+func NewBegin(v View, sel Selection, kind raftfsm.FailoverKind, reason string) Begin {
+	m := v.Master
+	b := Begin{
+		Kind: kind, Generation: m.Generation, From: m.Address, To: sel.Best, Candidates: sel.Candidates, Reason: reason,
+		OldOffset: -1, OldOffsetAgeMs: -1, OldReplID: v.fact().ReplID,
+	}
+	if o, ok := v.Observe(m.Address); ok && o.Info != nil {
+		b.OldOffset, b.OldOffsetAgeMs = o.Info.Offset, v.Now.Sub(o.InfoAt).Milliseconds()
+		b.OldReplID = o.Info.ReplID
+	}
+	return b
+}
+
+// replace is the row that takes over from the open one, which keeps what was seen of the old master before it was opened.
+func replace(v View, sel Selection, why string) Begin {
+	row := v.Master.Failover
+	b := NewBegin(v, sel, row.Kind, fmt.Sprintf("%s; epoch %d gives way: %s", row.Reason, row.Epoch, why))
+	b.Replaces = row.Epoch
+	if row.OldOffset >= 0 && b.OldReplID == row.OldReplID && b.OldOffset <= row.OldOffset {
+		b.OldOffset, b.OldOffsetAgeMs = row.OldOffset, row.OldOffsetAgeMs+v.Memory.age(v.Now).Milliseconds()
+	}
+	return b
+}
+
+// age is how long this leadership has known the open row.
+func (m Memory) age(now time.Time) time.Duration { return now.Sub(m.RowSince) }

@@ -1,0 +1,32 @@
+package failover
+
+import (
+	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// Loss is what a failover may have lost of the old master's writes, in bytes of the replication stream. old is what the
+// old master says of itself when it is seen again, before it follows anybody; nil while it was not.
+//
+// It is exact only where the old master's process survived and still has its offset. Otherwise the offset last seen of it
+// bounds the loss from below: it may have gone on unseen. Where not even the history is known to be the same, the loss is
+// unknown; a restarted process comes back with the offset of its last save, which proves nothing.
+func Loss(row *raftfsm.Failover, promoted raftfsm.Instance, old *detector.Info) raftfsm.Loss {
+	at := lineage(promoted)
+	if old != nil && old.Role == raftfsm.RoleMaster && old.ReplID == row.OldReplID {
+		if bytes, ok := detector.LostBytes(old.Lineage(), at); ok {
+			return raftfsm.Loss{Kind: raftfsm.LossExact, Bytes: bytes}
+		}
+	}
+	seen := detector.Lineage{ReplID: row.OldReplID, Offset: row.OldOffset}
+	if bytes, ok := detector.LostBytes(seen, at); ok {
+		return raftfsm.Loss{Kind: raftfsm.LossLowerBound, Bytes: bytes}
+	}
+	return raftfsm.Loss{Kind: raftfsm.LossUnknown}
+}
+
+// loss is that of the open row, with what this leadership has seen of the old master.
+func (v View) loss(row *raftfsm.Failover) raftfsm.Loss {
+	promoted, _ := v.Master.Instance(row.To)
+	return Loss(row, promoted, v.Memory.Returned)
+}

@@ -1,0 +1,87 @@
+package failover
+
+import (
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// confirming is how soon to look again where only the renewals of other nodes are missing: they change nothing in the
+// state and nothing that is observed, and a master is down meanwhile.
+const confirming = 5 * time.Millisecond
+
+// Next is what to do now about a set. It is derived from the state and the observations alone, so that a new leader goes
+// on wherever the last one stopped.
+func Next(v View) Step {
+	m := v.Master
+	row := m.Failover
+	if m.Pause != nil && m.Hold == nil && m.Pause.UntilMs != 0 && v.Now.UnixMilli() >= m.Pause.UntilMs {
+		return Resume{}
+	}
+	if row != nil && !row.Switched {
+		return resume(v)
+	}
+	if !m.Resting() {
+		if step := begin(v); step != nil {
+			return step
+		}
+		if len(m.VotesAgainst(m.Address)) == 0 {
+			if step := contest(v); step != nil {
+				return step
+			}
+		}
+	}
+	r := reconcile(v)
+	if len(r.actions) > 0 {
+		return Repoint{Actions: r.actions}
+	}
+	if row != nil {
+		if step := finish(v, r); step != nil {
+			return step
+		}
+	}
+	return idle(v, r)
+}
+
+// idle is when to look again where nothing can be done.
+func idle(v View, r reconciliation) Step {
+	m, period := v.Master, ProbePeriod(v.Master.Options)
+	var rest time.Duration
+	if m.Pause != nil && m.Pause.UntilMs != 0 {
+		rest = max(time.UnixMilli(m.Pause.UntilMs).Sub(v.Now), time.Millisecond)
+	}
+	if m.Failover != nil || (!r.done && !m.Resting()) {
+		ask := r.stale
+		if m.Failover != nil {
+			ask = v.members()
+		}
+		if len(ask) > 0 {
+			return Measure{Instances: ask, Reason: "replicas are on their way", For: period}
+		}
+	}
+	if r.waiting != "" {
+		return Rest{Reason: r.waiting, For: rest}
+	}
+	return Rest{For: rest}
+}
+
+// NeedsCare tells, from the state alone, whether a set must be looked at when observations change, and not only when the
+// state does.
+func NeedsCare(m *raftfsm.Master) bool {
+	if m.Failover != nil || m.IsODown() || len(m.Votes) > 0 || m.Enforce || m.Pause != nil && m.Pause.UntilMs != 0 {
+		return true
+	}
+	if m.Resting() {
+		return false
+	}
+	master, _ := m.Instance(m.Address)
+	if master.Role != raftfsm.RoleMaster {
+		return true
+	}
+	for _, in := range m.Instances {
+		if in.Addr != m.Address && (in.Role != raftfsm.RoleReplica || in.ReplID != master.ReplID) {
+			return true
+		}
+	}
+	return false
+}

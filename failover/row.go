@@ -1,0 +1,127 @@
+package failover
+
+import (
+	"fmt"
+
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// resume is the next step of a row whose master is not switched yet. Until it is, the committed master is the truth.
+func resume(v View) Step {
+	m, row := v.Master, v.Master.Failover
+	promoted := v.promoted(row.To)
+	if reason := v.calledOff(row, promoted); reason != "" {
+		return End{Epoch: row.Epoch, Outcome: raftfsm.OutcomeAborted, Reason: reason}
+	}
+	if row.Kind == raftfsm.KindAutomatic && m.IsODown() && v.confirmed() < m.Options.Quorum {
+		return Rest{Reason: "the votes are not confirmed in this leadership yet", For: confirming}
+	}
+	if promoted {
+		return Promote{Row: row, Already: true}
+	}
+	sel := Select(v, raftfsm.Addr{})
+	for _, c := range sel.Candidates {
+		if c.Addr != row.To {
+			continue
+		}
+		return v.carryOn(row, c, sel)
+	}
+	return v.another(row, sel, "the candidate left the set")
+}
+
+// promoted tells whether an instance was seen to be a master that began its history where it left this set's.
+func (v View) promoted(a raftfsm.Addr) bool {
+	i, fresh := v.info(a)
+	in, member := v.Master.Instance(a)
+	if i == nil || !fresh || !member || i.Role != raftfsm.RoleMaster {
+		return false
+	}
+	return v.promotedHere(in, i.ReplID, i.ReplID2)
+}
+
+func (v View) promotedHere(in raftfsm.Instance, id, second string) bool {
+	if !known(second) || id == second {
+		return false
+	}
+	row := v.Master.Failover
+	return second == v.fact().ReplID || second == in.SyncedReplID || (row != nil && second == row.OldReplID)
+}
+
+// calledOff is why a row that has not switched must end; "" where it goes on.
+func (v View) calledOff(row *raftfsm.Failover, promoted bool) string {
+	m := v.Master
+	switch {
+	case m.Hold != nil:
+		return "the set is held: " + m.Hold.Reason
+	case v.Memory.age(v.Now) > m.Options.FailoverTimeout:
+		return fmt.Sprintf("failover-timeout (%s) has passed", m.Options.FailoverTimeout)
+	case row.Kind != raftfsm.KindAutomatic:
+		return ""
+	case m.Pause != nil && !promoted:
+		return "paused: " + m.Pause.Reason
+	case !m.IsODown() && v.fact().Role != raftfsm.RoleReplica:
+		return fmt.Sprintf("master %s is not objectively down any more", m.Address)
+	}
+	return ""
+}
+
+// carryOn promotes the row's candidate, or another one where it cannot be promoted or has failed and another is better.
+func (v View) carryOn(row *raftfsm.Failover, c raftfsm.Candidate, sel Selection) Step {
+	period := ProbePeriod(v.Master.Options)
+	switch {
+	case c.Rejection == "":
+		return Promote{Row: row}
+	case c.Rejection == RejectStale && v.Memory.age(v.Now) < 2*period:
+		return Measure{Instances: []raftfsm.Addr{row.To}, Reason: "the candidate was not read lately", For: period}
+	case c.Rejection == RejectOutranked && v.Memory.Failed[row.To] == 0:
+		return Promote{Row: row}
+	case c.Rejection == RejectOutranked:
+		return v.another(row, sel, fmt.Sprintf("promoting %s failed", row.To))
+	}
+	return v.another(row, sel, fmt.Sprintf("%s %s", row.To, c.Detail))
+}
+
+// another opens a row with the best of the others.
+func (v View) another(row *raftfsm.Failover, sel Selection, why string) Step {
+	if sel.OK && sel.Best != row.To {
+		return replace(v, sel, why)
+	}
+	return stuck(v, sel)
+}
+
+// finish is the next step of a row that has switched, apart from repointing; nil where it has to wait.
+func finish(v View, r reconciliation) Step {
+	m, row := v.Master, v.Master.Failover
+	if unrecorded := v.unrecorded(row, r.following); len(unrecorded) > 0 {
+		return Record{Following: unrecorded}
+	}
+	if r.done {
+		return End{
+			Epoch: row.Epoch, Outcome: raftfsm.OutcomeCompleted, Reason: "every replica that is up follows", Loss: v.loss(row),
+		}
+	}
+	if v.Now.Sub(v.Memory.SwitchedSince) > m.Options.FailoverTimeout {
+		return End{
+			Epoch: row.Epoch, Outcome: raftfsm.OutcomeTimedOut, Loss: v.loss(row),
+			Reason: fmt.Sprintf("failover-timeout (%s) has passed before every replica followed", m.Options.FailoverTimeout),
+		}
+	}
+	return nil
+}
+
+// unrecorded are the instances that follow and of which the row's story does not tell it.
+func (v View) unrecorded(row *raftfsm.Failover, following []raftfsm.Addr) []raftfsm.Addr {
+	told := map[raftfsm.Addr]bool{}
+	for _, s := range row.Steps {
+		if s.Name == raftfsm.StepRepoint || s.Name == raftfsm.StepDemote {
+			told[s.Instance] = true
+		}
+	}
+	var out []raftfsm.Addr
+	for _, a := range following {
+		if !told[a] {
+			out = append(out, a)
+		}
+	}
+	return out
+}

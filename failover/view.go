@@ -1,0 +1,155 @@
+package failover
+
+import (
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// View is everything that a decision about one set may look at. Decisions are functions of it alone.
+type View struct {
+	State  *raftfsm.State
+	Master *raftfsm.Master
+	// Observe gives what this node last saw of an instance.
+	Observe func(raftfsm.Addr) (detector.Observation, bool)
+	Now     time.Time
+	// Self is the Raft server id of the node that decides.
+	Self string
+	// Renewed holds the nodes that stood by their reports in the present leadership. Nobody else's vote opens or resumes
+	// an automatic failover.
+	Renewed map[string]bool
+	Memory  Memory
+}
+
+// Memory is what one leadership remembers of a set between two decisions. All of it may be lost: a new leader begins with
+// the zero value and comes to the same end, only more slowly.
+type Memory struct {
+	// Settled: in this leadership the committed master was seen to be the only one.
+	Settled bool
+	// Epoch is that of the row last seen, RowSince when this leadership first saw it and SwitchedSince when it first saw it
+	// switched.
+	Epoch         uint64
+	RowSince      time.Time
+	SwitchedSince time.Time
+	// DownSince is when the master was first seen objectively down, ReplicaSince when it was first seen to call itself a
+	// replica, LonelySince when this node was first seen to hold it down against the majority.
+	DownSince    time.Time
+	ReplicaSince time.Time
+	LonelySince  time.Time
+	// Failed counts the attempts that failed on each candidate since the master was last well.
+	Failed map[raftfsm.Addr]int
+	// Repointed is when each instance was last told to follow the committed master.
+	Repointed map[raftfsm.Addr]time.Time
+	// Returned is what the old master of the open row said of itself before it was demoted; nil while it was not seen.
+	Returned *detector.Info
+}
+
+// Remember is the memory after one more look at the set. The maps are carried over, or replaced, never changed.
+func (v View) Remember() Memory {
+	m, mem := v.Master, v.Memory
+	row := m.Failover
+	if row == nil {
+		mem.Epoch, mem.RowSince, mem.SwitchedSince = 0, time.Time{}, time.Time{}
+	} else {
+		if mem.Epoch != row.Epoch {
+			mem.Epoch, mem.RowSince, mem.SwitchedSince, mem.Returned = row.Epoch, v.Now, time.Time{}, nil
+		}
+		mem.SwitchedSince = since(row.Switched, mem.SwitchedSince, v.Now)
+	}
+	mem.DownSince = since(m.IsODown(), mem.DownSince, v.Now)
+	mem.ReplicaSince = since(v.masterIsReplica(), mem.ReplicaSince, v.Now)
+	mem.LonelySince = since(v.lonely(), mem.LonelySince, v.Now)
+	if !m.IsODown() && (row == nil || row.Switched) {
+		mem.Failed = nil
+	}
+	if m.Resting() {
+		mem.Settled = false
+	} else if v.alone() {
+		mem.Settled = true
+	}
+	return mem
+}
+
+// since is when a condition began to hold: its former value, now, or never.
+func since(holds bool, began, now time.Time) time.Time {
+	switch {
+	case !holds:
+		return time.Time{}
+	case began.IsZero():
+		return now
+	}
+	return began
+}
+
+// ProbePeriod is the pace at which an instance is probed: down-after/10, at least 50 ms and at most 2 s.
+func ProbePeriod(o raftfsm.Options) time.Duration {
+	return min(max(o.DownAfter/10, 50*time.Millisecond), 2*time.Second)
+}
+
+// maxInfoAge is how old INFO may be to decide by: two probe periods.
+func (v View) maxInfoAge() time.Duration { return 2 * ProbePeriod(v.Master.Options) }
+
+// info is the INFO that this node last read of an instance that it does not hold down; fresh tells whether it is young
+// enough to act on.
+func (v View) info(a raftfsm.Addr) (i *detector.Info, fresh bool) {
+	o, ok := v.Observe(a)
+	if !ok || o.Down || o.Info == nil {
+		return nil, false
+	}
+	return o.Info, v.Now.Sub(o.InfoAt) <= v.maxInfoAge()
+}
+
+// answers tells whether this node gets replies from an instance.
+func (v View) answers(a raftfsm.Addr) bool {
+	o, ok := v.Observe(a)
+	return ok && !o.Down && !o.AuthRejected && !o.LastReply.IsZero()
+}
+
+// fact is what the state knows of the committed master.
+func (v View) fact() raftfsm.Instance {
+	in, _ := v.Master.Instance(v.Master.Address)
+	return in
+}
+
+// masterIsReplica tells whether the committed master says of itself that it is a replica: in the state, and by the last
+// INFO that this node read.
+func (v View) masterIsReplica() bool {
+	i, _ := v.info(v.Master.Address)
+	return i != nil && i.Role == raftfsm.RoleReplica && v.fact().Role == raftfsm.RoleReplica
+}
+
+// alone tells whether the committed master is, by fresh readings, a master, and none of the others says so.
+func (v View) alone() bool {
+	i, fresh := v.info(v.Master.Address)
+	if i == nil || !fresh || i.Role != raftfsm.RoleMaster {
+		return false
+	}
+	for _, in := range v.Master.Replicas() {
+		if o, _ := v.info(in.Addr); o != nil && o.Role == raftfsm.RoleMaster {
+			return false
+		}
+	}
+	return true
+}
+
+// confirmed counts the votes against the master by voters that stand by them in this leadership.
+func (v View) confirmed() int {
+	n := 0
+	for _, vote := range v.Master.VotesAgainst(v.Master.Address) {
+		if raftfsm.Counts(vote.Cause) && v.State.IsVoter(vote.Node) && v.Renewed[vote.Node] {
+			n++
+		}
+	}
+	return n
+}
+
+// holds tells whether a node holds an instance down, for whatever cause.
+func (v View) holds(node string, a raftfsm.Addr) bool {
+	for _, vote := range v.Master.Votes {
+		if vote.Node == node && vote.Instance == a {
+			return true
+		}
+	}
+	return false
+}
