@@ -48,6 +48,9 @@ func (s *Stage) Node(o NodeOptions) (*Node, error) {
 			return nil, err
 		}
 	}
+	if o.Binary, err = filepath.Abs(o.Binary); err != nil {
+		return nil, fmt.Errorf("find %s: %w", o.Binary, err)
+	}
 	if o.Port == 0 {
 		if o.Port, err = s.block.node(); err != nil {
 			return nil, err

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"runtime"
 	"sync"
 	"syscall"
@@ -40,7 +39,9 @@ type Process struct {
 type run struct {
 	proc *os.Process
 	done chan struct{} // closed once it is reaped
-	end  *os.ProcessState
+	// end is nil where waiting failed; both are read after done only.
+	end    *os.ProcessState
+	endErr error
 }
 
 // Name is unique on its stage.
@@ -79,13 +80,16 @@ func (p *Process) Launch() error {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
 	defer func() { _ = out.Close() }()
-	cmd := exec.CommandContext(context.Background(), p.path, p.args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, out, out
-	cmd.Env = append(os.Environ(), p.env...)
-	cmd.SysProcAttr = ownGroup()
+	none, err := os.Open(os.DevNull)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", p.name, err)
+	}
+	defer func() { _ = none.Close() }()
 	r := &run{done: make(chan struct{})}
 	started := make(chan error, 1)
-	go r.live(cmd, started)
+	go r.live(started, p.path, append([]string{p.path}, p.args...), &os.ProcAttr{
+		Dir: p.dir, Env: append(os.Environ(), p.env...), Files: []*os.File{none, out, out}, Sys: ownGroup(),
+	})
 	if err := <-started; err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
@@ -93,19 +97,18 @@ func (p *Process) Launch() error {
 	return nil
 }
 
-// live starts the command and waits for its end. It keeps its thread all the while: the kernel sends the signal of a
+// live starts the program and waits for its end. It keeps its thread all the while: the kernel sends the signal of a
 // parent's death when the thread that forked ends, not the process.
-func (r *run) live(cmd *exec.Cmd, started chan<- error) {
+func (r *run) live(started chan<- error, path string, argv []string, attr *os.ProcAttr) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := cmd.Start(); err != nil {
-		started <- err
+	proc, err := os.StartProcess(path, argv, attr)
+	r.proc = proc
+	started <- err
+	if err != nil {
 		return
 	}
-	r.proc = cmd.Process
-	started <- nil
-	_ = cmd.Wait() // how it ended stands in the state
-	r.end = cmd.ProcessState
+	r.end, r.endErr = proc.Wait()
 	close(r.done)
 }
 
@@ -132,7 +135,7 @@ func (p *Process) Ready(ctx context.Context) error {
 		for !accepts(ctx, addr) {
 			select {
 			case <-r.done:
-				return fmt.Errorf("%s ended at once: %v; it wrote:\n%s", p.name, r.end, p.Log(2000))
+				return fmt.Errorf("%s ended at once (status %d): %w; it wrote:\n%s", p.name, p.ExitCode(), errStopped, p.Log(2000))
 			case <-ctx.Done():
 				return fmt.Errorf("%s: %w: nothing accepts at %s; it wrote:\n%s", p.name, errNotReady, addr, p.Log(2000))
 			case <-tick.C:
@@ -253,7 +256,7 @@ func (p *Process) Ended() <-chan struct{} {
 
 // ExitCode is how the last life ended: -1 by a signal, or while it lives.
 func (p *Process) ExitCode() int {
-	if r := p.current(); r != nil && r.over() {
+	if r := p.current(); r != nil && r.over() && r.endErr == nil {
 		return r.end.ExitCode()
 	}
 	return -1

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 )
 
@@ -86,7 +87,7 @@ func (s *Stage) add(p *Process) error {
 	if s.closed {
 		return fmt.Errorf("%s: %w", p.name, errClosed)
 	}
-	s.procs = append(s.procs[:len(s.procs):len(s.procs)], p)
+	s.procs = append(slices.Clip(s.procs), p)
 	return nil
 }
 

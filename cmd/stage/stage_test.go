@@ -29,7 +29,7 @@ func playNode(conf string) int {
 		return 2
 	}
 	fmt.Fprintf(os.Stderr, "playing with\n%s", text)
-	for _, line := range strings.Split(string(text), "\n") {
+	for line := range strings.SplitSeq(string(text), "\n") {
 		name, value, _ := strings.Cut(line, " ")
 		if name != "port" && name != "grpc-port" {
 			continue

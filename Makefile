@@ -1,0 +1,79 @@
+# One command for each thing that is done here. Tools are pinned and run by `go run`; nothing is installed.
+GO       ?= go
+LINT     := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+BUF      := $(GO) run github.com/bufbuild/buf/cmd/buf@v1.75.0
+FUZZTIME ?= 20s
+
+.PHONY: all
+all: build
+
+.PHONY: build
+build: ## bin/sentineld and bin/sentinelctl
+	$(GO) build -o bin/ ./cmd/sentineld ./cmd/sentinelctl
+
+.PHONY: redis
+redis: ## a Redis server's program, without a service
+	@scripts/get-redis.sh
+
+.PHONY: demo
+demo: redis build ## a whole cluster with real Redis on this machine, a crash, and its timeline
+	bin/sentinelctl demo
+
+.PHONY: test
+test: redis ## everything that needs only Redis and no root, with the race detector
+	$(GO) test -race -timeout 6m ./...
+
+.PHONY: e2e
+e2e: redis ## real processes alone
+	$(GO) test -race -count 1 -v -timeout 6m ./test/e2e
+
+.PHONY: bench-failover
+bench-failover: redis ## the figures of docs/benchmarks.md; ROUNDS=20 by default
+	$(GO) run ./test/bench -rounds $(or $(ROUNDS),20) -write docs/benchmarks.md
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+.PHONY: fmt
+fmt:
+	$(LINT) fmt ./...
+	$(BUF) format -w
+
+.PHONY: lint
+lint: ## Go, protobuf and shell
+	$(LINT) run ./...
+	$(LINT) fmt --diff ./...
+	$(BUF) lint
+	@for f in .ci/run scripts/*.sh; do bash -n $$f; done
+
+.PHONY: proto
+proto: ## the committed generated code
+	$(BUF) generate
+
+.PHONY: proto-check
+proto-check: ## fails where the generated code is not current
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(BUF) generate -o "$$tmp" && \
+	for f in $$(cd "$$tmp" && find . -name '*.go'); do diff -u "$$f" "$$tmp/$$f" || exit 1; done && \
+	for f in $$(find ./proto -name '*.pb.go'); do \
+		test -e "$$tmp/$$f" || { echo "$$f is generated from nothing" >&2; exit 1; }; \
+	done
+
+.PHONY: tidy-check
+tidy-check: ## fails where go.mod or go.sum are not tidy
+	$(GO) mod tidy -diff
+
+.PHONY: check
+check: test lint proto-check tidy-check ## what CI runs
+
+.PHONY: clean
+clean:
+	rm -rf bin dist
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 18
