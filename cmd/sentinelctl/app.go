@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/api/client"
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc/status"
+)
+
+// app is one run of the program.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	// isTerminal tells whether somebody can be asked through stdin.
+	isTerminal func(io.Reader) bool
+
+	set settings
+	// cluster is made by the first command that needs it.
+	cluster *client.Client
+}
+
+// changes marks commands that change the state, for which a deadline means an unknown outcome.
+var changes = map[string]string{"changes": "state"}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sentinelctl",
+		Short: "Operate a sentineld cluster",
+		Long: `sentinelctl does everything an operator does with a sentineld cluster, over gRPC, from anywhere.
+Any node takes any command.
+
+Each global flag may also be set by SENTINELCTL_* in the environment, such as SENTINELCTL_ENDPOINTS, and by a line
+"name value" in ~/.config/sentinelctl/config or /etc/sentineld/sentinelctl.conf; the flag wins, then the environment.
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 no node reachable or no leader, 4 refused and nothing changed,
+5 a check found something wrong, 6 outcome unknown, 7 not allowed, 130 interrupted.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE:          group,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return a.set.resolve(cmd)
+		},
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
+	a.set.register(root)
+	root.AddCommand(
+		a.mastersCmd(), a.masterCmd(), a.replicasCmd(), a.addrCmd(),
+		a.monitorCmd(), a.setCmd(), a.removeCmd(), a.resetCmd(), a.forgetCmd(),
+		a.failoverCmd(), a.pauseCmd(), a.resumeCmd(), a.ckquorumCmd(), a.explainCmd(),
+		a.eventsCmd(), a.historyCmd(), a.statusCmd(), a.nodesCmd(), a.nodeCmd(),
+		a.versionCmd(), a.completionCmd(), a.demoCmd(),
+	)
+	return root
+}
+
+// group is what a command that only holds others does: it tells what there is, or that there is no such thing.
+func group(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usagef("name a command\n\n%s", strings.TrimSpace(cmd.UsageString()))
+	}
+	hint := fmt.Sprintf("run %s --help for a list", cmd.CommandPath())
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usagef("unknown command %q: %s", args[0], hint)
+}
+
+// args checks the number of arguments, of which the usage line tells the names; most < 0 is any number.
+func args(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		if len(given) >= least && (most < 0 || len(given) <= most) {
+			return nil
+		}
+		return usagef("usage: %s", cmd.UseLine())
+	}
+}
+
+// client connects to the cluster.
+func (a *app) client() (*client.Client, error) {
+	if a.cluster != nil {
+		return a.cluster, nil
+	}
+	c, err := client.Dial(a.set.endpointList())
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	a.cluster = c
+	return c, nil
+}
+
+func (a *app) close() {
+	if a.cluster != nil {
+		// The process ends here; there is nothing left to lose.
+		_ = a.cluster.Close()
+	}
+}
+
+// request bounds one call.
+func (a *app) request(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, a.set.timeout)
+}
+
+// report says what went wrong, and gives the exit status.
+func (a *app) report(ctx context.Context, cmd *cobra.Command, err error) int {
+	change := cmd != nil && cmd.Annotations["changes"] != ""
+	code := exitStatus(err, change, ctx.Err() != nil)
+	switch code {
+	case exitDone:
+	case exitInterrupted:
+		if change {
+			a.say("interrupted; the operation goes on")
+		} else {
+			a.say("interrupted")
+		}
+	case exitUnknown:
+		a.say("outcome unknown: %s; ask again, or repeat the command: it changes nothing twice", words(err))
+	default:
+		a.say("%s", words(err))
+	}
+	return code
+}
+
+// say writes a line to stderr.
+func (a *app) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(a.stderr, "sentinelctl: "+format+"\n", args...)
+}
+
+// words are an error without the wrapping of its transport.
+func words(err error) string {
+	var none *client.NoNodeError
+	if errors.As(err, &none) {
+		return none.Error()
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "no answer within the time allowed (--timeout)"
+	}
+	if s, ok := status.FromError(err); ok && err != nil {
+		return s.Message()
+	}
+	return err.Error()
+}
+
+// age is a span as people read it: 350 ms, 12.5 s, 3m20s.
+func age(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+	return d.Round(time.Second).String()
+}

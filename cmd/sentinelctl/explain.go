@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/api/client"
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) ckquorumCmd() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use:               "ckquorum NAME | --all",
+		Short:             "Tell whether enough nodes are heard to agree on a failover; exit 5 if not",
+		Args:              args(0, 1),
+		ValidArgsFunction: a.completeMaster,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r := a.reading()
+			names, err := a.names(cmd.Context(), all, args, cmd.UseLine())
+			if err != nil {
+				return err
+			}
+			var answers []*sentinelv1.CheckQuorumResponse
+			for _, name := range names {
+				answer, err := r.ckquorum(cmd.Context(), name)
+				if err != nil {
+					return err
+				}
+				answers = append(answers, answer)
+			}
+			return a.printQuorum(r, names, answers, all)
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "all masters")
+	return cmd
+}
+
+func (r *reading) ckquorum(ctx context.Context, name string) (*sentinelv1.CheckQuorumResponse, error) {
+	return ask(ctx, r, func(ctx context.Context, c *client.Client, how sentinelv1.Consistency) (*sentinelv1.CheckQuorumResponse, error) {
+		return sentinelv1.NewAdminServiceClient(c).CheckQuorum(ctx, &sentinelv1.CheckQuorumRequest{Name: name, Consistency: how})
+	})
+}
+
+// printQuorum writes one answer as it is, several as a list with their names.
+func (a *app) printQuorum(r *reading, names []string, answers []*sentinelv1.CheckQuorumResponse, all bool) error {
+	defer r.mark()
+	bad := 0
+	t := newTable("NAME", "OK", "USABLE", "VOTERS", "QUORUM", "MESSAGE")
+	var list []byte
+	for i, answer := range answers {
+		if !answer.GetOk() {
+			bad++
+		}
+		t.add(names[i], yesNo(answer.GetOk()), answer.GetUsable(), answer.GetVoters(), answer.GetQuorum(), answer.GetMessage())
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = append(appendString(append(list, `{"name":`...), names[i]), ',')
+		list = append(list, marshalJSON(answer)[1:]...)
+	}
+	var err error
+	switch {
+	case !a.set.json():
+		err = t.write(a.stdout)
+	case all:
+		err = a.writeJSON(fmt.Appendf(nil, `{"masters":[%s],"local":%t}`, list, r.local()))
+	default:
+		err = a.print(answers[0], nil, key{"local", r.local()})
+	}
+	if err != nil || bad == 0 {
+		return err
+	}
+	return checkf("no failover can be agreed upon for %d of %d", bad, len(answers))
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func (a *app) explainCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:               "explain NAME",
+		Short:             "Tell which replica would be promoted now, and why each other would not; exit 5 if none",
+		Args:              args(1, 1),
+		ValidArgsFunction: a.completeMaster,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r := a.reading()
+			answer, err := ask(cmd.Context(), r, func(ctx context.Context, c *client.Client, how sentinelv1.Consistency) (*sentinelv1.ExplainMasterResponse, error) {
+				return sentinelv1.NewAdminServiceClient(c).ExplainMaster(ctx, &sentinelv1.ExplainMasterRequest{Name: args[0], Consistency: how})
+			})
+			if err != nil {
+				return err
+			}
+			if err := r.print(answer, func() *table { return explainTable(answer) }); err != nil {
+				return err
+			}
+			if !a.set.json() {
+				for _, o := range answer.GetObstacles() {
+					a.say("in the way: %s", printable(o))
+				}
+			}
+			if !answer.GetCanFailover() {
+				return checkf("no replica of %s can be promoted now", args[0])
+			}
+			return nil
+		},
+	}
+}
+
+func explainTable(e *sentinelv1.ExplainMasterResponse) *table {
+	t := newTable("REPLICA", "VERDICT", "OFFSET", "PRIORITY", "MEASURED", "WHY")
+	for _, c := range e.GetCandidates() {
+		verdict, why := "no", c.GetDetail()
+		switch {
+		case c.GetChosen():
+			verdict = "would win"
+		case why == "":
+			why = c.GetRejection()
+		}
+		measured := "never"
+		if c.GetAgeMs() >= 0 {
+			measured = age(time.Duration(c.GetAgeMs())*time.Millisecond) + " ago"
+		}
+		t.add(client.HostPort(c.GetAddress()), verdict, c.GetOffsetBytes(), c.GetPriority(), measured, why)
+	}
+	return t
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/api/client"
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+	"github.com/spf13/cobra"
+)
+
+const (
+	// askAgain is the pause between two looks at something that is awaited.
+	askAgain = 50 * time.Millisecond
+	// lateBy is how long after its bound a failover may take to be told as closed.
+	lateBy = 5 * time.Second
+)
+
+func (a *app) failoverCmd() *cobra.Command {
+	var to string
+	var force, yes bool
+	cmd := &cobra.Command{
+		Use:   "failover NAME",
+		Short: "Make a replica the master; what it has not received is lost",
+		Long: `Make a replica the master, at the price of what it has not received; the outcome tells how much that is.
+While the master is up this is refused, unless --force. It waits until every replica that is up follows.`,
+		Args:              args(1, 1),
+		Annotations:       changes,
+		ValidArgsFunction: a.completeMaster,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q := &sentinelv1.FailoverMasterRequest{Name: args[0], Force: force, RequestId: rand.Text()}
+			if to != "" {
+				var err error
+				if q.To, err = parseAddress(to); err != nil {
+					return err
+				}
+			}
+			return a.failover(cmd.Context(), q, yes)
+		},
+	}
+	cmd.Flags().StringVar(&to, "to", "", "promote the replica at `HOST:PORT` instead of the best one")
+	cmd.Flags().BoolVar(&force, "force", false, "although the master is up")
+	yesFlag(cmd, &yes)
+	return cmd
+}
+
+func (a *app) failover(ctx context.Context, q *sentinelv1.FailoverMasterRequest, yes bool) error {
+	r := a.reading()
+	before, err := r.master(ctx, q.GetName())
+	if err != nil {
+		return err
+	}
+	m := before.GetMaster()
+	if err := a.confirm(yes, "%s", plan(m, q)); err != nil {
+		return err
+	}
+	answer, err := change(ctx, a, func(ctx context.Context, c *client.Client) (*sentinelv1.FailoverMasterResponse, error) {
+		return sentinelv1.NewAdminServiceClient(c).FailoverMaster(ctx, q)
+	})
+	if err != nil {
+		if exitStatus(err, true, ctx.Err() != nil) == exitUnknown {
+			a.say("the operation is %s: look for it in sentinelctl history %s -o json", q.GetRequestId(), q.GetName())
+		}
+		return err
+	}
+	limit := time.Duration(m.GetOptions().GetFailoverTimeoutMs())*time.Millisecond + lateBy
+	f, err := a.awaitEnd(ctx, answer.GetFailover(), limit)
+	if err != nil {
+		a.say("the operation is %s: look for it in sentinelctl history %s -o json", answer.GetOperationId(), q.GetName())
+		return err
+	}
+	answer.Failover = f
+	if err := a.print(answer, func() *table { return failoverTable(f) }); err != nil {
+		return err
+	}
+	if !f.GetSwitched() {
+		return failedf("the failover of %s ended as %s: %s", f.GetMaster(), outcomeWord(f.GetOutcome()), f.GetEndReason())
+	}
+	return nil
+}
+
+// plan is what the failover will do, for the confirmation.
+func plan(m *sentinelv1.Master, q *sentinelv1.FailoverMasterRequest) string {
+	to := "its best replica"
+	lag := ""
+	if q.GetTo() != nil {
+		to = client.HostPort(q.GetTo())
+		for _, in := range m.GetInstances() {
+			if client.HostPort(in.GetAddress()) == to && in.GetObservation() != nil {
+				lag = fmt.Sprintf(" (%s behind when last seen)", bytesWord(in.GetObservation().GetLagBytes()))
+			}
+		}
+	}
+	return fmt.Sprintf("make %s%s the master of %s in place of %s, which is %s; writes that it has not received are lost",
+		to, lag, m.GetName(), client.HostPort(m.GetAddress()), statusWord(m.GetStatus()))
+}
+
+// awaitEnd looks at a failover until it is closed.
+func (a *app) awaitEnd(ctx context.Context, f *sentinelv1.Failover, limit time.Duration) (*sentinelv1.Failover, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errStillOpen)
+	defer cancel()
+	for f.GetOutcome() == sentinelv1.FailoverOutcome_FAILOVER_OUTCOME_UNSPECIFIED {
+		select {
+		case <-ctx.Done():
+			return nil, endedBy(ctx)
+		case <-time.After(askAgain):
+		}
+		r := a.reading()
+		all, err := r.failovers(ctx, &sentinelv1.ListFailoversRequest{Name: f.GetMaster(), OperationId: f.GetOperationId()}, 1)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, endedBy(ctx)
+		case err != nil && !leaderless(err):
+			return nil, err
+		case err == nil && len(all.GetFailovers()) > 0:
+			f = all.GetFailovers()[0]
+		}
+	}
+	return f, nil
+}
+
+var errStillOpen = &exitError{exitUnknown, errors.New("the failover is still open")}
+
+func endedBy(ctx context.Context) error { return context.Cause(ctx) }
+
+func outcomeWord(o sentinelv1.FailoverOutcome) string {
+	if o == sentinelv1.FailoverOutcome_FAILOVER_OUTCOME_UNSPECIFIED {
+		return "open"
+	}
+	return enumWord(o.String(), "FAILOVER_OUTCOME_")
+}
+
+// lossWord tells what a failover may have lost of the old master's writes.
+func lossWord(f *sentinelv1.Failover) string {
+	switch f.GetLossKind() {
+	case sentinelv1.LossKind_LOSS_KIND_EXACT:
+		return bytesWord(f.GetLossBytes())
+	case sentinelv1.LossKind_LOSS_KIND_LOWER_BOUND:
+		return "at least " + bytesWord(f.GetLossBytes())
+	case sentinelv1.LossKind_LOSS_KIND_UNKNOWN:
+		return "unknown"
+	case sentinelv1.LossKind_LOSS_KIND_UNSPECIFIED:
+	}
+	return ""
+}
+
+// tookWord is the time from the decision to the committed switch.
+func tookWord(f *sentinelv1.Failover) string {
+	if f.GetSwitchedAt() == nil || f.GetBegunAt() == nil {
+		return ""
+	}
+	return fmt.Sprintf("%d ms", f.GetSwitchedAt().AsTime().Sub(f.GetBegunAt().AsTime()).Milliseconds())
+}
+
+// failoverTable is the story of one failover.
+func failoverTable(f *sentinelv1.Failover) *table {
+	t := newTable()
+	t.add("master", f.GetMaster())
+	t.add("epoch", f.GetEpoch())
+	t.add("kind", enumWord(f.GetKind().String(), "FAILOVER_KIND_"))
+	t.add("from", client.HostPort(f.GetFrom()))
+	t.add("to", client.HostPort(f.GetTo()))
+	t.add("why", f.GetReason())
+	t.add("outcome", outcomeWord(f.GetOutcome()))
+	if f.GetEndReason() != "" {
+		t.add("because", f.GetEndReason())
+	}
+	t.add("begun", stampOf(f.GetBegunAt()))
+	t.add("switched after", tookWord(f))
+	t.add("lost", lossWord(f))
+	t.add("led by", f.GetLeaderNodeId())
+	t.add("operation", f.GetOperationId())
+	for _, v := range f.GetVotes() {
+		t.add("vote", fmt.Sprintf("%s: %s since %s, reported %s", v.GetNodeId(), causeWord(v.GetCause()), stampOf(v.GetSince()), stampOf(v.GetReportedAt())))
+	}
+	for _, c := range f.GetCandidates() {
+		t.add("candidate", client.HostPort(c.GetAddress())+": "+candidateWord(c))
+	}
+	for _, s := range f.GetSteps() {
+		t.add("step", stepWord(s))
+	}
+	return t
+}
+
+// candidateWord tells why a candidate was chosen or not.
+func candidateWord(c *sentinelv1.Candidate) string {
+	if c.GetChosen() {
+		return fmt.Sprintf("chosen, offset %d, priority %d", c.GetOffsetBytes(), c.GetPriority())
+	}
+	why := c.GetDetail()
+	if why == "" {
+		why = c.GetRejection()
+	}
+	return fmt.Sprintf("%s (offset %d, priority %d)", why, c.GetOffsetBytes(), c.GetPriority())
+}
+
+func stepWord(s *sentinelv1.Step) string {
+	text := fmt.Sprintf("+%.1f ms  %s", s.GetAtMs(), s.GetName())
+	if s.GetInstance() != nil {
+		text += " " + client.HostPort(s.GetInstance())
+	}
+	text += fmt.Sprintf(" (took %.1f ms)", s.GetTookMs())
+	if s.GetDetail() != "" {
+		text += ": " + s.GetDetail()
+	}
+	return text
+}

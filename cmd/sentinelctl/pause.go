@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/api/client"
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) pauseCmd() *cobra.Command {
+	var all bool
+	var span time.Duration
+	var reason string
+	cmd := &cobra.Command{
+		Use:               "pause NAME | --all",
+		Short:             "Observe a master and do not act on it",
+		Example:           "  sentinelctl pause mymaster --for 30m --reason 'kernel update'",
+		Args:              args(0, 1),
+		Annotations:       changes,
+		ValidArgsFunction: a.completeMaster,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if span < 0 || span > 0 && span < time.Millisecond {
+				return usagef("--for %v: want at least 1ms", span)
+			}
+			names, err := a.names(cmd.Context(), all, args, cmd.UseLine())
+			if err != nil {
+				return err
+			}
+			for _, name := range names {
+				if err := a.pause(cmd.Context(), &sentinelv1.PauseMasterRequest{Name: name, Reason: reason, DurationMs: span.Milliseconds()}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "all masters")
+	cmd.Flags().DurationVar(&span, "for", 0, "resume by itself after this long; 0 = when told to")
+	cmd.Flags().StringVar(&reason, "reason", "", "what others are told")
+	return cmd
+}
+
+func (a *app) pause(ctx context.Context, q *sentinelv1.PauseMasterRequest) error {
+	answer, err := change(ctx, a, func(ctx context.Context, c *client.Client) (*sentinelv1.PauseMasterResponse, error) {
+		return sentinelv1.NewAdminServiceClient(c).PauseMaster(ctx, q)
+	})
+	if err != nil {
+		return err
+	}
+	until := "until resumed"
+	if t := answer.GetMaster().GetPause().GetUntil(); t != nil {
+		until = "until " + stamp(t)
+	}
+	return a.printChange(answer, q.GetName()+" is paused "+until, q.GetName()+" is paused already; nothing changed")
+}
+
+// names are the masters that a command is about: the one named, or all.
+func (a *app) names(ctx context.Context, all bool, args []string, usage string) ([]string, error) {
+	if all == (len(args) == 1) {
+		return nil, usagef("usage: %s: give a name or --all", usage)
+	}
+	if !all {
+		return args, nil
+	}
+	list, err := a.reading().masters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, m := range list.GetMasters() {
+		names = append(names, m.GetName())
+	}
+	return names, nil
+}
+
+func (a *app) resumeCmd() *cobra.Command {
+	var adopt string
+	var enforce, yes bool
+	cmd := &cobra.Command{
+		Use:   "resume NAME",
+		Short: "End a pause, or settle a held master",
+		Long: `End a pause, or settle a master that is held because its instances contradict what is committed:
+--adopt takes the instance named as the master, --enforce makes all instances follow the committed one.`,
+		Args:              args(1, 1),
+		Annotations:       changes,
+		ValidArgsFunction: a.completeMaster,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q := &sentinelv1.ResumeMasterRequest{Name: args[0], Enforce: enforce}
+			if adopt != "" {
+				if enforce {
+					return usagef("--adopt and --enforce exclude each other")
+				}
+				var err error
+				if q.Adopt, err = parseAddress(adopt); err != nil {
+					return err
+				}
+			}
+			if enforce {
+				if err := a.confirm(yes, "make every instance of %s follow its committed master; what only they hold is lost", args[0]); err != nil {
+					return err
+				}
+			}
+			answer, err := change(cmd.Context(), a, func(ctx context.Context, c *client.Client) (*sentinelv1.ResumeMasterResponse, error) {
+				return sentinelv1.NewAdminServiceClient(c).ResumeMaster(ctx, q)
+			})
+			if err != nil {
+				return err
+			}
+			return a.printChange(answer, fmt.Sprintf("%s is resumed, master %s", args[0], client.HostPort(answer.GetMaster().GetAddress())),
+				args[0]+" is not paused; nothing changed")
+		},
+	}
+	cmd.Flags().StringVar(&adopt, "adopt", "", "of a held master: take the instance at `HOST:PORT` as the master")
+	cmd.Flags().BoolVar(&enforce, "enforce", false, "of a held master: make its instances follow the committed one")
+	yesFlag(cmd, &yes)
+	return cmd
+}

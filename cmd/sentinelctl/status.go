@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/api/client"
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) statusCmd() *cobra.Command {
+	var wait string
+	var limit time.Duration
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show how a node sees the cluster",
+		Long: `Show how a node sees the cluster. --wait healthy waits until a leader is known, every master is up and none is
+held; exit 5 if that does not come true within --max-wait.`,
+		Args: args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if wait != "" && wait != "healthy" {
+				return usagef("--wait %q: want healthy", wait)
+			}
+			if limit <= 0 {
+				return usagef("--max-wait %v: want more than 0", limit)
+			}
+			ask := a.status
+			if wait != "" {
+				ask = func(ctx context.Context) (*sentinelv1.GetStatusResponse, error) { return a.awaitHealthy(ctx, limit) }
+			}
+			s, err := ask(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := a.print(s, func() *table { return statusTable(s) }); err != nil {
+				return err
+			}
+			if wait != "" && !s.GetHealthy() {
+				return checkf("not healthy within %v", limit)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&wait, "wait", "", "wait until the cluster is `healthy`")
+	cmd.Flags().DurationVar(&limit, "max-wait", time.Minute, "how long --wait waits")
+	_ = cmd.RegisterFlagCompletionFunc("wait", cobra.FixedCompletions([]string{"healthy"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (a *app) status(ctx context.Context) (*sentinelv1.GetStatusResponse, error) {
+	c, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := a.request(ctx)
+	defer cancel()
+	return sentinelv1.NewClusterServiceClient(c).GetStatus(ctx, &sentinelv1.GetStatusRequest{})
+}
+
+// awaitHealthy asks until a node says that it is healthy; after limit the last answer counts.
+func (a *app) awaitHealthy(ctx context.Context, limit time.Duration) (*sentinelv1.GetStatusResponse, error) {
+	end := time.Now().Add(limit)
+	for {
+		s, err := a.status(ctx)
+		if s.GetHealthy() || ctx.Err() != nil || time.Now().After(end) || err != nil && !leaderless(err) && !absent(err) {
+			return s, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(min(askAgain, time.Until(end))):
+		}
+	}
+}
+
+// absent tells that no node was reached.
+func absent(err error) bool {
+	var none *client.NoNodeError
+	return errors.As(err, &none)
+}
+
+func statusTable(s *sentinelv1.GetStatusResponse) *table {
+	t := newTable()
+	t.add("cluster", fmt.Sprintf("%s (%s)", s.GetClusterName(), s.GetClusterId()))
+	t.add("healthy", yesNo(s.GetHealthy()))
+	for _, p := range s.GetProblems() {
+		t.add("problem", p)
+	}
+	t.add("node", fmt.Sprintf("%s, %s, version %s", s.GetNodeId(), roleWord(s.GetRole()), s.GetVersion()))
+	t.add("leader", leaderWord(s))
+	t.add("nodes", fmt.Sprintf("%d, of which %d vote", s.GetMembers(), s.GetVoters()))
+	t.add("masters", mastersWord(s))
+	t.add("failovers open", s.GetFailoversOpen())
+	t.add("highest epoch", s.GetEpoch())
+	t.add("revision", fmt.Sprintf("%d applied, %d committed, term %d", s.GetAppliedIndex(), s.GetCommitIndex(), s.GetTerm()))
+	t.add("fsync p50", fmt.Sprintf("%.2f ms", s.GetFsyncP50Ms()))
+	return t
+}
+
+func roleWord(r sentinelv1.NodeRole) string { return enumWord(r.String(), "NODE_ROLE_") }
+
+func leaderWord(s *sentinelv1.GetStatusResponse) string {
+	switch {
+	case s.GetLeaderNodeId() == "":
+		return "none known"
+	case s.GetAgeMs() < 0:
+		return s.GetLeaderNodeId() + ", not heard yet"
+	case s.GetRole() == sentinelv1.NodeRole_NODE_ROLE_LEADER:
+		return s.GetLeaderNodeId()
+	}
+	return fmt.Sprintf("%s, heard %d ms ago", s.GetLeaderNodeId(), s.GetAgeMs())
+}
+
+func mastersWord(s *sentinelv1.GetStatusResponse) string {
+	text := fmt.Sprintf("%d: %d ok, %d sdown, %d odown", s.GetMasters(), s.GetMastersOk(), s.GetMastersSdown(), s.GetMastersOdown())
+	if n := s.GetMastersPaused(); n > 0 {
+		text += fmt.Sprintf(", %d paused", n)
+	}
+	if n := s.GetMastersHeld(); n > 0 {
+		text += fmt.Sprintf(", %d held", n)
+	}
+	return text
+}
