@@ -3,14 +3,16 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
+	"github.com/hashicorp/raft"
 	"google.golang.org/grpc/credentials"
 
-	peerv1 "github.com/raftsentinel/raftsentinel/proto/peer/v1"
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
@@ -29,6 +31,12 @@ var (
 	ErrRemoved = errors.New("this node was removed from its cluster")
 	// ErrLeadershipLost is the cause with which a leadership's context ends.
 	ErrLeadershipLost = errors.New("leadership lost")
+	// ErrQuorum: the change would leave the cluster without a majority of voters that are heard.
+	ErrQuorum = errors.New("the cluster would lose its quorum")
+	// errStopped ends Run: to go on would be to diverge from the other nodes.
+	errStopped = errors.New("this node stops before it diverges from the others; start the version that wrote the entry")
+	// errStopping is the cause with which everything ends when Run's context does.
+	errStopping = errors.New("the node is stopping")
 )
 
 // Timing is Raft's. It must be equal on all nodes.
@@ -55,6 +63,7 @@ type Options struct {
 	BootstrapExpect int
 	// Secret authenticates nodes to each other; zero = loopback only.
 	Secret raftfsm.Secret
+	// Timing of elections; zero = TimingDefault.
 	Timing Timing
 	// StallLimit is how long the log store may hang before a leader falls silent; 0 = 1 s.
 	StallLimit time.Duration
@@ -68,95 +77,191 @@ type Options struct {
 	Log          *slog.Logger
 }
 
-// Status is a node's account of its part in Raft, at one moment.
-type Status struct {
-	// Role: leader, follower, candidate, none, joining, observer, removed.
-	Role        string
-	RaftID      string
-	NodeID      string
-	LeaderID    string
-	Leader      raftfsm.Addr // its Raft address
-	Term        uint64
-	CommitIndex uint64
-	// AppliedIndex is what this node's state has applied, not what Raft has queued.
-	AppliedIndex uint64
-	// LastContact is the time since this node heard a leader; 0 on the leader, -1 for never.
-	LastContact time.Duration
-	ClusterID   string
-	Peers       int
-	// Loading: the state is older than what was answered before a restart.
-	Loading  bool
-	FsyncP50 time.Duration
+// Node is one member, or one that means to become one.
+type Node struct {
+	o        Options
+	log      *slog.Logger
+	id       *identity
+	self     raft.ServerID
+	creds    credentials.TransportCredentials
+	link     *raftLink // nil in tests that bring their own transport
+	former   *former
+	fsm      *fsm
+	acks     *ackBook
+	conns    peers
+	hooks    hooks
+	running  atomic.Bool
+	stopping chan struct{} // closed when Run begins to end
+	stopOnce sync.Once
+
+	// raft is nil until this node has a cluster, and again after it was removed from it.
+	raft atomic.Pointer[raft.Raft]
+	// floor is the index from which on the state may be told; math.MaxUint64 while that is not known.
+	floor atomic.Uint64
+	// removed is closed when this node learns that it is a member no more.
+	removed    chan struct{}
+	removeOnce sync.Once
+
+	leads   scope
+	heard   broadcast     // of a change of the leader, and of leaderships
+	news    chan uint64   // the last news that is applied
+	retake  chan struct{} // leadership is to be taken up anew
+	futures tally         // waits for Raft's answers
+	timed   atomic.Pointer[timedStore]
 }
 
-// Node is one member, or one that means to become one.
-type Node struct{}
+// hooks let tests bring their own world; the zero value is the real one.
+type hooks struct {
+	stores    func() (*stores, error)
+	transport func() quietable
+	peers     peers
+	// caller tells which node a call came from.
+	caller func(ctx context.Context) (raft.ServerID, bool)
+	// voters, not nil, stands in for formation: the configuration that every node of a test begins with.
+	voters []raft.Server
+}
 
-// New validates the options and starts nothing.
-func New(o Options) (*Node, error) { panic("contract only") }
+// New validates the options and starts nothing; it locks the directory, which Run releases.
+func New(o Options) (*Node, error) { return newNode(o, hooks{}) }
 
-// Run opens the stores, forms or joins a cluster, and serves until ctx ends; it hands leadership over first, and returns
-// after its last goroutine has ended.
-func (n *Node) Run(ctx context.Context) error { panic("contract only") }
+func newNode(o Options, h hooks) (*Node, error) {
+	if err := o.complete(h); err != nil {
+		return nil, err
+	}
+	id, err := openIdentity(o.Dir, o.NodeID, o.ClusterName)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		o: o, log: o.Log.With("component", "node"), id: id, self: id.get().RaftID, acks: newAckBook(), hooks: h,
+		stopping: make(chan struct{}), removed: make(chan struct{}), news: make(chan uint64, 1), retake: make(chan struct{}, 1),
+	}
+	n.floor.Store(notTold)
+	auth := linkAuth{clusterName: o.ClusterName, secret: o.Secret, raftID: n.self}
+	if h.transport == nil {
+		n.link = newRaftLink(o.RaftListener, auth, o.Raft, n.log)
+		n.creds = newLinkCredentials(auth, n.log)
+	}
+	if n.hooks.caller == nil {
+		n.hooks.caller = peerRaftID
+	}
+	n.conns = h.peers
+	if n.conns == nil {
+		n.conns = newConns(n.creds)
+	}
+	n.fsm = newFSM(&appliedMemory{}, n.applied)
+	n.former = newFormer(id, formerOptions{
+		nodeID: o.NodeID, clusterName: o.ClusterName, expect: o.BootstrapExpect, peers: o.Peers, self: n.registration(),
+		dial: n.conns.dial, log: n.log,
+	})
+	return n, nil
+}
 
-// PeerServer answers the other nodes; the daemon registers it on its gRPC server.
-func (n *Node) PeerServer() peerv1.PeerServiceServer { panic("contract only") }
+// complete checks the options and fills in what may be left out.
+func (o *Options) complete(h hooks) error {
+	var errs []error
+	if o.NodeID == "" {
+		errs = append(errs, errors.New("node-id is empty"))
+	}
+	if o.ClusterName == "" {
+		errs = append(errs, errors.New("cluster-name is empty"))
+	}
+	if o.RaftListener == nil && h.transport == nil {
+		errs = append(errs, errors.New("no listener for Raft"))
+	}
+	if o.Raft.IsZero() || o.GRPC.IsZero() {
+		errs = append(errs, errors.New("the addresses to announce for Raft and gRPC must be given"))
+	}
+	if o.BootstrapExpect < 0 {
+		errs = append(errs, fmt.Errorf("bootstrap-expect %d: must be 0 or more", o.BootstrapExpect))
+	}
+	if o.Dir == "" {
+		o.BootstrapExpect, o.Peers = 1, nil
+	}
+	if o.Timing == (Timing{}) {
+		o.Timing = TimingDefault
+	}
+	if t := o.Timing; t.Lease > t.Heartbeat || t.Heartbeat > t.Election || t.Lease < 5*time.Millisecond {
+		errs = append(errs, fmt.Errorf("raft timing %v: want 5ms ≤ lease ≤ heartbeat ≤ election", t))
+	}
+	if o.StallLimit <= 0 {
+		o.StallLimit = time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	return nil
+}
+
+// registration is what this node says of itself.
+func (n *Node) registration() *raftlogv1.RegisterNode {
+	return &raftlogv1.RegisterNode{
+		RaftId: string(n.self), NodeId: n.o.NodeID, Raft: n.o.Raft.Proto(), Grpc: n.o.GRPC.Proto(), Resp: n.o.RESP.Proto(),
+		Http: n.o.HTTP.Proto(), Version: n.o.Version, MaxLevel: raftfsm.Level,
+	}
+}
 
 // Credentials authenticate node-to-node gRPC connections on both sides by the cluster secret. A server that uses them
 // serves other clients too, unauthenticated: see [FromNode].
-func (n *Node) Credentials() credentials.TransportCredentials { panic("contract only") }
+func (n *Node) Credentials() credentials.TransportCredentials { return n.creds }
 
 // FromNode tells whether the call in ctx came over a connection that a node of the cluster opened.
-func FromNode(ctx context.Context) bool { panic("contract only") }
+func FromNode(ctx context.Context) bool {
+	_, ok := peerRaftID(ctx)
+	return ok
+}
 
-// LeaderConn is a gRPC connection to the present leader, to pass on what it alone can answer; ErrNoLeader without one. The
-// connection belongs to the Node.
-func (n *Node) LeaderConn(ctx context.Context) (*grpc.ClientConn, error) { panic("contract only") }
+// RaftID is this node's Raft server id, made with its directory.
+func (n *Node) RaftID() string { return string(n.self) }
 
 // State is the latest applied state, without any promise of freshness.
-func (n *Node) State() *raftfsm.State { panic("contract only") }
+func (n *Node) State() *raftfsm.State { return n.fsm.State() }
 
 // Changed is closed when the state after the one that [Node.State] gave is applied. Take the channel first, then the state.
-func (n *Node) Changed() <-chan struct{} { panic("contract only") }
+func (n *Node) Changed() <-chan struct{} { return n.fsm.Changed() }
 
-// Local is State with the promise that it is no older than any answer given before a restart (else ErrLoading), and the
-// time since this node heard from a leader.
-func (n *Node) Local() (*raftfsm.State, time.Duration, error) { panic("contract only") }
-
-// Read is a state that includes every command committed before the call (Raft paper, section 6.4).
-func (n *Node) Read(ctx context.Context) (*raftfsm.State, error) { panic("contract only") }
-
-// Propose commits a command and returns after it is applied on this node. From a follower it is sent to the leader, once.
-// An error of ErrNoLeader or ErrNotLeader means nothing was appended; ErrUnknownOutcome that it may have been. A refusal on
-// the merits is no error: see Result.Code.
-func (n *Node) Propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Result, error) {
-	panic("contract only")
+// applied is told of each publication by the goroutine that made it.
+func (n *Node) applied(b batch) {
+	if b.news != 0 {
+		select {
+		case <-n.news:
+		default:
+		}
+		select {
+		case n.news <- b.news:
+		default:
+		}
+	}
+	if isMember(b.before, n.self) && !isMember(b.after, n.self) {
+		n.becomeRemoved()
+	}
 }
 
-// Lead runs duties whenever this node leads, after its Mark is applied here, with a context that ends with leadership and
-// carries the cause. New duties start only after the old ones have returned. Lead returns when ctx ends.
-func (n *Node) Lead(ctx context.Context, duties func(ctx context.Context, term uint64) error) error {
-	panic("contract only")
+func isMember(s *raftfsm.State, id raft.ServerID) bool {
+	for _, v := range s.Servers() {
+		if v.ID == string(id) {
+			return true
+		}
+	}
+	return false
 }
 
-// Verify confirms with a quorum that this node still leads in the given term.
-func (n *Node) Verify(ctx context.Context, term uint64) error { panic("contract only") }
-
-// Renewals are, on the leader, the nodes whose live reports were renewed in this leadership and when; the leader itself
-// counts as renewed now. A node that proposed a report to this leadership counts too.
-func (n *Node) Renewals() map[string]Renewal { panic("contract only") }
-
-// Renewal is the last sign of a node that stands by its reports.
-type Renewal struct {
-	Base uint64
-	At   time.Time
+// becomeRemoved ends this node's part in the cluster, for good.
+func (n *Node) becomeRemoved() {
+	n.removeOnce.Do(func() {
+		n.log.Warn("removed from the cluster; to join again, empty its dir", "raft_id", n.self)
+		close(n.removed)
+	})
 }
 
-// Status tells this node's part in Raft.
-func (n *Node) Status() Status { panic("contract only") }
-
-// TransferLeadership hands leadership to a voter; "" lets Raft choose.
-func (n *Node) TransferLeadership(ctx context.Context, raftID string) error { panic("contract only") }
-
-// RemoveNode takes a member out of Raft's configuration. Leader only.
-func (n *Node) RemoveNode(ctx context.Context, raftID string) error { panic("contract only") }
+func (n *Node) isRemoved() bool {
+	select {
+	case <-n.removed:
+		return true
+	default:
+		return false
+	}
+}

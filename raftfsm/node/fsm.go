@@ -1,0 +1,205 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// fsm is what Raft calls: it keeps the latest state, publishes each new one, and lets [raftfsm] decide everything.
+//
+// Invariants: entries are applied once, in order, whoever brings them (an entry at or below the state's index is passed
+// over, because the node may have read it from its own log before Raft knew that it is committed); the published index never
+// falls; after the first entry that this build does not understand nothing is applied and no snapshot is made.
+type fsm struct {
+	state atomic.Pointer[raftfsm.State]
+	// applied learns each index before the state at it is published: what was told is never newer than what is kept.
+	applied appliedStore
+	// onApplied is told of each batch after its publication.
+	onApplied func(b batch)
+
+	mu      sync.Mutex // guards changed
+	changed chan struct{}
+
+	failure atomic.Pointer[error]
+	failed  chan struct{}
+}
+
+// batch is what a publication was made of.
+type batch struct {
+	before, after *raftfsm.State
+	// news is the last entry that followers want to learn of: a command other than Mark, or a configuration; 0 for none.
+	news uint64
+}
+
+var _ raft.BatchingFSM = (*fsm)(nil)
+
+func newFSM(applied appliedStore, onApplied func(batch)) *fsm {
+	f := &fsm{applied: applied, onApplied: onApplied, changed: make(chan struct{}), failed: make(chan struct{})}
+	f.state.Store(raftfsm.New())
+	return f
+}
+
+// State is the latest one.
+func (f *fsm) State() *raftfsm.State { return f.state.Load() }
+
+// Changed is closed at the next publication.
+func (f *fsm) Changed() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changed
+}
+
+// Failed is closed when an entry could not be applied; Err says which.
+func (f *fsm) Failed() <-chan struct{} { return f.failed }
+
+// Err is why the state can go no further; nil while it can.
+func (f *fsm) Err() error {
+	if p := f.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Apply is raft.FSM's; Raft uses ApplyBatch.
+func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
+
+// ApplyBatch applies committed entries and publishes the state after the last of them, once.
+func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
+	out := make([]any, len(logs))
+	b := batch{before: f.State()}
+	b.after = b.before
+	for i, l := range logs {
+		if err := f.Err(); err != nil {
+			out[i] = err
+			continue
+		}
+		if l.Index <= b.after.Index() {
+			out[i] = raftfsm.Result{Index: l.Index, Term: l.Term}
+			continue
+		}
+		next, res, news, err := applyEntry(b.after, l)
+		if err != nil {
+			f.fail(err)
+			out[i] = err
+			continue
+		}
+		b.after, out[i] = next, res
+		if news {
+			b.news = l.Index
+		}
+	}
+	if b.after != b.before {
+		f.publish(b)
+	}
+	return out
+}
+
+// applyEntry gives the state after one entry. news tells whether it is more than a Mark.
+func applyEntry(s *raftfsm.State, l *raft.Log) (next *raftfsm.State, res raftfsm.Result, news bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("log entry %d (term %d) cannot be applied: %v: %w", l.Index, l.Term, p, errStopped)
+		}
+	}()
+	switch l.Type {
+	case raft.LogConfiguration:
+		c := raft.DecodeConfiguration(l.Data)
+		return raftfsm.ApplyServers(s, l.Index, servers(c)), raftfsm.Result{Index: l.Index, Term: l.Term}, true, nil
+	case raft.LogCommand:
+		c, err := raftfsm.Decode(l.Data)
+		if err != nil {
+			return nil, res, false, fmt.Errorf("log entry %d (term %d) cannot be applied: %w: %w", l.Index, l.Term, err, errStopped)
+		}
+		next, res = raftfsm.Apply(s, l.Index, c)
+		res.Term = l.Term
+		_, mark := c.GetOp().(*raftlogv1.Command_Mark)
+		return next, res, !mark, nil
+	default: // Raft's own no-ops change nothing, not even the index.
+		return s, raftfsm.Result{Index: l.Index, Term: l.Term}, false, nil
+	}
+}
+
+func servers(c raft.Configuration) []raftfsm.Server {
+	out := make([]raftfsm.Server, 0, len(c.Servers))
+	for _, s := range c.Servers {
+		out = append(out, raftfsm.Server{ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter})
+	}
+	slices.SortFunc(out, func(a, b raftfsm.Server) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+func (f *fsm) publish(b batch) {
+	f.applied.store(b.after.Index())
+	f.state.Store(b.after)
+	f.mu.Lock()
+	close(f.changed)
+	f.changed = make(chan struct{})
+	f.mu.Unlock()
+	f.onApplied(b)
+}
+
+func (f *fsm) fail(err error) {
+	if f.failure.CompareAndSwap(nil, &err) {
+		close(f.failed)
+	}
+}
+
+// Snapshot captures the state, which is immutable; writing it is Persist's.
+func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+	if err := f.Err(); err != nil {
+		return nil, fmt.Errorf("no snapshot: %w", err)
+	}
+	return snapshot{f.State()}, nil
+}
+
+// Restore replaces the state by a snapshot's. One that is older than the state, of the same cluster, adds nothing: the
+// entries that Raft brings next are passed over until they are new.
+func (f *fsm) Restore(rc io.ReadCloser) error {
+	defer func() { _ = rc.Close() }()
+	s, err := raftfsm.ReadSnapshot(rc)
+	if err != nil {
+		if errors.Is(err, raftfsm.ErrTooNew) {
+			f.fail(fmt.Errorf("snapshot cannot be restored: %w: %w", err, errStopped))
+		}
+		return err
+	}
+	before := f.State()
+	if s.Cluster() == before.Cluster() && s.Index() <= before.Index() {
+		return nil
+	}
+	f.publish(batch{before: before, after: s})
+	return nil
+}
+
+// snapshot is a state on its way to disk.
+type snapshot struct{ state *raftfsm.State }
+
+// Persist writes the state, and cancels the sink on every error.
+func (s snapshot) Persist(sink raft.SnapshotSink) error {
+	err := raftfsm.WriteSnapshot(sink, s.state)
+	if err == nil {
+		err = sink.Close()
+	}
+	if err != nil {
+		_ = sink.Cancel()
+		return fmt.Errorf("snapshot at index %d: %w", s.state.Index(), err)
+	}
+	return nil
+}
+
+// Release has nothing to free.
+func (snapshot) Release() {}

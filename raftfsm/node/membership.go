@@ -1,0 +1,385 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"golang.org/x/sync/errgroup"
+
+	peerv1 "github.com/raftsentinel/raftsentinel/proto/peer/v1"
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+const (
+	// promoteLag is by how many entries a non-voter may be behind the commit index and become a voter.
+	promoteLag = 64
+	// promoteEvery is how often the leader looks whether one has caught up.
+	promoteEvery = 50 * time.Millisecond
+	// changeLimit bounds a change of Raft's configuration.
+	changeLimit = 2 * time.Second
+)
+
+// lead is what a leader owes its own cluster.
+func (n *Node) lead(ctx context.Context, r *raft.Raft, term uint64) error {
+	l := n.leads.get()
+	if l == nil || l.term != term {
+		return nil
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.expireReports(ctx, l) })
+	g.Go(func() error { return n.promote(ctx, r) })
+	if err := g.Wait(); err != nil && context.Cause(ctx) == nil {
+		return err
+	}
+	return nil
+}
+
+// await waits for an answer of Raft's, which knows no context.
+func (n *Node) await(ctx context.Context, ask func() error) error {
+	got := make(chan error, 1)
+	n.futures.add()
+	go func() {
+		defer n.futures.done()
+		got <- ask()
+	}()
+	select {
+	case err := <-got:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// promote makes voters of those that were admitted and have caught up.
+func (n *Node) promote(ctx context.Context, r *raft.Raft) error {
+	for {
+		changed := n.Changed()
+		wait := (<-chan time.Time)(nil)
+		f := r.GetConfiguration()
+		for _, s := range f.Configuration().Servers {
+			if s.Suffrage == raft.Voter {
+				continue
+			}
+			wait = time.After(promoteEvery)
+			a := n.acks.of(s.ID)
+			if a.term != r.CurrentTerm() || time.Since(a.at) > n.o.Timing.Heartbeat || a.match == 0 || a.match+promoteLag < r.CommitIndex() {
+				continue
+			}
+			err := n.await(ctx, func() error { return r.AddVoter(s.ID, s.Address, f.Index(), changeLimit).Error() })
+			if err == nil {
+				n.log.Info("node has caught up and votes from now on", "raft_id", s.ID)
+			} else {
+				n.log.Debug("node not promoted", "raft_id", s.ID, "error", err)
+			}
+			break // the configuration may have changed
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-wait:
+		}
+	}
+}
+
+// join decides about a node that asks for admission. Leader only; another node names the leader.
+func (n *Node) join(ctx context.Context, req *peerv1.JoinRequest) (*peerv1.JoinResponse, error) {
+	if req.GetClusterName() != n.o.ClusterName {
+		return refuseJoin("this cluster is named %s, not %s", n.o.ClusterName, req.GetClusterName()), nil
+	}
+	l, err := n.ready(ctx)
+	if err != nil {
+		a, _ := n.leaderAddr()
+		return &peerv1.JoinResponse{Reason: "this node does not lead", LeaderGrpc: a.Proto()}, nil
+	}
+	s, r := n.State(), n.raft.Load()
+	cluster := s.Cluster().ID
+	if id := req.GetClusterId(); id != "" && id != cluster {
+		return refuseJoin("this is cluster %s, not %s: to join it, empty the node's dir", cluster, id), nil
+	}
+	f := r.GetConfiguration()
+	id := raft.ServerID(req.GetNode().GetRaftId())
+	at := slices.IndexFunc(f.Configuration().Servers, func(v raft.Server) bool { return v.ID == id })
+	switch {
+	case at >= 0:
+		return n.welcomeBack(ctx, r, f.Configuration().Servers[at], f.Index(), req)
+	case req.GetClusterId() != "":
+		// It holds state of this cluster and is no member: it was one. Only a leader that still leads may say so.
+		if err := n.confirm(ctx, l); err != nil {
+			return nil, err
+		}
+		return &peerv1.JoinResponse{ClusterId: cluster, Removed: true, Reason: ErrRemoved.Error()}, nil
+	}
+	return n.admit(ctx, r, s, f.Index(), req.GetNode())
+}
+
+func refuseJoin(format string, args ...any) *peerv1.JoinResponse {
+	return &peerv1.JoinResponse{Reason: fmt.Sprintf(format, args...)}
+}
+
+// welcomeBack answers a member, whose address may have changed.
+func (n *Node) welcomeBack(ctx context.Context, r *raft.Raft, v raft.Server, index uint64, req *peerv1.JoinRequest) (*peerv1.JoinResponse, error) {
+	cluster := n.State().Cluster().ID
+	if req.GetClusterId() == "" && v.Suffrage == raft.Voter {
+		return refuseJoin("%s votes in this cluster but has lost its data: remove it from the cluster and empty its dir", v.ID), nil
+	}
+	addr := raft.ServerAddress(raftfsm.AddrOf(req.GetNode().GetRaft()).String())
+	if addr == v.Address {
+		return &peerv1.JoinResponse{ClusterId: cluster, Admitted: true}, nil
+	}
+	err := n.await(ctx, func() error {
+		if v.Suffrage == raft.Voter {
+			return r.AddVoter(v.ID, addr, index, changeLimit).Error()
+		}
+		return r.AddNonvoter(v.ID, addr, index, changeLimit).Error()
+	})
+	if err != nil {
+		return refuseJoin("its new address %s was not committed: %v", addr, err), nil
+	}
+	n.log.Info("node has moved", "raft_id", v.ID, "from", v.Address, "to", addr)
+	return &peerv1.JoinResponse{ClusterId: cluster, Admitted: true}, nil
+}
+
+// admit adds a node without state, as a non-voter, after its old self is removed.
+func (n *Node) admit(ctx context.Context, r *raft.Raft, s *raftfsm.State, index uint64, node *raftlogv1.RegisterNode) (*peerv1.JoinResponse, error) {
+	if node.GetMaxLevel() < s.FeatureLevel() {
+		return refuseJoin("the cluster is at feature level %d and node %s supports %d: upgrade it first",
+			s.FeatureLevel(), node.GetNodeId(), node.GetMaxLevel()), nil
+	}
+	for old := range s.Nodes() {
+		if old.NodeID != node.GetNodeId() {
+			continue
+		}
+		if n.answers(ctx, old) {
+			return refuseJoin("a node named %s runs at %s: give this one another node-id", old.NodeID, old.GRPC), nil
+		}
+		if err := n.RemoveNode(ctx, old.RaftID); err != nil {
+			return refuseJoin("the former %s (%s) could not be removed: %v", old.NodeID, old.RaftID, err), nil
+		}
+		n.log.Info("former self of a joining node removed", "node", old.NodeID, "raft_id", old.RaftID)
+		index = 0
+	}
+	id, addr := raft.ServerID(node.GetRaftId()), raft.ServerAddress(raftfsm.AddrOf(node.GetRaft()).String())
+	err := n.await(ctx, func() error { return r.AddNonvoter(id, addr, index, changeLimit).Error() })
+	if err != nil {
+		return refuseJoin("not admitted: %v", err), nil
+	}
+	n.log.Info("node admitted", "node", node.GetNodeId(), "raft_id", id, "address", addr)
+	return &peerv1.JoinResponse{ClusterId: s.Cluster().ID, Admitted: true}, nil
+}
+
+// answers tells whether a registered node runs as itself.
+func (n *Node) answers(ctx context.Context, node *raftfsm.Node) bool {
+	ctx, cancel := context.WithTimeout(ctx, connectLimit)
+	defer cancel()
+	c, err := n.conns.client(ctx, node.GRPC.String())
+	if err != nil {
+		return false
+	}
+	d, err := c.Describe(ctx, &peerv1.DescribeRequest{ClusterName: n.o.ClusterName, NodeId: n.o.NodeID, RaftId: string(n.self)})
+	return err == nil && d.GetRaftId() == node.RaftID && !d.GetRemoved()
+}
+
+// RemoveNode takes a member out of Raft's configuration. Leader only. ErrQuorum refuses what would leave no majority of
+// voters that are heard.
+func (n *Node) RemoveNode(ctx context.Context, raftID string) error {
+	l, err := n.ready(ctx)
+	if err != nil {
+		return err
+	}
+	r := n.raft.Load()
+	f := r.GetConfiguration()
+	id := raft.ServerID(raftID)
+	voters, heard, found := 0, 0, false
+	for _, s := range f.Configuration().Servers {
+		if s.ID == id {
+			found = true
+			continue
+		}
+		if s.Suffrage != raft.Voter {
+			continue
+		}
+		voters++
+		if a := n.acks.of(s.ID); s.ID == n.self || (a.term == l.term && time.Since(a.at) <= 2*n.o.Timing.Heartbeat) {
+			heard++
+		}
+	}
+	switch {
+	case !found:
+		return nil
+	case heard <= voters/2:
+		return fmt.Errorf("remove %s: of the %d voters that would be left %d are heard: %w", raftID, voters, heard, ErrQuorum)
+	}
+	err = n.await(ctx, func() error { return r.RemoveServer(id, f.Index(), changeLimit).Error() })
+	switch {
+	case err == nil:
+		return nil
+	case id == n.self && errors.Is(err, raft.ErrLeadershipLost):
+		return fmt.Errorf("remove %s: %w: %w", raftID, ErrUnknownOutcome, err)
+	}
+	return fmt.Errorf("remove %s: %w", raftID, outcome(err))
+}
+
+// TransferLeadership hands leadership to a voter; "" lets Raft choose. This leadership's scope ends first, and duties return
+// before another node leads, if they do so within half a second. After a failure this node takes up a new scope.
+func (n *Node) TransferLeadership(ctx context.Context, raftID string) error {
+	if _, err := n.ready(ctx); err != nil {
+		return err
+	}
+	r := n.raft.Load()
+	target := raft.Server{}
+	for _, s := range r.GetConfiguration().Configuration().Servers {
+		if string(s.ID) == raftID && s.Suffrage == raft.Voter {
+			target = s
+		}
+	}
+	if raftID != "" && target.ID == "" {
+		return fmt.Errorf("transfer leadership: %s is no voter of this cluster", raftID)
+	}
+	return n.handOver(ctx, r, target)
+}
+
+// dutyGrace is how long duties may take to return before leadership is handed over all the same.
+const dutyGrace = 500 * time.Millisecond
+
+func (n *Node) handOver(ctx context.Context, r *raft.Raft, target raft.Server) error {
+	ctx, cancel := context.WithTimeout(ctx, n.o.Timing.Election+time.Second)
+	defer cancel()
+	n.leads.end(ErrLeadershipLost)
+	grace, done := context.WithTimeout(ctx, dutyGrace)
+	_ = n.leads.duties.wait(grace)
+	done()
+	err := n.await(ctx, func() error {
+		if target.ID == "" {
+			return r.LeadershipTransfer().Error()
+		}
+		return r.LeadershipTransferToServer(target.ID, target.Address).Error()
+	})
+	if err != nil {
+		select {
+		case n.retake <- struct{}{}:
+		default:
+		}
+		return fmt.Errorf("transfer leadership: %w", err)
+	}
+	return nil
+}
+
+// register keeps what the state says of this node true.
+func (n *Node) register(ctx context.Context) {
+	want := n.registration()
+	for {
+		changed := n.Changed()
+		wait := (<-chan time.Time)(nil)
+		if s := n.State(); isMember(s, n.self) && s.Cluster().ID != "" && !n.registered(s) {
+			res, err := n.Propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: want}})
+			if err == nil {
+				err = res.Err()
+			}
+			if err != nil && ctx.Err() == nil {
+				n.log.Info("not registered yet", "error", err)
+				wait = time.After(time.Second)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-wait:
+		case <-changed:
+		}
+	}
+}
+
+func (n *Node) registered(s *raftfsm.State) bool {
+	v, ok := s.Node(string(n.self))
+	return ok && v.NodeID == n.o.NodeID && v.Raft == n.o.Raft && v.GRPC == n.o.GRPC && v.RESP == n.o.RESP && v.HTTP == n.o.HTTP &&
+		v.Version == n.o.Version && v.MaxLevel == raftfsm.Level
+}
+
+// attendEvery is how often a member that hears no leader asks around.
+const attendEvery = time.Second
+
+// attend asks the other nodes, while no leader is heard or knows this node by another address, who leads and whether this
+// node still belongs: Raft does not tell a removed node that its removal is committed.
+func (n *Node) attend(ctx context.Context, r *raft.Raft) {
+	tick := time.NewTicker(attendEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if n.attended(r) {
+			continue
+		}
+		asked := map[string]bool{}
+		for _, a := range n.acquaintances() {
+			if n.ask(ctx, a, asked) {
+				break
+			}
+		}
+	}
+}
+
+func (n *Node) attended(r *raft.Raft) bool {
+	if r.State() == raft.Leader {
+		return true
+	}
+	for _, s := range n.State().Servers() {
+		if s.ID == string(n.self) && s.Address != n.o.Raft.String() {
+			return false
+		}
+	}
+	_, id := r.LeaderWithID()
+	return id != "" || time.Since(r.LastContact()) < 2*n.o.Timing.Election
+}
+
+// acquaintances are the gRPC addresses at which other nodes may be found.
+func (n *Node) acquaintances() []string {
+	var out []string
+	for v := range n.State().Nodes() {
+		if v.RaftID != string(n.self) {
+			out = append(out, v.GRPC.String())
+		}
+	}
+	for _, p := range n.o.Peers {
+		if p != n.o.GRPC.String() && !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// ask presents this node at an address, and at the leader's if it is sent there. It tells whether a leader has answered.
+func (n *Node) ask(ctx context.Context, address string, asked map[string]bool) bool {
+	if asked[address] || address == n.o.GRPC.String() {
+		return false
+	}
+	asked[address] = true
+	call, cancel := context.WithTimeout(ctx, attendEvery)
+	defer cancel()
+	c, err := n.conns.client(call, address)
+	if err != nil {
+		return false
+	}
+	resp, err := c.Join(call, &peerv1.JoinRequest{Node: n.registration(), ClusterName: n.o.ClusterName, ClusterId: n.State().Cluster().ID})
+	switch {
+	case err != nil:
+		return false
+	case resp.GetRemoved():
+		n.becomeRemoved()
+		return true
+	case resp.GetAdmitted():
+		return true
+	case resp.GetLeaderGrpc() != nil:
+		return n.ask(ctx, raftfsm.AddrOf(resp.GetLeaderGrpc()).String(), asked)
+	}
+	n.log.Warn("the leader does not take this node back", "reason", resp.GetReason(), "asked", address)
+	return false
+}

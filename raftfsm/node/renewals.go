@@ -1,0 +1,162 @@
+package node
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	peerv1 "github.com/raftsentinel/raftsentinel/proto/peer/v1"
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+const (
+	// renewEvery is how often a node with live reports renews them at the leader.
+	renewEvery = time.Second
+	// renewRetry is how soon it tries again where that failed.
+	renewRetry = 100 * time.Millisecond
+	// expireAfter is how long reports live that are not renewed.
+	expireAfter = 3 * time.Second
+	// expireEvery is how often the leader looks for those.
+	expireEvery = 250 * time.Millisecond
+)
+
+// Renewal is the last sign of a node that stands by its reports.
+type Renewal struct {
+	// Base of the node's next report, as the node sees it.
+	Base uint64
+	At   time.Time
+}
+
+func (l *leadership) renew(node string, base uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.renewed[node] = Renewal{Base: base, At: time.Now()}
+}
+
+func (l *leadership) renewals() map[string]Renewal {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.renewed)
+}
+
+// Renewals are, on the leader, the nodes whose live reports were renewed in this leadership and when; the leader itself
+// counts as renewed now. A node that proposed a report to this leadership counts too. Nil elsewhere.
+func (n *Node) Renewals() map[string]Renewal {
+	l := n.leads.get()
+	if l == nil {
+		return nil
+	}
+	out := l.renewals()
+	self := Renewal{At: time.Now()}
+	if node, ok := n.State().Node(string(n.self)); ok {
+		self.Base = node.ReportBase
+	}
+	out[string(n.self)] = self
+	return out
+}
+
+// reporters are the nodes that hold votes in s.
+func reporters(s *raftfsm.State) map[string]bool {
+	out := map[string]bool{}
+	for m := range s.Masters() {
+		for _, v := range m.Votes {
+			out[v.Node] = true
+		}
+	}
+	return out
+}
+
+// renewReports tells the leader that this node stands by its reports in the state: every second, and at once when the leader
+// changes or the first report appears.
+func (n *Node) renewReports(ctx context.Context, r *raft.Raft) {
+	var (
+		seen   *raftfsm.State
+		live   bool
+		at     time.Time
+		leader raft.ServerID
+	)
+	for {
+		changed, heard := n.Changed(), n.heard.next()
+		if s := n.State(); s != seen {
+			seen, live = s, reporters(s)[string(n.self)]
+		}
+		_, id := r.LeaderWithID()
+		wait := (<-chan time.Time)(nil)
+		if live && id != "" && id != n.self {
+			if due := time.Until(at.Add(renewEvery)); due <= 0 || id != leader {
+				leader, at = id, time.Now()
+				if err := n.renewAt(ctx, seen); err != nil {
+					n.log.Debug("reports not renewed", "error", err)
+					at = at.Add(renewRetry - renewEvery)
+				}
+				continue
+			} else {
+				wait = time.After(due)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-wait:
+		case <-changed:
+		case <-heard:
+		}
+	}
+}
+
+func (n *Node) renewAt(ctx context.Context, s *raftfsm.State) error {
+	ctx, cancel := context.WithTimeout(ctx, renewEvery)
+	defer cancel()
+	client, err := n.leaderClient(ctx)
+	if err != nil {
+		return err
+	}
+	req := &peerv1.RenewRequest{RaftId: string(n.self)}
+	if node, ok := s.Node(string(n.self)); ok {
+		req.Base = node.ReportBase
+	}
+	_, err = client.Renew(ctx, req)
+	return err
+}
+
+// expireReports is the leader's duty towards nodes that cannot be heard: their reports have no say. A node's time runs from
+// its last renewal, or from the beginning of this leadership.
+func (n *Node) expireReports(ctx context.Context, l *leadership) error {
+	tick := time.NewTicker(expireEvery)
+	defer tick.Stop()
+	var (
+		seen *raftfsm.State
+		live map[string]bool
+	)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		s, renewed := n.State(), l.renewals()
+		if s != seen {
+			seen, live = s, reporters(s)
+		}
+		for node := range s.Nodes() {
+			since := l.since
+			if r, ok := renewed[node.RaftID]; ok {
+				since = r.At
+			}
+			if node.RaftID == string(n.self) || time.Since(since) <= expireAfter || !live[node.RaftID] {
+				continue
+			}
+			expire := &raftlogv1.ExpireReports{Node: node.RaftID, Base: node.ReportBase}
+			res, err := n.Propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_ExpireReports{ExpireReports: expire}})
+			if err != nil {
+				return err
+			}
+			if res.Code == raftfsm.OK {
+				n.log.Info("reports expired", "node", node.NodeID, "silent_for", time.Since(since))
+			}
+		}
+	}
+}
