@@ -1,0 +1,253 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// fresh is the state that changes are tried on.
+func (s *Server) fresh(ctx context.Context) (*raftfsm.State, error) {
+	st, _, err := s.read(ctx, sentinelv1.Consistency_CONSISTENCY_LINEARIZABLE)
+	return st, err
+}
+
+// MonitorMaster puts a master under watch.
+func (s *Server) MonitorMaster(ctx context.Context, req *sentinelv1.MonitorMasterRequest) (*sentinelv1.MonitorMasterResponse, error) {
+	name := req.GetName()
+	if err := raftfsm.CheckName(name); err != nil {
+		return nil, invalid("%v", err)
+	}
+	addr, err := parseAddress("master "+name, req.GetAddress())
+	if err != nil {
+		return nil, err
+	}
+	values := newOptions(req.GetOptions())
+	opts, err := raftfsm.DefaultOptions().With(values)
+	if err != nil {
+		return nil, invalid("master %s: %v", name, err)
+	}
+	if opts.Quorum < 1 {
+		return nil, invalid("master %s: options.quorum is required: 1 or greater", name)
+	}
+	base, err := s.fresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	visit := visit{force: req.GetForce()}
+	out, err := s.carryOut(ctx, base, change{
+		command: &raftlogv1.Command{Op: &raftlogv1.Command_Monitor{Monitor: &raftlogv1.Monitor{
+			Name: name, Address: addr.Proto(), Options: values,
+		}}},
+		name: name, expected: req.GetExpectedRevision(), validate: req.GetValidateOnly(),
+		preflight: func(ctx context.Context, st *raftfsm.State) error { return s.visitMaster(ctx, st, &visit, addr, opts) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.record(ctx, "monitor", name, out, req.GetValidateOnly())
+	return &sentinelv1.MonitorMasterResponse{
+		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, name),
+		Warnings: append(visit.warnings, quorumWarning(out.st, name)...),
+	}, nil
+}
+
+// UpdateMaster sets options.
+func (s *Server) UpdateMaster(ctx context.Context, req *sentinelv1.UpdateMasterRequest) (*sentinelv1.UpdateMasterResponse, error) {
+	base, err := s.fresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, ok := base.Master(req.GetName())
+	if !ok {
+		return nil, noMaster(req.GetName())
+	}
+	values, whole, err := updates(m.Options, req.GetOptions(), req.GetUpdateMask().GetPaths())
+	if err != nil {
+		return nil, err
+	}
+	set := &raftlogv1.Set{Name: m.Name, Options: values, ExpectedRevision: req.GetExpectedRevision()}
+	if whole && set.GetExpectedRevision() == 0 {
+		set.ExpectedRevision = m.Revision
+	}
+	visit := visit{force: req.GetForce()}
+	out, err := s.carryOut(ctx, base, change{
+		command: &raftlogv1.Command{Op: &raftlogv1.Command_Set{Set: set}},
+		name:    m.Name, expected: req.GetExpectedRevision(), validate: req.GetValidateOnly(),
+		preflight: func(ctx context.Context, _ *raftfsm.State) error { return s.visitLogin(ctx, &visit, m, values) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.record(ctx, "set", m.Name, out, req.GetValidateOnly())
+	return &sentinelv1.UpdateMasterResponse{
+		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, m.Name),
+		Warnings: append(visit.warnings, quorumWarning(out.st, m.Name)...),
+	}, nil
+}
+
+// RemoveMaster ends the watch over a set. A name that was removed before is no error.
+func (s *Server) RemoveMaster(ctx context.Context, req *sentinelv1.RemoveMasterRequest) (*sentinelv1.RemoveMasterResponse, error) {
+	name := req.GetName()
+	base, err := s.fresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := base.Master(name); !ok {
+		if _, removed := base.Tombstone(name); !removed && !req.GetAllowMissing() {
+			return nil, noMaster(name)
+		}
+		return &sentinelv1.RemoveMasterResponse{ClusterId: base.Cluster().ID, Revision: base.Index()}, nil
+	}
+	out, err := s.carryOut(ctx, base, change{
+		command: &raftlogv1.Command{Op: &raftlogv1.Command_Remove{Remove: &raftlogv1.Remove{Name: name}}},
+		name:    name, expected: req.GetExpectedRevision(), validate: req.GetValidateOnly(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.record(ctx, "remove", name, out, req.GetValidateOnly())
+	return &sentinelv1.RemoveMasterResponse{ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed}, nil
+}
+
+// ResetMasters forgets what was learned about the sets whose names match.
+func (s *Server) ResetMasters(ctx context.Context, req *sentinelv1.ResetMastersRequest) (*sentinelv1.ResetMastersResponse, error) {
+	pattern := req.GetPattern()
+	if pattern == "" {
+		return nil, invalid("pattern: must not be empty; * matches every name")
+	}
+	if err := checkWords("pattern", pattern, 256); err != nil {
+		return nil, err
+	}
+	base, err := s.fresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := &sentinelv1.ResetMastersResponse{ClusterId: base.Cluster().ID, Revision: base.Index()}
+	for m := range base.Masters() {
+		if !raftfsm.Glob(pattern, m.Name) {
+			continue
+		}
+		if seen := req.GetExpectedRevision(); seen != 0 && m.Revision > seen {
+			return nil, expect(base, m.Name, seen)
+		}
+		resp.Names = append(resp.Names, m.Name)
+	}
+	if len(resp.GetNames()) == 0 {
+		return resp, nil
+	}
+	out, err := s.carryOut(ctx, base, change{
+		command:  &raftlogv1.Command{Op: &raftlogv1.Command_Reset_{Reset_: &raftlogv1.Reset{Pattern: pattern}}},
+		validate: req.GetValidateOnly(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.record(ctx, "reset", pattern, out, req.GetValidateOnly())
+	resp.Revision, resp.Changed = out.index, out.changed
+	return resp, nil
+}
+
+// ForgetReplica drops a replica from its set.
+func (s *Server) ForgetReplica(ctx context.Context, req *sentinelv1.ForgetReplicaRequest) (*sentinelv1.ForgetReplicaResponse, error) {
+	addr, err := parseAddress("replica", req.GetAddress())
+	if err != nil {
+		return nil, err
+	}
+	base, err := s.fresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	name := req.GetName()
+	if name == "" {
+		owner, ok := base.Owner(addr)
+		if !ok {
+			return &sentinelv1.ForgetReplicaResponse{ClusterId: base.Cluster().ID, Revision: base.Index()}, nil
+		}
+		name = owner.Name
+	}
+	out, err := s.carryOut(ctx, base, change{
+		command: &raftlogv1.Command{Op: &raftlogv1.Command_Forget{Forget: &raftlogv1.Forget{Name: name, Address: addr.Proto()}}},
+		name:    name, expected: req.GetExpectedRevision(), validate: req.GetValidateOnly(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.record(ctx, "forget", name, out, req.GetValidateOnly())
+	return &sentinelv1.ForgetReplicaResponse{
+		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, name),
+	}, nil
+}
+
+// PauseMaster makes the cluster observe and not act. Pausing again until another time or for another reason replaces the
+// pause.
+func (s *Server) PauseMaster(ctx context.Context, req *sentinelv1.PauseMasterRequest) (*sentinelv1.PauseMasterResponse, error) {
+	if err := checkWords("reason", req.GetReason(), 512); err != nil {
+		return nil, err
+	}
+	if req.GetDurationMs() < 0 || req.GetDurationMs() > (10*365*24*time.Hour).Milliseconds() {
+		return nil, invalid("duration_ms: %d is not allowed; want 1 to ten years, or 0 for until resumed", req.GetDurationMs())
+	}
+	base, err := s.fresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &raftlogv1.Pause{Name: req.GetName(), Reason: req.GetReason()}
+	if req.GetDurationMs() > 0 {
+		p.UntilMs = time.Now().UnixMilli() + req.GetDurationMs()
+	}
+	if m, ok := base.Master(p.GetName()); ok && pausedAlike(m, p) {
+		// Another operator's word for the same pause is no change.
+		return &sentinelv1.PauseMasterResponse{
+			ClusterId: base.Cluster().ID, Revision: base.Index(), Master: s.view(base).master(m),
+		}, expect(base, m.Name, req.GetExpectedRevision())
+	}
+	out, err := s.carryOut(ctx, base, change{
+		command: &raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: p}},
+		name:    p.GetName(), expected: req.GetExpectedRevision(), validate: req.GetValidateOnly(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.record(ctx, "pause", p.GetName(), out, req.GetValidateOnly())
+	return &sentinelv1.PauseMasterResponse{
+		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, p.GetName()),
+	}, nil
+}
+
+func pausedAlike(m *raftfsm.Master, p *raftlogv1.Pause) bool {
+	return m.Pause != nil && m.Pause.Reason == p.GetReason() && m.Pause.UntilMs == p.GetUntilMs()
+}
+
+// ResumeMaster ends a pause or settles a held set.
+func (s *Server) ResumeMaster(ctx context.Context, req *sentinelv1.ResumeMasterRequest) (*sentinelv1.ResumeMasterResponse, error) {
+	r := &raftlogv1.Resume{Name: req.GetName(), Enforce: req.GetEnforce()}
+	if req.GetAdopt() != nil {
+		addr, err := parseAddress("adopt", req.GetAdopt())
+		if err != nil {
+			return nil, err
+		}
+		if req.GetEnforce() {
+			return nil, invalid("adopt and enforce exclude each other")
+		}
+		r.Adopt = addr.Proto()
+	}
+	base, err := s.fresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.carryOut(ctx, base, change{
+		command: &raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: r}},
+		name:    r.GetName(), expected: req.GetExpectedRevision(), validate: req.GetValidateOnly(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.record(ctx, "resume", r.GetName(), out, req.GetValidateOnly())
+	return &sentinelv1.ResumeMasterResponse{
+		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, r.GetName()),
+	}, nil
+}

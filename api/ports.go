@@ -1,0 +1,123 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/raftsentinel/raftsentinel/detector"
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// Node is this member of the cluster, as the API needs it.
+type Node interface {
+	// State is the latest applied state, without any promise of freshness.
+	State() *raftfsm.State
+	// Changed is closed when the state after the present one is applied. Take the channel first, then the state.
+	Changed() <-chan struct{}
+	// Local is State with the promise that it is no older than any answer given before, and the time since a leader was
+	// heard; negative for never.
+	Local() (*raftfsm.State, time.Duration, error)
+	// Read is a state that includes every command committed before the call.
+	Read(ctx context.Context) (*raftfsm.State, error)
+	// Propose commits a command, from any node, and returns after it is applied here. It completes the header, all but the
+	// actor.
+	Propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Result, error)
+	Status() NodeStatus
+	// LeaderConn leads to the API of the present leader. The connection is the Node's.
+	LeaderConn(ctx context.Context) (*grpc.ClientConn, error)
+	// RemoveNode takes a member out; leader only.
+	RemoveNode(ctx context.Context, raftID string) error
+	// TransferLeadership hands leadership to a voter, "" to any other; leader only.
+	TransferLeadership(ctx context.Context, raftID string) error
+}
+
+// RoleLeader is the Role of the node that leads.
+const RoleLeader = "leader"
+
+// NodeStatus is a node's account of its part in Raft, at one moment.
+type NodeStatus struct {
+	// Role: leader, follower, candidate, none, joining, observer, removed.
+	Role         string
+	RaftID       string
+	NodeID       string
+	LeaderID     string
+	Term         uint64
+	CommitIndex  uint64
+	AppliedIndex uint64
+	// LastContact is the time since a leader was heard; 0 on the leader, negative for never.
+	LastContact time.Duration
+	ClusterID   string
+	Peers       int
+	Loading     bool
+	FsyncP50    time.Duration
+	// Heard are, on the leader, the Raft ids of the members that were heard lately, itself included; nil where that is not
+	// known.
+	Heard []string
+}
+
+// Fleet is what this node sees of the instances. It is nil on a node that probes nothing.
+type Fleet interface {
+	Observation(a raftfsm.Addr) (detector.Observation, bool)
+}
+
+// Order is a failover that an operator ordered.
+type Order struct {
+	Master string
+	// To is the replica to promote; zero for the best.
+	To raftfsm.Addr
+	// OperationID names it; unique.
+	OperationID string
+	Actor       string
+}
+
+// Failovers is the policy at work: on the leader it can begin a failover, on any node explain.
+type Failovers interface {
+	// Begin measures the set and commits the row of a forced failover. What the law or the policy refuses is a
+	// [raftfsm.Refusal].
+	Begin(ctx context.Context, o Order) (raftfsm.Result, error)
+	// Explain tells which replica would be promoted now, from what this node observes.
+	Explain(ctx context.Context, st *raftfsm.State, m *raftfsm.Master) (Explanation, error)
+}
+
+// Explanation is a selection that nobody has ordered.
+type Explanation struct {
+	// Winner is the replica that would be promoted; zero for none.
+	Winner     raftfsm.Addr
+	Candidates []raftfsm.Candidate
+	// Obstacles are, in words, what stands in the way of a failover.
+	Obstacles []string
+}
+
+// Inspection is what one visit to an instance showed.
+type Inspection struct {
+	// Info is nil where the instance rejected us.
+	Info *detector.Info
+	// AuthRejected is its error reply to our password, or to none; empty where it accepted us.
+	AuthRejected string
+}
+
+// Inspector visits an instance with the user, password, renamed commands and TLS of the options, and with no other
+// password. An error tells that it could not be reached or understood.
+type Inspector interface {
+	Inspect(ctx context.Context, a raftfsm.Addr, o raftfsm.Options) (Inspection, error)
+}
+
+// Failure classes the errors of a [Node].
+type Failure uint8
+
+// The failures.
+const (
+	// FailureOther: none of the following.
+	FailureOther Failure = iota
+	// FailureNoLeader: no leader; nothing was appended.
+	FailureNoLeader
+	// FailureUnknownOutcome: the command may or may not be committed.
+	FailureUnknownOutcome
+	// FailureLoading: the node has not caught up since it started.
+	FailureLoading
+	// FailureRemoved: the node was removed from its cluster.
+	FailureRemoved
+)

@@ -1,0 +1,182 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/raftsentinel/raftsentinel/detector"
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// visitors bounds how many instances are visited at a time.
+const visitors = 16
+
+// visit is a preflight's account. What force allows becomes a warning.
+type visit struct {
+	force    bool
+	warnings []string
+}
+
+// object refuses, or warns where the operator insists.
+func (v *visit) object(e *Error) error {
+	if !v.force {
+		e.Text += " (force overrides)"
+		return e
+	}
+	v.warn("%s", e.Text)
+	return nil
+}
+
+func (v *visit) warn(format string, args ...any) {
+	v.warnings = append(v.warnings, fmt.Sprintf(format, args...))
+}
+
+// visitMaster looks at the instance that is to be watched as a master.
+func (s *Server) visitMaster(ctx context.Context, st *raftfsm.State, v *visit, a raftfsm.Addr, o raftfsm.Options) error {
+	if a.IsLoopback() {
+		warnLoopback(st, v, a)
+	}
+	if s.inspector == nil {
+		return nil
+	}
+	ctx, cancel := visitBound(ctx)
+	defer cancel()
+	seen, err := s.inspector.Inspect(ctx, a, o)
+	switch {
+	case err != nil:
+		v.warn("%s does not answer yet: %v", a, err)
+		return nil
+	case seen.AuthRejected != "" && o.AuthPass.IsZero():
+		v.warn("%s wants a password (%s): set auth-pass", a, seen.AuthRejected)
+		return nil
+	case seen.AuthRejected != "":
+		return v.object(rejected([]string{fmt.Sprintf("%s (%s)", a, seen.AuthRejected)}))
+	case seen.Info == nil:
+		return nil
+	case seen.Info.Role == raftfsm.RoleReplica:
+		return v.object(notMaster(a, seen.Info))
+	}
+	return loopbackSet(v, a, seen.Info)
+}
+
+// warnLoopback tells that nodes on other machines would each watch an instance of their own.
+func warnLoopback(st *raftfsm.State, v *visit, a raftfsm.Addr) {
+	for n := range st.Nodes() {
+		if !n.Raft.IsZero() && !n.Raft.IsLoopback() {
+			v.warn("%s is a loopback address: to node %s at %s it means another machine", a, n.NodeID, n.Raft.Host)
+			return
+		}
+	}
+}
+
+func notMaster(a raftfsm.Addr, in *detector.Info) *Error {
+	e := fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_NOT_A_MASTER,
+		"%s answers as a replica of %s:%d; monitor that one", a, in.MasterHost, in.MasterPort)
+	if m, err := raftfsm.NewAddr(in.MasterHost, in.MasterPort); err == nil {
+		e.Text = fmt.Sprintf("%s answers as a replica of %s; monitor that one", a, m)
+		e.Meta = map[string]string{"master": m.String()}
+	}
+	return e
+}
+
+// loopbackSet objects to a master whose replicas could never be told to follow its address.
+func loopbackSet(v *visit, a raftfsm.Addr, in *detector.Info) error {
+	if !a.IsLoopback() {
+		return nil
+	}
+	var remote []string
+	for _, r := range in.Replicas {
+		if !r.Addr.IsLoopback() {
+			remote = append(remote, r.Addr.String())
+		}
+	}
+	if len(remote) == 0 {
+		return nil
+	}
+	return v.object(fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_LOOPBACK_MASTER,
+		"%s is a loopback address and its replicas are remote (%s): they could not follow it; give the master's own address",
+		a, strings.Join(remote, ", ")))
+}
+
+// visitLogin tries a new user or password on every instance of the set before it is committed.
+func (s *Server) visitLogin(ctx context.Context, v *visit, m *raftfsm.Master, values []*raftlogv1.OptionValue) error {
+	login := slices.ContainsFunc(values, func(o *raftlogv1.OptionValue) bool {
+		return o.GetName() == "auth-pass" || o.GetName() == "auth-user" || o.GetName() == "tls"
+	})
+	if !login || s.inspector == nil {
+		return nil
+	}
+	o, err := m.Options.With(values)
+	if err != nil {
+		return invalid("master %s: %v", m.Name, err)
+	}
+	ctx, cancel := visitBound(ctx)
+	defer cancel()
+	var no []string
+	for i, f := range s.visitAll(ctx, m.Instances, o) {
+		a := m.Instances[i].Addr
+		switch {
+		case f.err != nil:
+			v.warn("%s does not answer; the login could not be tried there: %v", a, f.err)
+		case f.seen.AuthRejected != "":
+			no = append(no, fmt.Sprintf("%s (%s)", a, f.seen.AuthRejected))
+		}
+	}
+	if len(no) > 0 {
+		return v.object(rejected(no))
+	}
+	return nil
+}
+
+type finding struct {
+	seen Inspection
+	err  error
+}
+
+// visitAll inspects instances side by side; findings are in their order.
+func (s *Server) visitAll(ctx context.Context, instances []raftfsm.Instance, o raftfsm.Options) []finding {
+	found := make([]finding, len(instances))
+	turn := make(chan struct{}, visitors)
+	var wg sync.WaitGroup
+	for i, in := range instances {
+		wg.Go(func() {
+			turn <- struct{}{}
+			defer func() { <-turn }()
+			found[i].seen, found[i].err = s.inspector.Inspect(ctx, in.Addr, o)
+		})
+	}
+	wg.Wait()
+	return found
+}
+
+func rejected(who []string) *Error {
+	return fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_AUTH_REJECTED,
+		"the login is rejected by %s: nothing was changed", strings.Join(who, ", "))
+}
+
+// visitBound leaves at least half of the call's time to the change itself.
+func visitBound(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := inspectLimit
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline)/2)
+	}
+	return context.WithTimeout(ctx, limit)
+}
+
+// quorumWarning tells of a quorum that the present voters cannot give.
+func quorumWarning(st *raftfsm.State, name string) []string {
+	m, ok := st.Master(name)
+	if !ok || m.Options.Quorum <= st.Voters() {
+		return nil
+	}
+	return []string{fmt.Sprintf("the quorum of %s is %d and the cluster has %d voters: it can never be reached",
+		name, m.Options.Quorum, st.Voters())}
+}

@@ -1,0 +1,206 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// GetMaster answers one set.
+func (s *Server) GetMaster(ctx context.Context, req *sentinelv1.GetMasterRequest) (*sentinelv1.GetMasterResponse, error) {
+	st, age, err := s.read(ctx, req.GetConsistency())
+	if err != nil {
+		return nil, err
+	}
+	m, ok := st.Master(req.GetName())
+	if !ok {
+		return nil, noMaster(req.GetName())
+	}
+	return &sentinelv1.GetMasterResponse{
+		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Master: s.view(st).master(m),
+	}, nil
+}
+
+// ListMasters answers a page of sets.
+func (s *Server) ListMasters(ctx context.Context, req *sentinelv1.ListMastersRequest) (*sentinelv1.ListMastersResponse, error) {
+	st, age, err := s.read(ctx, req.GetConsistency())
+	if err != nil {
+		return nil, err
+	}
+	masters, more, err := page(st.Masters(), req.GetPageSize(), req.GetPageToken(), "masters",
+		func(m *raftfsm.Master, last string) bool { return m.Name > last },
+		func(m *raftfsm.Master) string { return m.Name }, s.view(st).master)
+	if err != nil {
+		return nil, err
+	}
+	return &sentinelv1.ListMastersResponse{
+		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Masters: masters, NextPageToken: more,
+		Total: uint32(st.MasterCount()),
+	}, nil
+}
+
+// ListReplicas answers a page of the replicas of one set.
+func (s *Server) ListReplicas(ctx context.Context, req *sentinelv1.ListReplicasRequest) (*sentinelv1.ListReplicasResponse, error) {
+	st, age, err := s.read(ctx, req.GetConsistency())
+	if err != nil {
+		return nil, err
+	}
+	m, ok := st.Master(req.GetName())
+	if !ok {
+		return nil, noMaster(req.GetName())
+	}
+	v := s.view(st)
+	replicas, more, err := page(slices.Values(m.Replicas()), req.GetPageSize(), req.GetPageToken(), "replicas",
+		func(in raftfsm.Instance, last string) bool {
+			a, err := raftfsm.ParseAddr(last)
+			return err == nil && in.Addr.Compare(a) > 0
+		},
+		func(in raftfsm.Instance) string { return in.Addr.String() },
+		func(in raftfsm.Instance) *sentinelv1.Instance { return v.instance(m, in) })
+	if err != nil {
+		return nil, err
+	}
+	return &sentinelv1.ListReplicasResponse{
+		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Replicas: replicas, NextPageToken: more, Epoch: m.Epoch,
+	}, nil
+}
+
+// row is a failover and the master it is of.
+type row struct {
+	master string
+	f      *raftfsm.Failover
+}
+
+// ListFailovers answers a page of failovers, newest first.
+func (s *Server) ListFailovers(ctx context.Context, req *sentinelv1.ListFailoversRequest) (*sentinelv1.ListFailoversResponse, error) {
+	st, age, err := s.read(ctx, req.GetConsistency())
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := st.Master(req.GetName()); !ok && req.GetName() != "" {
+		return nil, noMaster(req.GetName())
+	}
+	v := s.view(st)
+	failovers, more, err := page(slices.Values(failoverRows(st, req.GetName(), req.GetOperationId())),
+		req.GetPageSize(), req.GetPageToken(), "failovers",
+		func(r row, last string) bool {
+			n, err := strconv.ParseUint(last, 10, 64)
+			return err == nil && r.f.BegunIndex < n
+		},
+		func(r row) string { return strconv.FormatUint(r.f.BegunIndex, 10) },
+		func(r row) *sentinelv1.Failover { return v.failover(r.master, r.f) })
+	if err != nil {
+		return nil, err
+	}
+	return &sentinelv1.ListFailoversResponse{
+		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Failovers: failovers, NextPageToken: more,
+	}, nil
+}
+
+// failoverRows are the failovers of one master, or of all, newest first.
+func failoverRows(st *raftfsm.State, master, operation string) []row {
+	var rows []row
+	for m := range st.Masters() {
+		if master != "" && m.Name != master {
+			continue
+		}
+		all := slices.Clone(m.History)
+		if m.Failover != nil {
+			all = append(all, m.Failover)
+		}
+		for _, f := range all {
+			if operation == "" || f.OperationID == operation {
+				rows = append(rows, row{m.Name, f})
+			}
+		}
+	}
+	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(b.f.BegunIndex, a.f.BegunIndex) })
+	return rows
+}
+
+// CheckQuorum counts the voters that are heard. Asked LOCAL of a node that does not lead, it tells what that node can know:
+// a majority while it hears the leader, itself alone otherwise.
+func (s *Server) CheckQuorum(ctx context.Context, req *sentinelv1.CheckQuorumRequest) (*sentinelv1.CheckQuorumResponse, error) {
+	st, age, err := s.read(ctx, req.GetConsistency())
+	if err != nil {
+		return nil, err
+	}
+	m, ok := st.Master(req.GetName())
+	if !ok {
+		return nil, noMaster(req.GetName())
+	}
+	voters := st.Voters()
+	usable := s.usable(st)
+	out := &sentinelv1.CheckQuorumResponse{
+		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Usable: uint32(usable), Voters: uint32(voters),
+		Quorum: uint32(m.Options.Quorum), QuorumReachable: usable >= m.Options.Quorum, MajorityReachable: usable > voters/2,
+	}
+	out.Ok = out.GetQuorumReachable() && out.GetMajorityReachable()
+	out.Message = quorumMessage(out)
+	return out, nil
+}
+
+// usable counts the voters that are known to be heard.
+func (s *Server) usable(st *raftfsm.State) int {
+	status := s.node.Status()
+	if status.Role == RoleLeader && status.Heard != nil {
+		n := 0
+		for _, id := range status.Heard {
+			if st.IsVoter(id) {
+				n++
+			}
+		}
+		return n
+	}
+	if status.LeaderID != "" {
+		return st.Voters()/2 + 1
+	}
+	if st.IsVoter(status.RaftID) {
+		return 1
+	}
+	return 0
+}
+
+// quorumMessage is CKQUORUM's, in Redis Sentinel's words (sentinel.c, sentinelIsQuorumReachable and its caller).
+func quorumMessage(r *sentinelv1.CheckQuorumResponse) string {
+	head := fmt.Sprintf("%d usable Sentinels. ", r.GetUsable())
+	if r.GetOk() {
+		return head + "Quorum and failover authorization can be reached"
+	}
+	var why []string
+	if !r.GetQuorumReachable() {
+		why = append(why, "Not enough available Sentinels to reach the specified quorum for this master")
+	}
+	if !r.GetMajorityReachable() {
+		why = append(why, "Not enough available Sentinels to reach the majority and authorize a failover")
+	}
+	return head + strings.Join(why, ". ")
+}
+
+// ExplainMaster tells what a failover would do now.
+func (s *Server) ExplainMaster(ctx context.Context, req *sentinelv1.ExplainMasterRequest) (*sentinelv1.ExplainMasterResponse, error) {
+	st, age, err := s.read(ctx, req.GetConsistency())
+	if err != nil {
+		return nil, err
+	}
+	m, ok := st.Master(req.GetName())
+	if !ok {
+		return nil, noMaster(req.GetName())
+	}
+	x, err := s.failovers.Explain(ctx, st, m)
+	if err != nil {
+		return nil, s.readError(err)
+	}
+	status := s.node.Status()
+	return &sentinelv1.ExplainMasterResponse{
+		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, CanFailover: !x.Winner.IsZero(), Winner: address(x.Winner),
+		Candidates: candidates(x.Candidates), Obstacles: x.Obstacles, NodeId: status.NodeID,
+		FromLeader: status.Role == RoleLeader,
+	}, nil
+}

@@ -1,0 +1,163 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+const (
+	// callLimit bounds a unary call that brings no deadline.
+	callLimit = 5 * time.Second
+	// inspectLimit bounds the visits of one preflight; they also leave half of the call's time to the change.
+	inspectLimit = time.Second
+	// progressEvery is how often an idle watch is told that it lives.
+	progressEvery = 10 * time.Second
+	// healthEvery is how often the health statuses are looked at.
+	healthEvery = 500 * time.Millisecond
+	// healthAdmin is the health service that tells whether changes can be made.
+	healthAdmin = "sentinel.v1.AdminService"
+)
+
+// Options of a server. Node, Failovers, Classify and Log are required.
+type Options struct {
+	Node      Node
+	Failovers Failovers
+	// Fleet is nil on a node that probes nothing, Inspector where nothing can be visited: preflights are then left out.
+	Fleet     Fleet
+	Inspector Inspector
+	// Classify tells the errors of Node apart.
+	Classify func(error) Failure
+	// Protected mode serves loopback and the nodes of the cluster alone.
+	Protected bool
+	// FromNode tells whether a call came over a connection that a node of the cluster opened; nil = never.
+	FromNode func(ctx context.Context) bool
+	// Version of this build.
+	Version string
+	Log     *slog.Logger
+}
+
+// Server implements the services of sentinel.v1. Make the gRPC server with [Server.GRPCOptions], then [Server.Register] it
+// there, and run [Server.Run] for as long as it serves.
+type Server struct {
+	sentinelv1.UnimplementedSentinelServiceServer
+	sentinelv1.UnimplementedAdminServiceServer
+	sentinelv1.UnimplementedClusterServiceServer
+
+	node      Node
+	failovers Failovers
+	fleet     Fleet
+	inspector Inspector
+	classify  func(error) Failure
+	protected bool
+	fromNode  func(ctx context.Context) bool
+	version   string
+	log       *slog.Logger
+	hub       *hub
+	health    *health.Server
+	// closing ends the watches.
+	closing chan struct{}
+}
+
+// New validates the options and starts nothing.
+func New(o Options) (*Server, error) {
+	if o.Node == nil || o.Failovers == nil || o.Classify == nil || o.Log == nil {
+		return nil, errors.New("api: Node, Failovers, Classify and Log are required")
+	}
+	s := &Server{
+		node: o.Node, failovers: o.Failovers, fleet: o.Fleet, inspector: o.Inspector, classify: o.Classify,
+		protected: o.Protected, fromNode: o.FromNode, version: o.Version, log: o.Log,
+		hub: newHub(), health: health.NewServer(), closing: make(chan struct{}),
+	}
+	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
+	s.health.SetServingStatus(healthAdmin, healthv1.HealthCheckResponse_NOT_SERVING)
+	return s, nil
+}
+
+// GRPCOptions are what the gRPC server must be made with.
+func (s *Server) GRPCOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(s.unary),
+		grpc.ChainStreamInterceptor(s.stream),
+		grpc.ForceServerCodecV2(frameCodec{}),
+	}
+}
+
+// Register adds the services, health and reflection to a gRPC server.
+func (s *Server) Register(g *grpc.Server) {
+	sentinelv1.RegisterSentinelServiceServer(g, s)
+	sentinelv1.RegisterAdminServiceServer(g, s)
+	sentinelv1.RegisterClusterServiceServer(g, s)
+	healthv1.RegisterHealthServer(g, s.health)
+	reflection.Register(g)
+}
+
+// Run keeps the health statuses until ctx ends, and then ends every watch, so that the gRPC server can stop. It is called
+// once.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.health.Shutdown()
+	defer close(s.closing)
+	tick := time.NewTicker(healthEvery)
+	defer tick.Stop()
+	for {
+		s.look()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// look sets the health statuses: "" = local reads can be answered, AdminService = a leader is heard.
+func (s *Server) look() {
+	_, _, err := s.node.Local()
+	s.serving("", err == nil)
+	s.serving(healthAdmin, err == nil && s.node.Status().LeaderID != "")
+}
+
+func (s *Server) serving(service string, yes bool) {
+	status := healthv1.HealthCheckResponse_NOT_SERVING
+	if yes {
+		status = healthv1.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus(service, status)
+}
+
+// read is the state at the wanted consistency, and its age in milliseconds as answers tell it.
+func (s *Server) read(ctx context.Context, c sentinelv1.Consistency) (*raftfsm.State, int64, error) {
+	if c == sentinelv1.Consistency_CONSISTENCY_LOCAL {
+		st, age, err := s.node.Local()
+		if err != nil {
+			return nil, 0, s.readError(err)
+		}
+		return st, contactMs(age), nil
+	}
+	if _, known := sentinelv1.Consistency_name[int32(c)]; !known {
+		return nil, 0, invalid("consistency: %d is none", c)
+	}
+	st, err := s.node.Read(ctx)
+	if err != nil {
+		return nil, 0, s.readError(err)
+	}
+	return st, 0, nil
+}
+
+func contactMs(d time.Duration) int64 {
+	if d < 0 {
+		return -1
+	}
+	return d.Milliseconds()
+}
+
+// view adds this node's observations to a state.
+func (s *Server) view(st *raftfsm.State) view { return view{st: st, fleet: s.fleet, now: time.Now()} }

@@ -1,0 +1,265 @@
+package api
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// follow calls step with each new state until the caller leaves, step fails, or this node cannot answer any more. beat is
+// called every progressEvery with the present state.
+func (s *Server) follow(ctx context.Context, step func(*raftfsm.State) error, beat func(*raftfsm.State, time.Duration) error) error {
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	for {
+		changed := s.node.Changed()
+		st, age, err := s.node.Local()
+		if err != nil {
+			return s.readError(err)
+		}
+		if err := step(st); err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-tick.C:
+			if err := beat(st, age); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return s.readError(context.Cause(ctx))
+		case <-s.closing:
+			return fail(codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NO_LEADER,
+				"this node is stopping; resume the watch at another one")
+		}
+	}
+}
+
+// WatchMasters follows the state.
+func (s *Server) WatchMasters(req *sentinelv1.WatchMastersRequest, stream grpc.ServerStreamingServer[sentinelv1.WatchMastersResponse]) error {
+	for _, name := range req.GetNames() {
+		if err := raftfsm.CheckName(name); err != nil {
+			return invalid("names: %v", err)
+		}
+	}
+	w := masterWatch{
+		hub: s.hub, stream: stream, names: req.GetNames(), cluster: req.GetAfterClusterId(), sent: req.GetAfterRevision(),
+	}
+	return s.follow(stream.Context(), w.step, w.beat)
+}
+
+// masterWatch is one watch. It holds no value: what changed since sent is read from the state each time.
+type masterWatch struct {
+	hub    *hub
+	stream grpc.ServerStream
+	names  []string
+	// cluster and sent say what the watcher has; "" for a cluster means that it has nothing.
+	cluster string
+	sent    uint64
+	synced  bool
+}
+
+func (w *masterWatch) step(st *raftfsm.State) error {
+	if err := w.identify(st); err != nil {
+		return err
+	}
+	if st.Index() < w.sent {
+		return nil // the watcher has seen more at another node
+	}
+	fromNothing := w.sent == 0
+	for name := range st.ChangedSince(w.sent) {
+		if len(w.names) > 0 && !slices.Contains(w.names, name) {
+			continue
+		}
+		if err := w.tell(st, name, fromNothing); err != nil {
+			return err
+		}
+	}
+	w.sent = st.Index()
+	if w.synced {
+		return nil
+	}
+	w.synced = true
+	return w.stream.SendMsg(&sentinelv1.WatchMastersResponse{
+		ClusterId: w.cluster, Revision: w.sent,
+		Update: &sentinelv1.WatchMastersResponse_Synced{Synced: &sentinelv1.WatchSynced{}},
+	})
+}
+
+// identify begins anew where what the watcher has is another cluster's.
+func (w *masterWatch) identify(st *raftfsm.State) error {
+	id := st.Cluster().ID
+	if id == w.cluster {
+		return nil
+	}
+	foreign := w.cluster != ""
+	was := w.cluster
+	w.cluster = id
+	if !foreign {
+		return nil
+	}
+	w.sent, w.synced = 0, false
+	return w.stream.SendMsg(&sentinelv1.WatchMastersResponse{
+		ClusterId: id,
+		Update: &sentinelv1.WatchMastersResponse_Reset_{Reset_: &sentinelv1.WatchReset{
+			Reason: "cluster " + was + " is now cluster " + id + "; all that was known of it is void",
+		}},
+	})
+}
+
+// tell sends the present value of a master, or its removal. A watcher that has nothing needs no removals.
+func (w *masterWatch) tell(st *raftfsm.State, name string, fromNothing bool) error {
+	if m, ok := st.Master(name); ok {
+		f, err := w.hub.master(st, m)
+		if err != nil {
+			return err
+		}
+		return w.stream.SendMsg(f)
+	}
+	if fromNothing {
+		return nil
+	}
+	at, ok := st.Tombstone(name)
+	if !ok {
+		at = w.sent
+	}
+	return w.stream.SendMsg(&sentinelv1.WatchMastersResponse{
+		ClusterId: w.cluster, Revision: at,
+		Update: &sentinelv1.WatchMastersResponse_Removed{Removed: &sentinelv1.MasterRemoved{Name: name}},
+	})
+}
+
+func (w *masterWatch) beat(_ *raftfsm.State, age time.Duration) error {
+	if !w.synced {
+		return nil
+	}
+	return w.stream.SendMsg(&sentinelv1.WatchMastersResponse{
+		ClusterId: w.cluster, Revision: w.sent,
+		Update: &sentinelv1.WatchMastersResponse_Progress{Progress: &sentinelv1.WatchProgress{AgeMs: contactMs(age)}},
+	})
+}
+
+// WatchEvents follows the events.
+func (s *Server) WatchEvents(req *sentinelv1.WatchEventsRequest, stream grpc.ServerStreamingServer[sentinelv1.WatchEventsResponse]) error {
+	w := eventWatch{hub: s.hub, stream: stream, master: req.GetMaster()}
+	if after := req.GetAfter(); after != nil {
+		w.placed = true
+		w.cluster = after.GetClusterId()
+		w.after = raftfsm.Cursor{Index: after.GetIndex(), Ordinal: after.GetOrdinal()}
+	}
+	return s.follow(stream.Context(), w.step, w.beat)
+}
+
+// eventWatch is one watch of events.
+type eventWatch struct {
+	hub    *hub
+	stream grpc.ServerStream
+	master string
+	// cluster of the cursor; "" = whatever answers.
+	cluster string
+	// after is the last event sent, or passed over; placed tells that there is one.
+	after  raftfsm.Cursor
+	placed bool
+	synced bool
+}
+
+// endOf is the cursor behind every event of an entry.
+func endOf(index uint64) raftfsm.Cursor {
+	return raftfsm.Cursor{Index: index, Ordinal: math.MaxUint32 - 1}
+}
+
+func (w *eventWatch) step(st *raftfsm.State) error {
+	if err := w.identify(st); err != nil {
+		return err
+	}
+	if !w.placed {
+		w.after, w.placed = endOf(st.Index()), true
+	}
+	if st.Index() < w.after.Index {
+		return nil // the watcher has seen more at another node
+	}
+	events, complete := st.EventsSince(w.after)
+	if !complete {
+		if err := w.compacted(); err != nil {
+			return err
+		}
+	}
+	var entry []raftfsm.Event
+	for e := range events {
+		if len(entry) > 0 && entry[0].Index != e.Index {
+			if err := w.send(st, entry); err != nil {
+				return err
+			}
+			entry = nil
+		}
+		if w.master == "" || e.Master == w.master {
+			entry = append(entry, e)
+		}
+	}
+	if len(entry) > 0 {
+		if err := w.send(st, entry); err != nil {
+			return err
+		}
+	}
+	w.after = endOf(st.Index())
+	if w.synced {
+		return nil
+	}
+	w.synced = true
+	return w.stream.SendMsg(&sentinelv1.WatchEventsResponse{
+		ClusterId: w.cluster, Revision: st.Index(),
+		Update: &sentinelv1.WatchEventsResponse_Synced{Synced: &sentinelv1.WatchSynced{}},
+	})
+}
+
+func (w *eventWatch) identify(st *raftfsm.State) error {
+	id := st.Cluster().ID
+	was := w.cluster
+	w.cluster = id
+	if was == "" || was == id {
+		return nil
+	}
+	w.after, w.placed, w.synced = raftfsm.Cursor{}, true, false
+	return w.stream.SendMsg(&sentinelv1.WatchEventsResponse{
+		ClusterId: id,
+		Update: &sentinelv1.WatchEventsResponse_Reset_{Reset_: &sentinelv1.WatchReset{
+			Reason: "the cursor belongs to cluster " + was + ", this is cluster " + id + "; the oldest event kept is next",
+		}},
+	})
+}
+
+func (w *eventWatch) compacted() error {
+	return w.stream.SendMsg(&sentinelv1.WatchEventsResponse{
+		ClusterId: w.cluster, Revision: w.after.Index,
+		Update: &sentinelv1.WatchEventsResponse_Compacted{Compacted: &sentinelv1.EventsCompacted{
+			After:  &sentinelv1.EventCursor{ClusterId: w.cluster, Index: w.after.Index, Ordinal: w.after.Ordinal},
+			Reason: "events after the cursor were dropped from the ring; the oldest one kept is next",
+		}},
+	})
+}
+
+func (w *eventWatch) send(st *raftfsm.State, entry []raftfsm.Event) error {
+	whole := w.master == "" && entry[0].Ordinal == 0
+	f, err := w.hub.batch(st, entry, whole)
+	if err != nil {
+		return err
+	}
+	return w.stream.SendMsg(f)
+}
+
+func (w *eventWatch) beat(st *raftfsm.State, age time.Duration) error {
+	if !w.synced {
+		return nil
+	}
+	return w.stream.SendMsg(&sentinelv1.WatchEventsResponse{
+		ClusterId: w.cluster, Revision: st.Index(),
+		Update: &sentinelv1.WatchEventsResponse_Progress{Progress: &sentinelv1.WatchProgress{AgeMs: contactMs(age)}},
+	})
+}
