@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
@@ -20,6 +21,8 @@ type field struct {
 	option string
 	// get gives the option's value, and whether the field is set.
 	get func(*sentinelv1.MasterOptions) (string, bool)
+	// set gives the field a value that the option table has accepted.
+	set func(*sentinelv1.MasterOptions, string)
 	// normal is the value that an update gives to a field that its mask names and its message leaves unset; "" may be one.
 	normal string
 	// required: there is no normal value.
@@ -47,28 +50,96 @@ func fields() []field {
 	normal := raftfsm.DefaultOptions()
 	return []field{
 		{path: "quorum", option: "quorum", required: true,
-			get: func(o *sentinelv1.MasterOptions) (string, bool) { return intField(o.Quorum) }},
+			get: func(o *sentinelv1.MasterOptions) (string, bool) { return intField(o.Quorum) },
+			set: func(o *sentinelv1.MasterOptions, v string) { o.Quorum = proto.Int32(int32(number(v))) }},
 		{path: "down_after_ms", option: "down-after-milliseconds", normal: millis(normal.DownAfter),
-			get: func(o *sentinelv1.MasterOptions) (string, bool) { return intField(o.DownAfterMs) }},
+			get: func(o *sentinelv1.MasterOptions) (string, bool) { return intField(o.DownAfterMs) },
+			set: func(o *sentinelv1.MasterOptions, v string) { o.DownAfterMs = proto.Int64(number(v)) }},
 		{path: "failover_timeout_ms", option: "failover-timeout", normal: millis(normal.FailoverTimeout),
-			get: func(o *sentinelv1.MasterOptions) (string, bool) { return intField(o.FailoverTimeoutMs) }},
+			get: func(o *sentinelv1.MasterOptions) (string, bool) { return intField(o.FailoverTimeoutMs) },
+			set: func(o *sentinelv1.MasterOptions, v string) { o.FailoverTimeoutMs = proto.Int64(number(v)) }},
 		{path: "parallel_syncs", option: "parallel-syncs", normal: strconv.Itoa(normal.ParallelSyncs),
-			get: func(o *sentinelv1.MasterOptions) (string, bool) { return intField(o.ParallelSyncs) }},
+			get: func(o *sentinelv1.MasterOptions) (string, bool) { return intField(o.ParallelSyncs) },
+			set: func(o *sentinelv1.MasterOptions, v string) { o.ParallelSyncs = proto.Int32(int32(number(v))) }},
 		{path: "auth_user", option: "auth-user",
-			get: func(o *sentinelv1.MasterOptions) (string, bool) { return textField(o.AuthUser) }},
+			get: func(o *sentinelv1.MasterOptions) (string, bool) { return textField(o.AuthUser) },
+			set: func(o *sentinelv1.MasterOptions, v string) { o.AuthUser = &v }},
 		{path: "auth_pass", option: "auth-pass",
-			get: func(o *sentinelv1.MasterOptions) (string, bool) { return textField(o.AuthPass) }},
+			get: func(o *sentinelv1.MasterOptions) (string, bool) { return textField(o.AuthPass) },
+			set: func(o *sentinelv1.MasterOptions, v string) { o.AuthPass = &v }},
 		{path: "notification_script", option: "notification-script",
-			get: func(o *sentinelv1.MasterOptions) (string, bool) { return textField(o.NotificationScript) }},
+			get: func(o *sentinelv1.MasterOptions) (string, bool) { return textField(o.NotificationScript) },
+			set: func(o *sentinelv1.MasterOptions, v string) { o.NotificationScript = &v }},
 		{path: "client_reconfig_script", option: "client-reconfig-script",
-			get: func(o *sentinelv1.MasterOptions) (string, bool) { return textField(o.ClientReconfigScript) }},
+			get: func(o *sentinelv1.MasterOptions) (string, bool) { return textField(o.ClientReconfigScript) },
+			set: func(o *sentinelv1.MasterOptions, v string) { o.ClientReconfigScript = &v }},
 		{path: "master_reboot_down_after_ms", option: "master-reboot-down-after-period", normal: "0",
-			get: func(o *sentinelv1.MasterOptions) (string, bool) { return intField(o.MasterRebootDownAfterMs) }},
-		{path: "tls", option: "tls", get: tlsField},
+			get: func(o *sentinelv1.MasterOptions) (string, bool) { return intField(o.MasterRebootDownAfterMs) },
+			set: func(o *sentinelv1.MasterOptions, v string) { o.MasterRebootDownAfterMs = proto.Int64(number(v)) }},
+		{path: "tls", option: "tls", get: tlsField,
+			set: func(o *sentinelv1.MasterOptions, v string) { o.Tls = tlsModes[v].Enum() }},
 	}
 }
 
-const renamePath = "rename_command"
+const (
+	renamePath   = "rename_command"
+	renameOption = "rename-command"
+)
+
+// tlsModes are the values of the option tls; none is TLS_MODE_UNSPECIFIED.
+var tlsModes = map[string]sentinelv1.TlsMode{
+	"yes": sentinelv1.TlsMode_TLS_MODE_YES, "no": sentinelv1.TlsMode_TLS_MODE_NO,
+}
+
+// number reads what the option table has accepted.
+func number(v string) int64 {
+	n, _ := strconv.ParseInt(v, 10, 64)
+	return n
+}
+
+// PutOption adds an option, named and written as in sentinel.conf, to an update of a master whose options are now. The value
+// of rename-command is COMMAND NEWNAME.
+func PutOption(req *sentinelv1.UpdateMasterRequest, now raftfsm.Options, name, value string) error {
+	opt, known := raftfsm.LookupOption(name)
+	if !known {
+		return invalid("unknown option %q", name)
+	}
+	if _, err := now.With([]*raftlogv1.OptionValue{{Name: opt.Name, Value: value}}); err != nil {
+		return invalid("%v", err)
+	}
+	if req.Options == nil {
+		req.Options = &sentinelv1.MasterOptions{}
+	}
+	if req.UpdateMask == nil {
+		req.UpdateMask = &fieldmaskpb.FieldMask{}
+	}
+	if opt.Name == renameOption {
+		putRename(req.GetOptions(), now, strings.Fields(value))
+		req.UpdateMask.Paths = append(req.GetUpdateMask().GetPaths(), renamePath)
+		return nil
+	}
+	for _, f := range fields() {
+		if f.option == opt.Name {
+			f.set(req.GetOptions(), value)
+			req.UpdateMask.Paths = append(req.GetUpdateMask().GetPaths(), f.path)
+			return nil
+		}
+	}
+	return invalid("option %s cannot be set", opt.Name)
+}
+
+// putRename adds to the present renamed commands; an update takes them whole.
+func putRename(o *sentinelv1.MasterOptions, now raftfsm.Options, words []string) {
+	if o.RenameCommand == nil {
+		o.RenameCommand = map[string]string{}
+		maps.Copy(o.RenameCommand, now.RenameCommand)
+	}
+	from := strings.ToLower(words[0])
+	delete(o.RenameCommand, from)
+	if !strings.EqualFold(from, words[1]) {
+		o.RenameCommand[from] = words[1]
+	}
+}
 
 func tlsField(o *sentinelv1.MasterOptions) (string, bool) {
 	if o.Tls == nil {
@@ -150,12 +221,12 @@ func renames(from, to map[string]string) []*raftlogv1.OptionValue {
 		name := strings.ToLower(k)
 		lower[name] = to[k]
 		if from[name] != to[k] {
-			out = append(out, &raftlogv1.OptionValue{Name: "rename-command", Value: k + " " + to[k]})
+			out = append(out, &raftlogv1.OptionValue{Name: renameOption, Value: k + " " + to[k]})
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(from)) {
 		if _, stays := lower[k]; !stays {
-			out = append(out, &raftlogv1.OptionValue{Name: "rename-command", Value: k + " " + k})
+			out = append(out, &raftlogv1.OptionValue{Name: renameOption, Value: k + " " + k})
 		}
 	}
 	return out
@@ -163,15 +234,12 @@ func renames(from, to map[string]string) []*raftlogv1.OptionValue {
 
 // options is o as it may be shown: the password only as a fact.
 func options(o raftfsm.Options) *sentinelv1.MasterOptions {
-	tls := map[string]sentinelv1.TlsMode{
-		"yes": sentinelv1.TlsMode_TLS_MODE_YES, "no": sentinelv1.TlsMode_TLS_MODE_NO,
-	}[o.TLS]
 	return &sentinelv1.MasterOptions{
 		Quorum: proto.Int32(int32(o.Quorum)), DownAfterMs: proto.Int64(o.DownAfter.Milliseconds()),
 		FailoverTimeoutMs: proto.Int64(o.FailoverTimeout.Milliseconds()), ParallelSyncs: proto.Int32(int32(o.ParallelSyncs)),
 		AuthUser: proto.String(o.AuthUser), AuthPassSet: !o.AuthPass.IsZero(),
 		NotificationScript: proto.String(o.NotificationScript), ClientReconfigScript: proto.String(o.ClientReconfigScript),
 		MasterRebootDownAfterMs: proto.Int64(o.MasterRebootDownAfter.Milliseconds()), RenameCommand: maps.Clone(o.RenameCommand),
-		Tls: tls.Enum(),
+		Tls: tlsModes[o.TLS].Enum(),
 	}
 }

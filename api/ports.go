@@ -58,9 +58,12 @@ type NodeStatus struct {
 	Heard []string
 }
 
+// Observation is what this node last saw of an instance.
+type Observation = detector.Observation
+
 // Fleet is what this node sees of the instances. It is nil on a node that probes nothing.
 type Fleet interface {
-	Observation(a raftfsm.Addr) (detector.Observation, bool)
+	Observation(a raftfsm.Addr) (Observation, bool)
 }
 
 // Order is a failover that an operator ordered.

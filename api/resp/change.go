@@ -1,0 +1,176 @@
+package resp
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/raftsentinel/raftsentinel/api"
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// refusal is the table from the API's errors to this protocol's.
+func refusal(err error) reply {
+	text := status.Convert(err).Message()
+	switch api.ReasonOf(err) {
+	case sentinelv1.ErrorReason_ERROR_REASON_MASTER_NOT_FOUND:
+		return errNoMaster
+	case sentinelv1.ErrorReason_ERROR_REASON_DUPLICATE_MASTER:
+		return failure("ERR Duplicate master name.")
+	case sentinelv1.ErrorReason_ERROR_REASON_NO_LEADER, sentinelv1.ErrorReason_ERROR_REASON_TIMEOUT:
+		return failure("NOQUORUM no majority of the nodes could be reached: nothing changed")
+	case sentinelv1.ErrorReason_ERROR_REASON_UNKNOWN_OUTCOME:
+		return failure("UNKNOWN outcome, ask again: the change may or may not have been made")
+	case sentinelv1.ErrorReason_ERROR_REASON_LOADING:
+		return failure("LOADING " + text)
+	default:
+		return failure("ERR " + text)
+	}
+}
+
+// controls finds an argument that could break a line.
+func controls(command string, first int, args []string) reply {
+	for i, a := range args {
+		if strings.ContainsFunc(a, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			return failure(fmt.Sprintf("ERR Invalid argument at index %d for SENTINEL %s: control characters are not allowed",
+				first+i, command))
+		}
+	}
+	return nil
+}
+
+// monitor checks in Redis's order (sentinel.c, sentinelCommand and createSentinelRedisInstance).
+func (s *Server) monitor(ctx context.Context, args []string) reply {
+	if bad := controls("MONITOR", 2, args); bad != nil {
+		return bad
+	}
+	name, host := args[0], args[1]
+	quorum, err := strconv.ParseInt(args[3], 10, 64)
+	if err != nil {
+		return failure("ERR Invalid quorum")
+	}
+	n, err := strconv.ParseInt(args[2], 10, 64)
+	switch {
+	case err != nil:
+		return failure("ERR Invalid port")
+	case quorum <= 0:
+		return failure("ERR Quorum must be 1 or greater.")
+	case quorum > 1<<31-1:
+		return failure("ERR Invalid quorum")
+	}
+	if _, err := raftfsm.NewAddr(host, 1); err != nil {
+		return failure("ERR Invalid IP address or hostname specified")
+	}
+	if n < 1 || n > 65535 {
+		return failure("ERR Invalid port number.")
+	}
+	ctx, cancel := context.WithTimeout(ctx, changeLimit)
+	defer cancel()
+	_, err = s.admin.MonitorMaster(ctx, &sentinelv1.MonitorMasterRequest{
+		Name: name, Address: &sentinelv1.Address{Host: host, Port: uint32(n)},
+		Options: &sentinelv1.MasterOptions{Quorum: proto.Int32(int32(quorum))},
+	})
+	if err != nil {
+		return refusal(err)
+	}
+	return simple("OK")
+}
+
+func (s *Server) remove(ctx context.Context, args []string) reply {
+	ctx, cancel := context.WithTimeout(ctx, changeLimit)
+	defer cancel()
+	resp, err := s.admin.RemoveMaster(ctx, &sentinelv1.RemoveMasterRequest{Name: args[0]})
+	switch {
+	case err != nil:
+		return refusal(err)
+	case !resp.GetChanged():
+		return errNoMaster
+	}
+	return simple("OK")
+}
+
+// set is all or nothing, unlike Redis's.
+func (s *Server) set(ctx context.Context, args []string) reply {
+	if bad := controls("SET", 2, args); bad != nil {
+		return bad
+	}
+	_, m, no := s.find(args[0])
+	if no != nil {
+		return no
+	}
+	req := &sentinelv1.UpdateMasterRequest{Name: m.Name}
+	for rest := args[1:]; len(rest) > 0; {
+		used, bad := s.setOption(req, m.Options, rest)
+		if bad != nil {
+			return bad
+		}
+		rest = rest[used:]
+	}
+	ctx, cancel := context.WithTimeout(ctx, changeLimit)
+	defer cancel()
+	if _, err := s.admin.UpdateMaster(ctx, req); err != nil {
+		return refusal(err)
+	}
+	return simple("OK")
+}
+
+const errScripts = failure("ERR Reconfiguration of scripts path is denied for security reasons. Check the " +
+	"deny-scripts-reconfig configuration directive in your Sentinel configuration")
+
+// setOption takes an option and its values from the front of args and tells how many words that were.
+func (s *Server) setOption(req *sentinelv1.UpdateMasterRequest, now raftfsm.Options, args []string) (int, reply) {
+	opt, known := raftfsm.LookupOption(args[0])
+	values := 1
+	if opt.Name == "rename-command" {
+		values = 2
+	}
+	// A former password is the cluster's own note, and no option of Sentinel's.
+	if !known || opt.Name == "former-auth-pass" || len(args) <= values {
+		return 0, unknownOption(args[0])
+	}
+	if strings.HasSuffix(opt.Name, "-script") && !s.o.ScriptsReconfig {
+		return 0, errScripts
+	}
+	value := strings.Join(args[1:1+values], " ")
+	if err := api.PutOption(req, now, opt.Name, value); err != nil {
+		return 0, badValue(opt, value, args[0])
+	}
+	return 1 + values, nil
+}
+
+func unknownOption(name string) reply {
+	return failure(fmt.Sprintf("ERR Unknown option or number of arguments for SENTINEL SET '%s'", name))
+}
+
+func badValue(opt raftfsm.Option, value, name string) reply {
+	if opt.Secret {
+		value = "******"
+	}
+	return failure(fmt.Sprintf("ERR Invalid argument '%s' for SENTINEL SET '%s'", value, name))
+}
+
+// ckquorum asks the leader, who knows whom it hears; without one this node tells what it knows.
+func (s *Server) ckquorum(ctx context.Context, args []string) reply {
+	if _, _, no := s.find(args[0]); no != nil {
+		return no
+	}
+	ctx, cancel := context.WithTimeout(ctx, changeLimit)
+	defer cancel()
+	req := &sentinelv1.CheckQuorumRequest{Name: args[0]}
+	if s.o.Node.Status().LeaderID == "" {
+		req.Consistency = sentinelv1.Consistency_CONSISTENCY_LOCAL
+	}
+	resp, err := s.admin.CheckQuorum(ctx, req)
+	switch {
+	case err != nil:
+		return refusal(err)
+	case !resp.GetOk():
+		return failure("NOQUORUM " + resp.GetMessage())
+	}
+	return simple("OK " + resp.GetMessage())
+}
