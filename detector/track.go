@@ -14,13 +14,15 @@ type Limits struct {
 	Reboot time.Duration
 }
 
-// ProbeKind is which command a probe was. A user may have the right to one and not to the other.
+// ProbeKind is what a probe asked. A user may have the right to one thing and not to another.
 type ProbeKind uint8
 
 // The kinds.
 const (
 	ProbePing ProbeKind = iota
 	ProbeInfo
+	ProbeLogin // what opens a connection
+	probeKinds
 )
 
 // Track judges one instance by what its probes met. The zero value has seen nothing and holds it neither up nor down.
@@ -40,7 +42,7 @@ type Track struct {
 	runID    string
 	rebooted time.Time
 	// rejected are the kinds of probes whose password or rights were rejected last.
-	rejected [2]bool
+	rejected [probeKinds]bool
 
 	down      bool
 	downCause raftfsm.Cause
@@ -60,8 +62,9 @@ func (t *Track) Sent(now time.Time) {
 	}
 }
 
-// Connected records that a connection stands. It is no evidence of life: the kernel of a hung process accepts too.
-func (t *Track) Connected() { t.connected = true }
+// Connected records that a connection stands and our password was not rejected on it. It is no evidence of life: the kernel
+// of a hung process accepts too.
+func (t *Track) Connected() { t.connected, t.rejected[ProbeLogin] = true, false }
 
 // Broken records that the connection broke or could not be made.
 func (t *Track) Broken(now time.Time, cause raftfsm.Cause) {
@@ -167,7 +170,7 @@ func (t *Track) Observation(a raftfsm.Addr) Observation {
 	return Observation{
 		Addr: a,
 		Down: t.down, Cause: t.downCause, DownSince: t.downSince,
-		AuthRejected:   t.rejected[ProbePing] || t.rejected[ProbeInfo],
+		AuthRejected:   t.rejected != [probeKinds]bool{},
 		Connected:      t.connected,
 		LastReply:      t.lastReply,
 		LastAnyReply:   t.lastAny,

@@ -28,6 +28,7 @@ func busy(t *Track, now time.Time)      { t.Answered(now, ProbePing, ReplyBusy) 
 func other(t *Track, now time.Time)     { t.Answered(now, ProbePing, ReplyOther) }
 func auth(t *Track, now time.Time)      { t.Answered(now, ProbePing, ReplyAuth) }
 func infoAuth(t *Track, now time.Time)  { t.Answered(now, ProbeInfo, ReplyAuth) }
+func login(t *Track, now time.Time)     { t.Answered(now, ProbeLogin, ReplyAuth) }
 func infoPong(t *Track, now time.Time)  { t.Answered(now, ProbeInfo, ReplyPong) }
 func refused(t *Track, now time.Time)   { t.Broken(now, raftfsm.CauseRefused) }
 func reset(t *Track, now time.Time)     { t.Broken(now, raftfsm.CauseReset) }
@@ -101,6 +102,10 @@ func TestTrack(t *testing.T) {
 		}},
 		{name: "a right to PING is no right to INFO", steps: []step{
 			{at: 0, do: infoAuth, want: "auth"}, {at: 100, do: pong, want: "auth"}, {at: 200, do: infoPong, want: "up"},
+		}},
+		{name: "a connection that is let in ends a rejected login", steps: []step{
+			{at: 0, do: login, want: "auth"}, {at: 100, do: sent, want: "auth", due: 1100}, {at: 101, do: connected, want: "unknown", due: 1100},
+			{at: 102, do: infoPong, want: "up"},
 		}},
 		{name: "doubt counts from then", steps: []step{
 			{at: 100, do: sent, want: "unknown", due: 1100}, {at: 1050, do: doubt, want: "unknown", due: 2050},

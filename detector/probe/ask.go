@@ -1,0 +1,222 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/detector/instance"
+)
+
+// bounded is a context with a deadline that costs no timer: a connection takes the deadline for its own. It is not for
+// dialling, which waits for Done.
+type bounded struct {
+	context.Context
+	until time.Time
+}
+
+// Deadline is the bound.
+func (b bounded) Deadline() (time.Time, bool) { return b.until, true }
+
+// lastLook is for what has arrived and was not seen yet.
+const lastLook = time.Millisecond
+
+// infoEvery is how often INFO takes the place of a PING; infoRetry, when it was refused.
+const (
+	infoEvery = 10 * time.Second
+	infoRetry = time.Second
+)
+
+// reply is what came of a probe.
+type reply struct {
+	kind  detector.ProbeKind
+	class detector.ReplyClass
+	info  *detector.Info
+	err   error // the connection failed
+}
+
+// probe sends one probe and waits for its reply, however long: meanwhile it judges, and has another connection tried. It
+// returns false when the connection is of no more use.
+func (w *watch) probe(ctx context.Context, conn *instance.Conn) bool {
+	w.mu.Lock()
+	now := time.Now()
+	asked, kind := w.plan, w.kind(now)
+	w.track.Sent(now)
+	w.notePending(now)
+	until := w.bound(now)
+	w.mu.Unlock()
+	r := ask(bounded{ctx, until}, conn, kind, false)
+	for timedOut(r.err) && ctx.Err() == nil {
+		if r = ask(bounded{ctx, time.Now().Add(lastLook)}, conn, kind, true); !timedOut(r.err) {
+			break
+		}
+		now = time.Now()
+		w.mu.Lock()
+		w.judge(now, until.Add(lastLook))
+		w.publish()
+		w.second(ctx)
+		until = w.bound(now)
+		w.mu.Unlock()
+		r = ask(bounded{ctx, until}, conn, kind, true)
+	}
+	return w.heard(ctx, conn, asked, r)
+}
+
+// kind chooses the next probe. The caller holds mu.
+func (w *watch) kind(now time.Time) detector.ProbeKind {
+	if w.urgent || w.plan.hot || !now.Before(w.infoDue) {
+		w.urgent = false
+		return detector.ProbeInfo
+	}
+	return detector.ProbePing
+}
+
+// bound is how long to wait for a reply before something is to be done: at half of down-after another connection is tried,
+// then the verdict falls, then one is tried again and again. The caller holds mu.
+func (w *watch) bound(now time.Time) time.Time {
+	later := now.Add(w.plan.patience())
+	since, silent := w.track.Silence()
+	deadline, ok := w.track.Deadline(w.plan.limits)
+	if !ok {
+		return later
+	}
+	if half := since.Add(w.plan.limits.DownAfter / 2); silent && now.Before(half) && half.Before(deadline) {
+		return half
+	}
+	if now.Before(deadline) {
+		return deadline
+	}
+	return later
+}
+
+// heard records what came of a probe.
+func (w *watch) heard(ctx context.Context, conn *instance.Conn, asked *plan, r reply) bool {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case r.err == nil:
+		w.pingTime = conn.RTT()
+		if r.info != nil {
+			w.track.Process(now, r.info.RunID)
+			w.info, w.infoAt, w.infoPlan = r.info, now, asked
+			w.infoDue = now.Add(infoEvery)
+			if !asked.sameFacts(w.plan) {
+				w.infoDue = now
+			}
+		} else if r.kind == detector.ProbeInfo {
+			w.infoDue = now.Add(infoRetry)
+		}
+		w.answered(now, r.kind, r.class)
+	case w.spare != nil, ctx.Err() != nil:
+		w.track.Dropped()
+	default:
+		w.track.Broken(now, instance.CauseOf(r.err))
+	}
+	w.judge(now, now)
+	w.publish()
+	return r.err == nil && ctx.Err() == nil
+}
+
+// answered records a reply, on whichever connection. The caller holds mu.
+func (w *watch) answered(now time.Time, kind detector.ProbeKind, class detector.ReplyClass) {
+	w.track.Answered(now, kind, class)
+	if class.Acceptable() {
+		w.failures = 0
+	}
+	w.track.Judge(now, w.plan.limits)
+}
+
+// second tries another connection while the first is silent: a firewall may have dropped the established flow. An answer
+// on either counts. The caller holds mu.
+func (w *watch) second(ctx context.Context) {
+	if w.seconding || w.spare != nil {
+		return
+	}
+	w.seconding = true
+	now := time.Now()
+	w.track.Sent(now)
+	p, until := w.plan, now.Add(w.plan.patience())
+	w.f.members.Go(func() {
+		within, cancel := context.WithDeadline(ctx, until)
+		defer cancel()
+		conn, class, err := w.tryAnother(within, p)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.seconding = false
+		var refusal instance.ReplyError
+		switch {
+		case err == nil:
+			w.answered(time.Now(), detector.ProbePing, class)
+		case errors.As(err, &refusal):
+			w.answered(time.Now(), detector.ProbeLogin, detector.ClassifyReply(refusal.Text))
+		default:
+			return // no evidence: the first connection stands
+		}
+		w.publish()
+		if conn == nil {
+			return
+		}
+		if !class.Acceptable() || ctx.Err() != nil {
+			_ = conn.Close()
+			return
+		}
+		w.spare = conn
+		w.abort()
+	})
+}
+
+func (w *watch) tryAnother(ctx context.Context, p *plan) (*instance.Conn, detector.ReplyClass, error) {
+	select {
+	case <-ctx.Done():
+		return nil, detector.ReplyNone, ctx.Err()
+	case w.f.dials <- struct{}{}:
+	}
+	release := w.holdSlot()
+	conn, err := w.f.o.Dialer.Dial(ctx, p.target, clientName)
+	release()
+	if err != nil {
+		return nil, detector.ReplyNone, err
+	}
+	class, err := conn.Ping(ctx)
+	if err != nil {
+		_ = conn.Close()
+		return nil, class, err
+	}
+	return conn, class, nil
+}
+
+// ask sends a probe, or reads on for the reply to the last one.
+func ask(ctx context.Context, conn *instance.Conn, kind detector.ProbeKind, late bool) reply {
+	r := reply{kind: kind}
+	if kind == detector.ProbePing {
+		if late {
+			r.class, r.err = conn.PingLate(ctx)
+		} else {
+			r.class, r.err = conn.Ping(ctx)
+		}
+		return r
+	}
+	if late {
+		r.info, r.err = conn.InfoLate(ctx)
+	} else {
+		r.info, r.err = conn.Info(ctx)
+	}
+	var refusal instance.ReplyError
+	switch {
+	case errors.As(r.err, &refusal):
+		r.class, r.err = detector.ClassifyReply(refusal.Text), nil
+	case r.err != nil:
+	case r.info.Loading:
+		r.class = detector.ReplyLoading
+	default:
+		r.class = detector.ReplyPong
+	}
+	return r
+}
+
+func timedOut(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}

@@ -1,0 +1,187 @@
+package probe
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/detector/instance"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// plan is how one instance is to be probed, as the state has it. It is immutable.
+type plan struct {
+	master     string
+	generation uint64
+	target     instance.Target
+	limits     detector.Limits
+	// known is the instance in the state.
+	known raftfsm.Instance
+	// primary: it is the committed master.
+	primary bool
+	// hot: a verdict stands against an instance of the set, or a failover is open: every probe is an INFO.
+	hot bool
+	// members counts changes of the set that took instances away, so that an older list of replicas does not bring them back.
+	members uint64
+}
+
+// sameWay tells whether connections made under q serve p too.
+func (p *plan) sameWay(q *plan) bool {
+	a, b := p.target, q.target
+	return a.User == b.User && a.Pass == b.Pass && a.FormerPass == b.FormerPass && (a.TLS == nil) == (b.TLS == nil) &&
+		maps.Equal(a.Rename, b.Rename)
+}
+
+// sameFacts tells whether an INFO that was asked for under q may be compared with the state that p came from. One from
+// before a change could only undo it.
+func (p *plan) sameFacts(q *plan) bool {
+	return p.generation == q.generation && p.known == q.known && p.members == q.members
+}
+
+// sets is what the follower of the state remembers: the instances of each set.
+type sets map[string]*set
+
+type set struct {
+	addrs   map[raftfsm.Addr]bool
+	members uint64
+}
+
+// follow keeps the fleet as the state wants it until ctx ends. Only masters that changed are looked at.
+func (f *Fleet) follow(ctx context.Context) {
+	known := sets{}
+	var revision uint64
+	for {
+		changed := f.o.Cluster.Changed()
+		s := f.o.Cluster.State()
+		f.sync(ctx, known, s, revision)
+		revision = s.Index()
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+func (f *Fleet) sync(ctx context.Context, known sets, s *raftfsm.State, revision uint64) {
+	if s.Index() < revision {
+		revision = 0 // another history: restored
+	}
+	for name := range s.ChangedSince(revision) {
+		f.syncSet(ctx, known, s, name)
+	}
+	if len(known) != s.MasterCount() { // a snapshot does not list what was removed before it
+		for name := range known {
+			if _, ok := s.Master(name); !ok {
+				f.syncSet(ctx, known, s, name)
+			}
+		}
+	}
+	f.reporter.wake()
+	f.stater.wake()
+}
+
+func (f *Fleet) syncSet(ctx context.Context, known sets, s *raftfsm.State, name string) {
+	before := known[name]
+	if before == nil {
+		before = &set{}
+	}
+	m, ok := s.Master(name)
+	now := map[raftfsm.Addr]bool{}
+	if ok {
+		for _, in := range m.Instances {
+			now[in.Addr] = true
+		}
+	}
+	members := before.members
+	for a := range before.addrs {
+		if now[a] {
+			continue
+		}
+		members++
+		if other, owned := s.Owner(a); owned {
+			f.syncInstance(ctx, other, a, 0)
+		} else if w, watched := f.watch(a); watched {
+			w.stop()
+			f.watches.Delete(a)
+		}
+	}
+	if !ok {
+		delete(known, name)
+		return
+	}
+	known[name] = &set{addrs: now, members: members}
+	for _, in := range m.Instances {
+		f.syncInstance(ctx, m, in.Addr, members)
+	}
+	f.reporter.mark(name)
+	f.stater.mark(name)
+}
+
+// syncInstance begins or goes on probing a as the set m wants it.
+func (f *Fleet) syncInstance(ctx context.Context, m *raftfsm.Master, a raftfsm.Addr, members uint64) {
+	p := f.planFor(m, a, members)
+	if w, ok := f.watch(a); ok {
+		w.replan(p)
+		return
+	}
+	w := newWatch(ctx, f, p)
+	f.watches.Store(a, w)
+	f.members.Go(w.run)
+}
+
+func (f *Fleet) planFor(m *raftfsm.Master, a raftfsm.Addr, members uint64) *plan {
+	p := &plan{
+		master: m.Name, generation: m.Generation,
+		target:  instance.TargetOf(m, a, f.o.TLS, f.o.TLSDefault),
+		limits:  detector.Limits{DownAfter: m.Options.DownAfter},
+		primary: a == m.Address,
+		hot:     m.Failover != nil || contested(m),
+	}
+	p.known, _ = m.Instance(a)
+	if p.primary {
+		p.members = members
+		p.limits.Reboot = m.Options.MasterRebootDownAfter
+	}
+	return p
+}
+
+// contested tells whether any verdict stands that can lead to a failover.
+func contested(m *raftfsm.Master) bool {
+	for _, v := range m.Votes {
+		if raftfsm.Counts(v.Cause) {
+			return true
+		}
+	}
+	return false
+}
+
+// Bounds on the period of probes: it is a tenth of down-after.
+const (
+	shortestPeriod = 50 * time.Millisecond
+	longestPeriod  = 2 * time.Second
+	gridStep       = 100 * time.Millisecond
+)
+
+func (p *plan) period() time.Duration {
+	return min(max(p.limits.DownAfter/10, shortestPeriod), longestPeriod)
+}
+
+// patience is how long an attempt to connect may take: a lost first packet is sent again by the kernel after 1 s.
+func (p *plan) patience() time.Duration {
+	return min(max(p.limits.DownAfter/2, gridStep), 2*time.Second)
+}
+
+// due is the first moment after now at which an instance is to be probed. Moments lie on a grid common to the process, so
+// that one wake-up serves many instances; seed spreads those of a long period over the grid's steps.
+func due(origin, now time.Time, period time.Duration, seed uint64) time.Time {
+	step := min(gridStep, period)
+	slots := uint64((period + step - 1) / step)
+	period = time.Duration(slots) * step
+	first := origin.Add(time.Duration(seed%slots) * step)
+	if now.Before(first) {
+		return first
+	}
+	return first.Add((now.Sub(first)/period + 1) * period)
+}

@@ -1,0 +1,263 @@
+package probe
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// stater commits what instances state of themselves, when it changes. One reading by any node is enough; so that three
+// nodes do not say the same thing thrice, the leader says it, and another node only what still stands after a while:
+// then the leader cannot reach the instance.
+type stater struct {
+	f     *Fleet
+	mu    sync.Mutex
+	dirty map[string]time.Time // sets that may differ, and since when they have
+	later map[string]time.Time // sets whose last entry failed or changed nothing: not before
+	kick  chan struct{}
+}
+
+// Waits of the stater.
+const (
+	// notLeading is how long a difference stands before a node that does not lead proposes it; each further voter waits
+	// another nextVoter.
+	notLeading = 1200 * time.Millisecond
+	nextVoter  = 400 * time.Millisecond
+	factsRetry = 500 * time.Millisecond
+	// factsAtOnce are proposals in flight, for the moment in which everything is new.
+	factsAtOnce = 16
+)
+
+func newStater(f *Fleet) *stater {
+	return &stater{f: f, dirty: map[string]time.Time{}, later: map[string]time.Time{}, kick: make(chan struct{}, 1)}
+}
+
+func (t *stater) mark(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.dirty[name]; !ok {
+		t.dirty[name] = time.Now()
+	}
+}
+
+func (t *stater) wake() {
+	select {
+	case t.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (t *stater) run(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.kick:
+		case <-timer.C:
+		}
+		if next := t.round(ctx); next > 0 {
+			timer.Reset(next)
+		}
+	}
+}
+
+// round proposes what is due, and gives the time to the next round; 0 = when something changes.
+func (t *stater) round(ctx context.Context) time.Duration {
+	c := t.f.o.Cluster
+	s, now := c.State(), time.Now()
+	ripe := now
+	if !c.Leading() {
+		ripe = now.Add(-t.turn(s))
+	}
+	var next time.Duration
+	sooner := func(d time.Duration) {
+		if next == 0 || d < next {
+			next = max(d, time.Millisecond)
+		}
+	}
+	var todo []*raftlogv1.StateFacts
+	for _, name := range t.names() {
+		facts := t.difference(s, name)
+		since, held := t.standing(name, facts)
+		switch {
+		case facts == nil:
+		case since.After(ripe):
+			sooner(since.Sub(ripe))
+		case held.After(now):
+			sooner(held.Sub(now))
+		case len(todo) < factsAtOnce:
+			todo = append(todo, facts)
+		default:
+			sooner(time.Millisecond)
+		}
+	}
+	var wg sync.WaitGroup
+	for _, facts := range todo {
+		wg.Go(func() { t.propose(ctx, facts) })
+	}
+	wg.Wait()
+	if len(todo) > 0 {
+		sooner(time.Millisecond)
+	}
+	return next
+}
+
+func (t *stater) names() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Sorted(maps.Keys(t.dirty))
+}
+
+// standing tells since when a set differs, and until when it is left alone; without a difference it forgets the set.
+func (t *stater) standing(name string, facts *raftlogv1.StateFacts) (since, held time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if facts == nil {
+		delete(t.dirty, name)
+		delete(t.later, name)
+	}
+	return t.dirty[name], t.later[name]
+}
+
+// turn is how long this node leaves a difference to others.
+func (t *stater) turn(s *raftfsm.State) time.Duration {
+	self, rank := t.f.o.Cluster.RaftID(), 0
+	for _, v := range s.Servers() {
+		if v.Voter && v.ID < self {
+			rank++
+		}
+	}
+	return notLeading + time.Duration(rank)*nextVoter
+}
+
+func (t *stater) propose(ctx context.Context, facts *raftlogv1.StateFacts) {
+	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
+	defer cancel()
+	c := &raftlogv1.Command{Header: header(t.f.o.Cluster), Op: &raftlogv1.Command_StateFacts{StateFacts: facts}}
+	res, err := t.f.o.Cluster.Propose(ctx, c)
+	if err == nil {
+		err = res.Err()
+	}
+	if err != nil {
+		t.f.o.Log.Debug("facts not committed; they are looked at again", "master", facts.GetMaster(), "error", err)
+	}
+	if err != nil || !res.Changed {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.later[facts.GetMaster()] = time.Now().Add(factsRetry)
+	}
+}
+
+// difference is what the instances of a set say otherwise than the state; nil for nothing. While a failover is about to
+// switch the set, nothing is said of it: what happens to its instances then is told by the failover itself, and another
+// entry would only stand in its way.
+func (t *stater) difference(s *raftfsm.State, name string) *raftlogv1.StateFacts {
+	m, ok := s.Master(name)
+	if !ok || m.Failover != nil && !m.Failover.Switched {
+		return nil
+	}
+	listed := t.listed(m)
+	out := &raftlogv1.StateFacts{Master: name, Generation: m.Generation}
+	for _, in := range m.Instances {
+		told, ok := t.f.told(m, in)
+		seen := listed[in.Addr] || !in.Unconfirmed
+		switch {
+		case !seen && listed != nil && in.Addr != m.Address:
+			out.Gone = append(out.Gone, in.Addr.Proto())
+		case !seen:
+		case ok && told != in:
+			out.Instances = append(out.Instances, factsProto(told))
+		case in.Unconfirmed:
+			out.Instances = append(out.Instances, factsProto(in))
+		}
+		delete(listed, in.Addr)
+	}
+	for _, a := range slices.SortedFunc(maps.Keys(listed), raftfsm.Addr.Compare) {
+		if !conflicting(s, m, a) {
+			out.Instances = append(out.Instances, factsProto(raftfsm.Instance{Addr: a, SecondOffset: -1}))
+		}
+	}
+	if len(out.GetInstances())+len(out.GetGone()) == 0 {
+		return nil
+	}
+	return out
+}
+
+// listed are the replicas in the committed master's own INFO; nil where there is none that may be compared with m, or
+// where it says that it is no master.
+func (t *stater) listed(m *raftfsm.Master) map[raftfsm.Addr]bool {
+	in, _ := m.Instance(m.Address)
+	seen, ok := t.f.comparable(m, in)
+	if !ok || seen.obs.Info.Role != raftfsm.RoleMaster || seen.obs.Info.Loading {
+		return nil
+	}
+	out := map[raftfsm.Addr]bool{}
+	for _, line := range seen.obs.Info.Replicas {
+		out[line.Addr] = true
+	}
+	return out
+}
+
+// conflicting tells whether it is known already that the address cannot join the set.
+func conflicting(s *raftfsm.State, m *raftfsm.Master, a raftfsm.Addr) bool {
+	for _, c := range m.Conflicts {
+		if c.Addr != a {
+			continue
+		}
+		owner, owned := s.Owner(a)
+		return c.Other == m.Name || owned && owner.Name == c.Other
+	}
+	return false
+}
+
+// told is an instance as its own last INFO has it; ok is false where that may not be compared with m.
+func (f *Fleet) told(m *raftfsm.Master, in raftfsm.Instance) (raftfsm.Instance, bool) {
+	seen, ok := f.comparable(m, in)
+	if !ok {
+		return in, false
+	}
+	return seen.facts(), true
+}
+
+// comparable is what was seen of an instance, if its INFO was asked for when the state already was what it is in m.
+func (f *Fleet) comparable(m *raftfsm.Master, in raftfsm.Instance) (*sight, bool) {
+	w, ok := f.watch(in.Addr)
+	if !ok {
+		return nil, false
+	}
+	seen := w.sight.Load()
+	if seen.infoPlan == nil || !seen.infoPlan.sameFacts(seen.plan) || seen.plan.master != m.Name ||
+		seen.plan.generation != m.Generation || seen.plan.known != in {
+		return nil, false
+	}
+	return seen, true
+}
+
+// facts are what the state knows of the instance, brought up to date with what its INFO says.
+func (s *sight) facts() raftfsm.Instance {
+	in, info := s.plan.known, s.obs.Info
+	if info == nil || info.Loading {
+		return in // what a process says while it loads is not settled yet
+	}
+	in.RunID, in.Role = info.RunID, info.Role
+	in.ReplID, in.ReplID2, in.SecondOffset = info.ReplID, info.ReplID2, info.SecondOffset
+	if info.InSync() {
+		in.SyncedReplID = info.ReplID
+	}
+	return in
+}
+
+func factsProto(in raftfsm.Instance) *raftlogv1.InstanceFacts {
+	return &raftlogv1.InstanceFacts{
+		Address: in.Addr.Proto(), RunId: in.RunID, Role: in.Role,
+		ReplId: in.ReplID, ReplId2: in.ReplID2, SecondOffset: in.SecondOffset, SyncedReplId: in.SyncedReplID,
+	}
+}

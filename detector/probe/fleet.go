@@ -1,0 +1,179 @@
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+
+	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/detector/instance"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// Cluster is the replicated state as the fleet needs it.
+type Cluster interface {
+	// State is the latest state applied here; Changed is closed when a later one is. Take the channel first.
+	State() *raftfsm.State
+	Changed() <-chan struct{}
+	// Propose commits a command and returns after it is applied here.
+	Propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Result, error)
+	// RaftID is this node's Raft server id; "" while it has none.
+	RaftID() string
+	// Leading tells whether this node leads.
+	Leading() bool
+}
+
+// Options of a fleet.
+type Options struct {
+	Cluster Cluster
+	Dialer  instance.Dialer
+	// TLS is used for the sets that ask for it, and for all others too where TLSDefault is set.
+	TLS        *tls.Config
+	TLSDefault bool
+	// Observer: this node probes nothing and votes on nothing.
+	Observer bool
+	Log      *slog.Logger
+}
+
+// Fleet probes every instance of every set. Observations may be read at any time, from any goroutine.
+type Fleet struct {
+	o      Options
+	origin time.Time // of the grid; set by Run
+
+	watches sync.Map // raftfsm.Addr -> *watch
+	members sync.WaitGroup
+	dials   chan struct{} // a slot per dial in flight
+	pulse   struct {
+		sync.Mutex
+		detector.Pulse
+	}
+
+	news struct {
+		sync.Mutex
+		changed chan struct{}
+	}
+	reporter *reporter
+	stater   *stater
+}
+
+// dialsInFlight bounds the burst when a switch takes many instances away at once.
+const dialsInFlight = 64
+
+// errOptions is a mistake of the composition root.
+var errOptions = errors.New("probe: options need a cluster and a log")
+
+// New validates the options and starts nothing.
+func New(o Options) (*Fleet, error) {
+	if o.Cluster == nil || o.Log == nil {
+		return nil, errOptions
+	}
+	f := &Fleet{o: o, dials: make(chan struct{}, dialsInFlight)}
+	f.pulse.Every = pulseEvery
+	f.news.changed = make(chan struct{})
+	f.reporter = newReporter(f)
+	f.stater = newStater(f)
+	return f, nil
+}
+
+// Run probes until ctx ends, and returns after the last goroutine has ended.
+func (f *Fleet) Run(ctx context.Context) error {
+	if f.o.Observer {
+		<-ctx.Done()
+		return nil
+	}
+	f.origin = time.Now()
+	var duties sync.WaitGroup
+	duties.Go(func() { f.beat(ctx) })
+	duties.Go(func() { f.reporter.run(ctx) })
+	duties.Go(func() { f.stater.run(ctx) })
+	f.follow(ctx)
+	f.members.Wait()
+	duties.Wait()
+	return nil
+}
+
+// Observe is what this node last saw of the instance at a; ok is false where it is not probed.
+func (f *Fleet) Observe(a raftfsm.Addr) (o detector.Observation, ok bool) {
+	w, ok := f.watch(a)
+	if !ok {
+		return detector.Observation{}, false
+	}
+	o = w.sight.Load().obs
+	o.LastPingSent = w.pendingSince()
+	return o, true
+}
+
+// Refresh asks for a fresh INFO of the instance at a now; its arrival is seen in [detector.Observation.InfoAt]. It does
+// nothing where a is not probed.
+func (f *Fleet) Refresh(a raftfsm.Addr) {
+	if w, ok := f.watch(a); ok {
+		w.refresh()
+	}
+}
+
+// Changed is closed when any verdict or INFO changes after the call; many changes may be told at once. Take the channel
+// first, then observe.
+func (f *Fleet) Changed() <-chan struct{} {
+	f.news.Lock()
+	defer f.news.Unlock()
+	return f.news.changed
+}
+
+func (f *Fleet) tell() {
+	f.news.Lock()
+	defer f.news.Unlock()
+	close(f.news.changed)
+	f.news.changed = make(chan struct{})
+}
+
+func (f *Fleet) watch(a raftfsm.Addr) (*watch, bool) {
+	w, ok := f.watches.Load(a)
+	if !ok {
+		return nil, false
+	}
+	return w.(*watch), true
+}
+
+// pulseEvery is how often the process feels its own pulse.
+const pulseEvery = 100 * time.Millisecond
+
+// pauseWorth is the shortest pause that can matter to any instance but the most impatient, whose own deadlines notice it.
+const pauseWorth = 10 * time.Millisecond
+
+// beat notices pauses of the process, and makes every instance that was silent meanwhile be counted afresh.
+func (f *Fleet) beat(ctx context.Context) {
+	t := time.NewTicker(pulseEvery)
+	defer t.Stop()
+	for {
+		f.pulse.Lock()
+		late := f.pulse.Beat(time.Now())
+		f.pulse.Unlock()
+		if late > pauseWorth {
+			f.watches.Range(func(_, w any) bool {
+				w.(*watch).paused(late)
+				return true
+			})
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// overdue is how long the process's own beat is missing.
+func (f *Fleet) overdue(now time.Time) time.Duration {
+	f.pulse.Lock()
+	defer f.pulse.Unlock()
+	return f.pulse.Late(now)
+}
+
+func header(c Cluster) *raftlogv1.Header {
+	return &raftlogv1.Header{Level: 1, Proposer: c.RaftID(), ProposedAtMs: time.Now().UnixMilli()}
+}

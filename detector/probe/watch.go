@@ -1,0 +1,402 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/detector/instance"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// watch probes one instance. Its one goroutine connects, probes and judges; only in the midst of a silence is there a
+// second one, which tries another connection.
+//
+// Every wait of the goroutine, for the network too, is bounded by the moment at which the verdict falls, so that it falls
+// then and not at the next probe.
+type watch struct {
+	f     *Fleet
+	addr  raftfsm.Addr
+	seed  uint64
+	ctx   context.Context // ends with the watch
+	stop  context.CancelFunc
+	sight atomic.Pointer[sight]
+	// pending is the sending of the oldest unanswered probe in nanoseconds since the fleet's origin, plus 1; 0 for none.
+	pending atomic.Int64
+	woken   chan struct{}
+	timer   *time.Timer
+
+	mu    sync.Mutex
+	plan  *plan
+	track detector.Track
+	info  *detector.Info
+	// infoAt, infoPlan: when info came, and the plan under which it was asked for.
+	infoAt   time.Time
+	infoPlan *plan
+	infoDue  time.Time
+	pingTime time.Duration
+	urgent   bool // an INFO is wanted off the grid
+	// abort ends what the goroutine does on its present connection, or its attempt to get one.
+	abort context.CancelFunc
+	// rouse ends its listening on an idle connection.
+	rouse context.CancelFunc
+	// failures counts attempts since the last reply.
+	failures int
+	// spare is a second connection that answered; seconding tells that one is being tried.
+	spare     *instance.Conn
+	seconding bool
+}
+
+// sight is what a watch publishes. It is immutable.
+type sight struct {
+	obs detector.Observation
+	// plan under which the verdict holds, and the one under which the INFO was asked for; nil without one.
+	plan, infoPlan *plan
+}
+
+var hashSeed = maphash.MakeSeed()
+
+func newWatch(ctx context.Context, f *Fleet, p *plan) *watch {
+	w := &watch{
+		f: f, addr: p.target.Addr, seed: maphash.Comparable(hashSeed, p.target.Addr),
+		woken: make(chan struct{}, 1), timer: time.NewTimer(time.Hour), plan: p, rouse: func() {},
+	}
+	w.ctx, w.stop = context.WithCancel(ctx)
+	w.sight.Store(&sight{obs: detector.Observation{Addr: w.addr}, plan: p})
+	return w
+}
+
+// run probes until the watch is stopped.
+func (w *watch) run() {
+	defer w.timer.Stop()
+	defer w.closeSpare()
+	for w.ctx.Err() == nil {
+		ctx, cancel := context.WithCancel(w.ctx)
+		w.mu.Lock()
+		w.abort = cancel
+		conn := w.spare
+		w.spare = nil
+		w.mu.Unlock()
+		if conn == nil {
+			conn = w.connect(ctx)
+		}
+		if conn != nil {
+			w.serve(ctx, conn)
+			_ = conn.Close()
+		}
+		cancel()
+	}
+}
+
+func (w *watch) closeSpare() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.spare != nil {
+		_ = w.spare.Close()
+		w.spare = nil
+	}
+}
+
+// serve probes over the connection until it is of no more use.
+func (w *watch) serve(ctx context.Context, conn *instance.Conn) {
+	w.mu.Lock()
+	w.track.Connected()
+	w.infoDue = time.Time{} // another process may answer now
+	w.mu.Unlock()
+	for w.probe(ctx, conn) && w.idle(ctx, conn) {
+		continue
+	}
+}
+
+// idle listens on the connection until the next probe is due, or wanted at once. It returns false when the connection is
+// of no more use.
+func (w *watch) idle(ctx context.Context, conn *instance.Conn) bool {
+	for {
+		listen, cancel := context.WithCancel(ctx)
+		w.mu.Lock()
+		next, urgent := due(w.f.origin, time.Now(), w.plan.period(), w.seed), w.urgent
+		until := next
+		if d, ok := w.track.Deadline(w.plan.limits); ok && d.Before(next) {
+			until = d
+		}
+		w.rouse = cancel
+		w.mu.Unlock()
+		if urgent {
+			cancel()
+			return true
+		}
+		err := conn.Idle(bounded{listen, until})
+		cancel()
+		now := time.Now()
+		w.mu.Lock()
+		switch {
+		case ctx.Err() != nil:
+			w.track.Dropped()
+			w.publish()
+		case timedOut(err):
+			w.judge(now, until)
+		case !errors.Is(err, context.Canceled):
+			w.track.Broken(now, instance.CauseOf(err))
+			w.publish()
+		}
+		w.mu.Unlock()
+		switch {
+		case ctx.Err() != nil, !timedOut(err) && !errors.Is(err, context.Canceled):
+			return false
+		case !now.Before(next):
+			return true
+		}
+	}
+}
+
+func (w *watch) dropped() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.track.Dropped()
+	w.publish()
+}
+
+// wait sleeps until the moment, or until a slot is free where slots are given, and judges the instance whenever a deadline
+// passes meanwhile. It returns false when the context ends or the watch is woken.
+func (w *watch) wait(ctx context.Context, until time.Time, slots chan<- struct{}) bool {
+	for {
+		w.mu.Lock()
+		next := until
+		if d, ok := w.track.Deadline(w.plan.limits); ok && d.Before(next) {
+			next = d
+		}
+		w.mu.Unlock()
+		w.timer.Reset(time.Until(next))
+		select {
+		case <-ctx.Done():
+			return false
+		case <-w.woken:
+			return false
+		case slots <- struct{}{}:
+			return true
+		case <-w.timer.C:
+		}
+		now := time.Now()
+		w.mu.Lock()
+		w.judge(now, next)
+		w.mu.Unlock()
+		if !now.Before(until) {
+			return true
+		}
+	}
+}
+
+// judge brings the verdict up to date at a moment that had been planned. Where the process was not there in between, it
+// counts afresh instead. The caller holds mu.
+func (w *watch) judge(now, planned time.Time) {
+	patience := w.plan.limits.DownAfter
+	if detector.Late(planned, now, patience) || detector.Doubts(w.f.overdue(now), patience) {
+		w.track.Doubt(now)
+	}
+	if w.track.Judge(now, w.plan.limits) {
+		w.publish()
+	}
+}
+
+// paused counts afresh after a pause of the process.
+func (w *watch) paused(pause time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if detector.Doubts(pause, w.plan.limits.DownAfter) {
+		w.track.Doubt(time.Now())
+	}
+}
+
+// refresh asks for an INFO now.
+func (w *watch) refresh() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.urgent = true
+	w.wake()
+}
+
+// wake ends the goroutine's present wait. The caller holds mu.
+func (w *watch) wake() {
+	w.rouse()
+	select {
+	case w.woken <- struct{}{}:
+	default:
+	}
+}
+
+// replan goes on under another plan. Probes under way are disturbed only where the way to the instance changed, or where a
+// silence is to be measured by another limit; the count of the silence goes on in any case, and what is at hand is judged
+// anew at once.
+func (w *watch) replan(p *plan) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	was := w.plan
+	w.plan = p
+	_, silent := w.track.Silence()
+	if w.abort != nil && (!p.sameWay(was) || silent && p.limits != was.limits) {
+		w.abort()
+		w.failures = 0
+	}
+	if p.limits != was.limits {
+		w.track.Judge(time.Now(), p.limits)
+	}
+	switch {
+	case p.hot && !was.hot, p.primary && !p.sameFacts(was):
+		w.urgent = true
+	case !p.sameFacts(was):
+		w.infoDue = time.Time{}
+	}
+	w.publish()
+	if w.urgent || !p.sameWay(was) || p.limits != was.limits {
+		w.wake()
+	}
+}
+
+// publish makes what is known visible, and tells those to whom it matters. The caller holds mu.
+func (w *watch) publish() {
+	was := w.sight.Load()
+	next := &sight{obs: w.track.Observation(w.addr), plan: w.plan, infoPlan: w.infoPlan}
+	next.obs.PingTime, next.obs.Info, next.obs.InfoAt = w.pingTime, w.info, w.infoAt
+	w.notePending(next.obs.LastPingSent)
+	w.sight.Store(next)
+	verdict := stanceOf(next.obs) != stanceOf(was.obs)
+	if verdict {
+		w.f.reporter.mark(w.plan.master)
+		w.f.reporter.wake()
+	}
+	if next.obs.Info != was.obs.Info && (w.plan.primary || next.facts() != w.plan.known) {
+		w.f.stater.mark(w.plan.master)
+		w.f.stater.wake()
+	}
+	if verdict || next.obs.Info != was.obs.Info {
+		w.f.tell()
+	}
+	if verdict && next.obs.Down != was.obs.Down {
+		w.logVerdict(next.obs)
+	}
+}
+
+func (w *watch) logVerdict(o detector.Observation) {
+	if !o.Down {
+		w.f.o.Log.Info("instance is not subjectively down any more", "master", w.plan.master, "instance", w.addr.String())
+		return
+	}
+	w.f.o.Log.Info("instance is subjectively down", "master", w.plan.master, "instance", w.addr.String(),
+		"cause", raftfsm.CauseWord(o.Cause), "silent_ms", time.Since(o.DownSince).Milliseconds())
+}
+
+func (w *watch) notePending(sent time.Time) {
+	if sent.IsZero() {
+		w.pending.Store(0)
+		return
+	}
+	w.pending.Store(int64(sent.Sub(w.f.origin)) + 1)
+}
+
+func (w *watch) pendingSince() time.Time {
+	n := w.pending.Load()
+	if n == 0 {
+		return time.Time{}
+	}
+	return w.f.origin.Add(time.Duration(n - 1))
+}
+
+// connect tries until a connection stands. It returns nil when the attempt was aborted.
+func (w *watch) connect(ctx context.Context) *instance.Conn {
+	for ctx.Err() == nil {
+		if delay := w.retryDelay(); delay > 0 {
+			for until := time.Now().Add(delay); !w.wait(ctx, until, nil) && ctx.Err() == nil; {
+				continue
+			}
+		}
+		for !w.wait(ctx, time.Now().Add(time.Hour), w.f.dials) && ctx.Err() == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		if conn, ok := w.attempt(ctx); ok {
+			return conn
+		}
+	}
+	w.dropped()
+	return nil
+}
+
+// retryDelay is nothing before the first attempt after a break. Then it is short, so that a process that comes back within
+// down-after is found, and jittered; for one that is held down or rejects us it is the period of probes.
+func (w *watch) retryDelay() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failures == 0 {
+		return 0
+	}
+	delay := w.plan.period()
+	if _, silent := w.track.Silence(); silent && !w.track.Down() {
+		delay /= 4
+	}
+	return delay*3/4 + rand.N(delay/2)
+}
+
+// attempt dials once. The caller holds a slot, which is given back.
+func (w *watch) attempt(ctx context.Context) (*instance.Conn, bool) {
+	release := w.holdSlot()
+	defer release()
+	w.mu.Lock()
+	p := w.plan
+	now := time.Now()
+	w.track.Sent(now)
+	w.failures++
+	w.publish()
+	until, verdict := now.Add(p.patience()), false
+	if d, ok := w.track.Deadline(p.limits); ok && d.Before(until) {
+		until, verdict = d, true
+	}
+	w.mu.Unlock()
+	within, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	conn, err := w.f.o.Dialer.Dial(within, p.target, clientName)
+	done := time.Now()
+	if err == nil {
+		return conn, true
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var refusal instance.ReplyError
+	switch {
+	case ctx.Err() != nil:
+		w.track.Dropped()
+	case errors.As(err, &refusal):
+		w.track.Dropped()
+		w.answered(done, detector.ProbeLogin, detector.ClassifyReply(refusal.Text))
+	case timedOut(err) && verdict:
+		w.track.Dropped() // cut short by the verdict, which stands on what was seen before
+	default:
+		w.track.Broken(done, instance.CauseOf(err))
+	}
+	w.publish()
+	if timedOut(err) {
+		w.judge(done, until)
+	}
+	return nil, false
+}
+
+// slotTime is how long a dial holds its slot at most: dials to hosts that swallow packets must not keep the living waiting.
+const slotTime = 100 * time.Millisecond
+
+func (w *watch) holdSlot() (release func()) {
+	free := sync.OnceFunc(func() { <-w.f.dials })
+	t := time.AfterFunc(slotTime, free)
+	return func() {
+		t.Stop()
+		free()
+	}
+}
+
+// clientName is what the instance's CLIENT LIST shows for a probe's connection.
+const clientName = "sentineld-probe"
