@@ -99,7 +99,7 @@ func (r *reconciliation) look(v View, in raftfsm.Instance, master *detector.Info
 		return nil, true
 	case !wrong:
 		return nil, syncing || (i.MasterLinkDown >= 0 && i.MasterLinkDown < settling)
-	case !v.may(in, i):
+	case !v.may(in, i) || v.Memory.Avoids(in.Addr, v.Now):
 		return nil, false
 	}
 	return &Follow{Addr: in.Addr, Demote: i.Role == raftfsm.RoleMaster, Reason: reason}, false
@@ -152,4 +152,14 @@ func (v View) may(in raftfsm.Instance, i *detector.Info) bool {
 
 func lineage(in raftfsm.Instance) detector.Lineage {
 	return detector.Lineage{ReplID: in.ReplID, ReplID2: in.ReplID2, SecondOffset: in.SecondOffset, Offset: -1}
+}
+
+// Astray tells whether the instance a must be told to follow the committed master by what both say of themselves at this
+// moment, and why. The instances of the view are not looked at again.
+func (v View) Astray(a raftfsm.Addr, i, master *detector.Info) (reason string, wrong bool) {
+	in, member := v.Master.Instance(a)
+	if !member || follows(v, i, master) || !v.may(in, i) {
+		return "", false
+	}
+	return v.astray(in, i)
 }

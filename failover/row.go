@@ -3,6 +3,7 @@ package failover
 import (
 	"fmt"
 
+	"github.com/raftsentinel/raftsentinel/detector"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -124,4 +125,18 @@ func (v View) unrecorded(row *raftfsm.Failover, following []raftfsm.Addr) []raft
 		}
 	}
 	return out
+}
+
+// Fit tells why the instance a cannot be promoted by what it says of itself at this moment; "" where it can. already
+// tells that it is promoted, from this set.
+func (v View) Fit(a raftfsm.Addr, i *detector.Info) (already bool, why string) {
+	in, member := v.Master.Instance(a)
+	if !member {
+		return false, "is not an instance of the set"
+	}
+	if i.Role == raftfsm.RoleMaster && v.promotedHere(in, i.ReplID, i.ReplID2) {
+		return true, ""
+	}
+	_, why = v.judgeInfo(in, i)
+	return false, why
 }

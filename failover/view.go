@@ -39,6 +39,8 @@ type Memory struct {
 	LonelySince  time.Time
 	// Failed counts the attempts that failed on each candidate since the master was last well.
 	Failed map[raftfsm.Addr]int
+	// Avoid is until when an instance is left alone after a failed attempt.
+	Avoid map[raftfsm.Addr]time.Time
 	// Repointed is when each instance was last told to follow the committed master.
 	Repointed map[raftfsm.Addr]time.Time
 	// Returned is what the old master of the open row said of itself before it was demoted; nil while it was not seen.
@@ -70,6 +72,9 @@ func (v View) Remember() Memory {
 	}
 	return mem
 }
+
+// Avoids tells whether an instance is to be left alone for now.
+func (m Memory) Avoids(a raftfsm.Addr, now time.Time) bool { return now.Before(m.Avoid[a]) }
 
 // since is when a condition began to hold: its former value, now, or never.
 func since(holds bool, began, now time.Time) time.Time {
@@ -119,18 +124,23 @@ func (v View) masterIsReplica() bool {
 	return i != nil && i.Role == raftfsm.RoleReplica && v.fact().Role == raftfsm.RoleReplica
 }
 
-// alone tells whether the committed master is, by fresh readings, a master, and none of the others says so.
+// settleAge is how old a reading may be to find a set in order by: INFO is read every 10 s where nothing happens.
+const settleAge = 15 * time.Second
+
+// alone tells whether the committed master says that it is one, and none of the others that answer does.
 func (v View) alone() bool {
-	i, fresh := v.info(v.Master.Address)
-	if i == nil || !fresh || i.Role != raftfsm.RoleMaster {
-		return false
-	}
-	for _, in := range v.Master.Replicas() {
-		if o, _ := v.info(in.Addr); o != nil && o.Role == raftfsm.RoleMaster {
+	for _, in := range v.Master.Instances {
+		o, ok := v.Observe(in.Addr)
+		primary := in.Addr == v.Master.Address
+		switch {
+		case !primary && !v.answers(in.Addr):
+		case !ok || o.Info == nil || v.Now.Sub(o.InfoAt) > settleAge:
+			return false
+		case (o.Info.Role == raftfsm.RoleMaster) != primary:
 			return false
 		}
 	}
-	return true
+	return v.answers(v.Master.Address)
 }
 
 // confirmed counts the votes against the master by voters that stand by them in this leadership.

@@ -1,0 +1,134 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// controlPrefix begins the name of every control connection, of whatever node and term.
+const controlPrefix = "sentineld-control:"
+
+func (d *duties) controlName(st *raftfsm.State) string {
+	return controlPrefix + st.NodeName(d.e.o.Cluster.Self()) + ":" + strconv.FormatUint(d.term, 10)
+}
+
+// control gives a fenced connection to an instance, and what the instance said on it afterwards.
+//
+// Redis knows no epoch, so the connection is the fence: it stands and bears its name first, then a quorum confirms that
+// this node still leads in its term, and then commands go over that very connection, which never dials again by itself. A
+// node that is frozen between the confirmation and a command finds its connection killed by the next leader, whose first
+// deed at an instance is to kill the control connections of other terms.
+func (d *duties) control(ctx context.Context, s *set, m *raftfsm.Master, a raftfsm.Addr) (Conn, *detector.Info, error) {
+	if c := s.take(a); c != nil {
+		if info, err := d.confirm(ctx, s, a, c); err == nil {
+			return c, info, nil
+		}
+		_ = c.Close() // it stood for a while and may have been cut; a new one begins with the check again
+	}
+	c, err := d.dial(ctx, m, a)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := d.confirm(ctx, s, a, c)
+	if err != nil {
+		_ = c.Close() // the error says why it is of no use
+		return nil, nil, err
+	}
+	return c, info, nil
+}
+
+func (d *duties) dial(ctx context.Context, m *raftfsm.Master, a raftfsm.Addr) (Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.e.o.Deadline)
+	defer cancel()
+	c, err := d.e.o.Dial(ctx, m, a, d.controlName(d.e.o.Cluster.State()))
+	if err != nil {
+		return nil, fmt.Errorf("control connection to %s: %w", a, err)
+	}
+	return c, nil
+}
+
+// confirm makes a standing connection a fenced one, and reads who is at its end.
+func (d *duties) confirm(ctx context.Context, s *set, a raftfsm.Addr, c Conn) (*detector.Info, error) {
+	d.e.point(BeforeFence)
+	if err := d.verify(ctx); err != nil {
+		return nil, err
+	}
+	d.e.point(AfterFence)
+	ctx, cancel := context.WithTimeout(ctx, d.e.o.Deadline)
+	defer cancel()
+	if err := d.fence(ctx, s, a, c); err != nil {
+		return nil, err
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("control connection to %s: %w", a, err)
+	}
+	s.saw(a, info)
+	return info, nil
+}
+
+func (d *duties) verify(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, d.e.o.Deadline)
+	defer cancel()
+	if err := d.e.o.Cluster.Verify(ctx, d.term); err != nil {
+		return fmt.Errorf("leadership in term %d is not confirmed: %w", d.term, err)
+	}
+	return nil
+}
+
+// fence kills, once in a term, the control connections of other terms at an instance.
+func (d *duties) fence(ctx context.Context, s *set, a raftfsm.Addr, c Conn) error {
+	s.mu.Lock()
+	fenced := s.fenced[a]
+	s.mu.Unlock()
+	if fenced {
+		return nil
+	}
+	clients, err := c.ControlClients(ctx, controlPrefix)
+	if err != nil {
+		return fmt.Errorf("list of clients of %s: %w", a, err)
+	}
+	ours := ":" + strconv.FormatUint(d.term, 10)
+	for id, name := range clients {
+		if strings.HasSuffix(name, ours) {
+			continue
+		}
+		if err := c.KillClient(ctx, id); err != nil {
+			return fmt.Errorf("client %s of %s: %w", name, a, err)
+		}
+		d.e.o.Log.Warn("control connection of another term killed", "master", s.name, "instance", a.String(), "client", name)
+	}
+	s.mu.Lock()
+	s.fenced[a] = true
+	s.mu.Unlock()
+	return nil
+}
+
+// fenceAll fences the instances of a set that answer, before a row that an earlier leadership opened is resumed, and
+// before any is closed. One that cannot be reached is fenced before the first command to it.
+func (d *duties) fenceAll(ctx context.Context, s *set, m *raftfsm.Master) {
+	var each sync.WaitGroup
+	for _, in := range m.Instances {
+		s.mu.Lock()
+		fenced := s.fenced[in.Addr]
+		s.mu.Unlock()
+		if o, ok := d.e.o.Fleet.Observe(in.Addr); fenced || !ok || o.Down || o.AuthRejected {
+			continue
+		}
+		each.Go(func() {
+			c, _, err := d.control(ctx, s, m, in.Addr)
+			if err != nil {
+				d.e.o.Log.Warn("instance not fenced", "master", s.name, "instance", in.Addr.String(), "error", err)
+				return
+			}
+			s.keep(in.Addr, c)
+		})
+	}
+	each.Wait()
+}

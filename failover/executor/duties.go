@@ -1,0 +1,177 @@
+package executor
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/failover"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// duties is one leadership. Its loop decides which sets to look at; a worker performs the steps of one set, and no set has
+// two workers.
+type duties struct {
+	e    *Executor
+	term uint64
+	sets map[string]*set
+	due  map[string]bool
+	// done brings back the set of a worker that has finished.
+	done    chan *set
+	running int
+	seen    uint64 // index of the state last looked at
+	workers sync.WaitGroup
+}
+
+// Duties does the leader's work until ctx ends, and returns after its last goroutine has. The term is that of the
+// leadership, whose Mark is applied here.
+func (e *Executor) Duties(ctx context.Context, term uint64) error {
+	d := &duties{e: e, term: term, sets: map[string]*set{}, due: map[string]bool{}, done: make(chan *set)}
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		cancel()
+		for ; d.running > 0; d.running-- {
+			<-d.done
+		}
+		d.workers.Wait()
+		for _, s := range d.sets {
+			s.hangUp()
+		}
+	}()
+	e.o.Log.Info("leading", "term", term)
+	tick := time.NewTicker(slowTick)
+	defer tick.Stop()
+	d.all(e.o.Cluster.State())
+	for {
+		state, seen := e.o.Cluster.Changed(), e.o.Fleet.Changed()
+		d.look(ctx, time.Now())
+		timer := time.NewTimer(d.nextLook(time.Now()))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		case <-state:
+		case <-seen:
+			d.markCared()
+		case s := <-d.done:
+			d.finished(s)
+		case <-timer.C:
+		case <-tick.C:
+			d.all(e.o.Cluster.State())
+		}
+		timer.Stop()
+	}
+}
+
+// all makes every set due.
+func (d *duties) all(s *raftfsm.State) {
+	for m := range s.Masters() {
+		d.due[m.Name] = true
+	}
+}
+
+// markCared makes those due whose next step depends on what is observed.
+func (d *duties) markCared() {
+	for name, s := range d.sets {
+		if s.cared {
+			d.due[name] = true
+		}
+	}
+}
+
+func (d *duties) finished(s *set) {
+	d.running--
+	s.busy = false
+	d.due[s.name] = true
+}
+
+// look decides about every set that is due, and starts workers for those that have something to do.
+func (d *duties) look(ctx context.Context, now time.Time) {
+	st := d.e.o.Cluster.State()
+	if st.Index() < d.seen {
+		d.all(st) // another history: restored
+	} else {
+		for name := range st.ChangedSince(d.seen) {
+			d.due[name] = true
+		}
+	}
+	d.seen = st.Index()
+	for name, s := range d.sets {
+		if !s.lookAt.IsZero() && !now.Before(s.lookAt) {
+			d.due[name] = true
+		}
+	}
+	for name := range d.due {
+		s := d.sets[name]
+		if s != nil && s.busy {
+			delete(d.due, name) // looked at again when its worker is done
+			continue
+		}
+		if _, ok := st.Master(name); !ok {
+			if s != nil {
+				s.hangUp()
+			}
+			delete(d.sets, name)
+			delete(d.due, name)
+			continue
+		}
+		if d.running >= d.e.o.Parallel {
+			return // the rest stays due until a worker is done
+		}
+		if s == nil {
+			s = newSet(name)
+			d.sets[name] = s
+		}
+		delete(d.due, name)
+		if step := d.decide(s); step != nil {
+			d.start(ctx, s, step)
+		}
+	}
+}
+
+func (d *duties) start(ctx context.Context, s *set, step failover.Step) {
+	s.busy = true
+	d.running++
+	d.workers.Go(func() {
+		d.work(ctx, s, step)
+		d.done <- s
+	})
+}
+
+// nextLook is the time until some set is to be looked at again.
+func (d *duties) nextLook(now time.Time) time.Duration {
+	wait := time.Hour
+	for _, s := range d.sets {
+		if !s.busy && !s.lookAt.IsZero() {
+			wait = min(wait, max(s.lookAt.Sub(now), 0))
+		}
+	}
+	return wait
+}
+
+// work performs steps of one set until there is nothing to do, or one failed.
+func (d *duties) work(ctx context.Context, s *set, step failover.Step) {
+	for ctx.Err() == nil && step != nil {
+		if err := d.perform(ctx, s, step); err != nil {
+			if ctx.Err() == nil {
+				d.failed(s, step, err)
+			}
+			return
+		}
+		s.failures = 0
+		step = d.decide(s)
+	}
+}
+
+// failed makes the set wait a little longer after each failure in a row.
+func (d *duties) failed(s *set, step failover.Step, err error) {
+	s.failures++
+	wait := backoff(s.failures)
+	s.notBefore = time.Now().Add(wait)
+	d.e.o.Log.Warn("step failed, looking again", "master", s.name, "step", stepName(step), "error", err, "wait_ms", wait.Milliseconds())
+}
+
+// backoff is 10 ms, doubling up to 2 s.
+func backoff(failures int) time.Duration {
+	return min(10*time.Millisecond<<min(failures-1, 8), 2*time.Second)
+}

@@ -1,0 +1,132 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/failover"
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// Errors of the package.
+var (
+	errOptions = errors.New("executor: Cluster, Fleet, Dial and Log must be set")
+	// errChanged: the set changed between a decision and its execution; it is decided anew.
+	errChanged = errors.New("the set has changed meanwhile")
+)
+
+// Cluster is the replicated log as the executor needs it.
+type Cluster interface {
+	// Self is this node's Raft server id.
+	Self() string
+	State() *raftfsm.State
+	// Changed is closed when the state after the one that State gave is applied. Take the channel first, then the state.
+	Changed() <-chan struct{}
+	// Propose commits a command and returns after it is applied on this node. It completes the header, all but the actor.
+	Propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Result, error)
+	// Verify confirms with a quorum that this node still leads in the given term.
+	Verify(ctx context.Context, term uint64) error
+	// Renewed holds the nodes that stood by their reports in this leadership, this node included.
+	Renewed() map[string]bool
+	// TransferLeadership hands leadership to a voter.
+	TransferLeadership(ctx context.Context, raftID string) error
+}
+
+// Fleet is what this node sees of the instances.
+type Fleet interface {
+	Observe(a raftfsm.Addr) (detector.Observation, bool)
+	// Refresh asks for a fresh INFO without waiting for it.
+	Refresh(a raftfsm.Addr)
+	// Changed is closed when any verdict or INFO changes. Take the channel first, then observe.
+	Changed() <-chan struct{}
+}
+
+// Conn is a control connection to one instance; detector/instance describes each method.
+type Conn interface {
+	Info(ctx context.Context) (*detector.Info, error)
+	Promote(ctx context.Context) (info *detector.Info, rewriteErr error, err error)
+	Follow(ctx context.Context, a raftfsm.Addr, disconnect bool) (rewriteErr error, err error)
+	ControlClients(ctx context.Context, prefix string) (map[int64]string, error)
+	KillClient(ctx context.Context, id int64) error
+	Close() error
+}
+
+// Options of an Executor. Cluster, Fleet, Dial and Log must be set.
+type Options struct {
+	Cluster Cluster
+	Fleet   Fleet
+	// Dial connects to the instance a of the set m and names the connection. The connection must never dial again by itself
+	// and never repeat a command.
+	Dial func(ctx context.Context, m *raftfsm.Master, a raftfsm.Addr, clientName string) (Conn, error)
+	// Parallel is how many sets are worked on at the same time; 0 = 64.
+	Parallel int
+	// Deadline bounds each dial, each exchange with Redis and each confirmation of leadership; 0 = 1 s.
+	Deadline time.Duration
+	Log      *slog.Logger
+}
+
+const (
+	defaultParallel = 64
+	defaultDeadline = time.Second
+	// proposeDeadline bounds a proposal. It is only a guard: while this node leads, a commit takes milliseconds.
+	proposeDeadline = 5 * time.Second
+	// slowTick looks at every set, lest a change be missed: a link that went down shows in no committed fact.
+	slowTick = 5 * time.Second
+	// transferEvery bounds how often this node gives leadership away for the sake of Redis.
+	transferEvery = 30 * time.Second
+)
+
+// Executor carries out what package failover decides. It does so only inside [Executor.Duties].
+type Executor struct {
+	o Options
+
+	mu          sync.Mutex
+	transferred time.Time
+	// onPoint is told each point that is passed, in tests.
+	onPoint func(Point)
+}
+
+// New validates the options and starts nothing.
+func New(o Options) (*Executor, error) {
+	if o.Cluster == nil || o.Fleet == nil || o.Dial == nil || o.Log == nil {
+		return nil, errOptions
+	}
+	if o.Parallel <= 0 {
+		o.Parallel = defaultParallel
+	}
+	if o.Deadline <= 0 {
+		o.Deadline = defaultDeadline
+	}
+	return &Executor{o: o}, nil
+}
+
+// point passes a failpoint.
+func (e *Executor) point(p Point) {
+	if e.onPoint != nil {
+		e.onPoint(p)
+	}
+	hit(p)
+}
+
+// mayTransfer tells whether leadership may be given away now, and counts it.
+func (e *Executor) mayTransfer(now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.transferred.IsZero() && now.Sub(e.transferred) < transferEvery {
+		return false
+	}
+	e.transferred = now
+	return true
+}
+
+// view is what a decision looks at when nothing is remembered.
+func (e *Executor) view(s *raftfsm.State, m *raftfsm.Master) failover.View {
+	return failover.View{
+		State: s, Master: m, Observe: e.o.Fleet.Observe, Now: time.Now(), Self: e.o.Cluster.Self(), Renewed: e.o.Cluster.Renewed(),
+	}
+}

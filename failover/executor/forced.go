@@ -1,0 +1,113 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/failover"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// Begin commits the row of a failover that an operator ordered, to the replica to or, where that is zero, to the best. It
+// is the leader's: its duties carry the row out. The replicas are measured first, for at most the executor's deadline.
+// What the policy or the law refuses is a [raftfsm.Refusal]; a repeated operation id gives the first outcome.
+//
+// An ordered failover may lose writes and does not ask whether the master is down: that is the caller's to ask.
+func (e *Executor) Begin(ctx context.Context, name string, to raftfsm.Addr, operationID, actor string) (raftfsm.Result, error) {
+	st := e.o.Cluster.State()
+	m, ok := st.Master(name)
+	if !ok {
+		return raftfsm.Result{}, raftfsm.Refusal{Code: raftfsm.NotFound, Detail: fmt.Sprintf("no master named %q", name)}
+	}
+	sel, err := e.measure(ctx, name, to)
+	if err != nil {
+		return raftfsm.Result{}, err
+	}
+	if !sel.OK && !began(m, operationID) {
+		return raftfsm.Result{}, raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: noGoodReplica(name, sel)}
+	}
+	st = e.o.Cluster.State()
+	if m, ok = st.Master(name); !ok {
+		return raftfsm.Result{}, raftfsm.Refusal{Code: raftfsm.NotFound, Detail: fmt.Sprintf("no master named %q", name)}
+	}
+	b := failover.NewBegin(e.view(st, m), sel, raftfsm.KindForced, "ordered by "+orderedBy(actor))
+	e.o.Log.Info("failover ordered", "master", name, "from", b.From.String(), "to", b.To.String(), "actor", actor,
+		"operation", operationID, "candidates", described(b.Candidates))
+	e.point(BeforeBegin)
+	res, err := e.o.Cluster.Propose(ctx, beginCommand(name, operationID, actor, b))
+	if err != nil {
+		return res, fmt.Errorf("failover of %s: %w", name, err)
+	}
+	e.point(AfterBegin)
+	return res, res.Err()
+}
+
+// Explain tells what a failover of the set would do now, from what this node observes.
+func (e *Executor) Explain(s *raftfsm.State, m *raftfsm.Master) failover.Explanation {
+	return failover.Explain(e.view(s, m))
+}
+
+// measure has the INFO of every instance that answers read afresh, and selects.
+func (e *Executor) measure(ctx context.Context, name string, to raftfsm.Addr) (failover.Selection, error) {
+	began := time.Now()
+	limit := time.NewTimer(e.o.Deadline)
+	defer limit.Stop()
+	for late := false; ; {
+		changed := e.o.Fleet.Changed()
+		st := e.o.Cluster.State()
+		m, ok := st.Master(name)
+		if !ok {
+			return failover.Selection{}, raftfsm.Refusal{Code: raftfsm.NotFound, Detail: fmt.Sprintf("no master named %q", name)}
+		}
+		missing := false
+		for _, in := range m.Instances {
+			if o, ok := e.o.Fleet.Observe(in.Addr); ok && !o.Down && !o.AuthRejected && o.InfoAt.Before(began) {
+				missing = true
+				e.o.Fleet.Refresh(in.Addr)
+			}
+		}
+		if !missing || late {
+			return failover.Select(e.view(st, m), to), nil
+		}
+		select {
+		case <-ctx.Done():
+			return failover.Selection{}, ctx.Err()
+		case <-changed:
+		case <-limit.C:
+			late = true
+		}
+	}
+}
+
+// began tells whether an operation has its row already.
+func began(m *raftfsm.Master, operationID string) bool {
+	if m.Failover != nil && m.Failover.OperationID == operationID {
+		return true
+	}
+	for _, f := range m.History {
+		if f.OperationID == operationID {
+			return true
+		}
+	}
+	return false
+}
+
+func noGoodReplica(name string, sel failover.Selection) string {
+	if len(sel.Candidates) == 0 {
+		return fmt.Sprintf("master %s has no replica", name)
+	}
+	var why []string
+	for _, c := range sel.Candidates {
+		why = append(why, c.Addr.String()+": "+c.Detail)
+	}
+	return fmt.Sprintf("no replica of %s can be promoted (%s)", name, strings.Join(why, "; "))
+}
+
+func orderedBy(actor string) string {
+	if actor == "" {
+		return "an operator"
+	}
+	return actor
+}

@@ -1,0 +1,38 @@
+package executor
+
+// Point is a place between two effects. A build with the tag "failpoints" kills or freezes the process when it comes to
+// the point that the environment variable SENTINELD_FAILPOINT names: NAME sends SIGKILL, NAME:freeze SIGSTOP, once.
+type Point string
+
+// The points, in the order of a failover: before and after each command to Redis, and before and after each commit.
+const (
+	BeforeBegin   Point = "begin.before-commit"
+	AfterBegin    Point = "begin.after-commit"
+	BeforeFence   Point = "fence.before-verify"
+	AfterFence    Point = "fence.after-verify"
+	BeforePromote Point = "promote.before-command"
+	AfterPromote  Point = "promote.after-command"
+	BeforeSwitch  Point = "switch.before-commit"
+	AfterSwitch   Point = "switch.after-commit"
+	BeforeRepoint Point = "repoint.before-command"
+	AfterRepoint  Point = "repoint.after-command"
+	BeforeDemote  Point = "demote.before-command"
+	AfterDemote   Point = "demote.after-command"
+	BeforeRecord  Point = "record.before-commit"
+	AfterRecord   Point = "record.after-commit"
+	BeforeEnd     Point = "end.before-commit"
+	AfterEnd      Point = "end.after-commit"
+	BeforeAdopt   Point = "adopt.before-commit"
+	AfterAdopt    Point = "adopt.after-commit"
+	BeforeRestore Point = "restore.before-command"
+	AfterRestore  Point = "restore.after-command"
+)
+
+// Points lists them all.
+func Points() []Point {
+	return []Point{
+		BeforeBegin, AfterBegin, BeforeFence, AfterFence, BeforePromote, AfterPromote, BeforeSwitch, AfterSwitch,
+		BeforeRepoint, AfterRepoint, BeforeDemote, AfterDemote, BeforeRecord, AfterRecord, BeforeEnd, AfterEnd,
+		BeforeAdopt, AfterAdopt, BeforeRestore, AfterRestore,
+	}
+}

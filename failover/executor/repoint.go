@@ -1,0 +1,198 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/failover"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// outcome is what became of one instance that was to follow.
+type outcome struct {
+	told    bool
+	began   time.Time
+	ended   time.Time
+	was     *detector.Info // what it said of itself before
+	demoted bool
+	detail  string
+	err     error
+}
+
+// repoint tells instances to follow the committed master, all at the same time: there are no more than parallel-syncs.
+func (d *duties) repoint(ctx context.Context, s *set, m *raftfsm.Master, actions []failover.Follow) error {
+	outcomes := make([]outcome, len(actions))
+	var each sync.WaitGroup
+	for i, a := range actions {
+		each.Go(func() { outcomes[i] = d.follow(ctx, s, m, a) })
+	}
+	each.Wait()
+	var failed error
+	for i, o := range outcomes {
+		a := actions[i].Addr
+		if o.told {
+			s.repointed(a, o.ended)
+		}
+		if o.err != nil && ctx.Err() == nil {
+			s.blame(a)
+			d.e.o.Log.Warn("instance not repointed", "master", m.Name, "instance", a.String(), "error", o.err)
+		}
+		if o.demoted {
+			if err := d.demoted(ctx, s, a, o); err != nil {
+				failed = err
+			}
+		}
+	}
+	return failed
+}
+
+// follow makes one instance follow the committed master, if it still has to by what both say on fenced connections.
+func (d *duties) follow(ctx context.Context, s *set, m *raftfsm.Master, act failover.Follow) outcome {
+	c, info, err := d.control(ctx, s, m, act.Addr)
+	if err != nil {
+		return outcome{err: err}
+	}
+	o := d.followOn(ctx, s, m, act, c, info)
+	if o.err != nil {
+		_ = c.Close() // a new one begins with the check
+	} else {
+		s.keep(act.Addr, c)
+	}
+	return o
+}
+
+func (d *duties) followOn(ctx context.Context, s *set, m *raftfsm.Master, act failover.Follow, c Conn, info *detector.Info) outcome {
+	demote := info.Role == raftfsm.RoleMaster
+	if demote && !act.Demote {
+		return outcome{} // it became a master since the decision, which must be made anew
+	}
+	master, err := d.stillMaster(ctx, s, m, demote)
+	if err != nil {
+		return outcome{err: err}
+	}
+	st := d.e.o.Cluster.State()
+	now, ok := st.Master(s.name)
+	if !ok || now.Generation != m.Generation || now.Resting() {
+		return outcome{err: errChanged}
+	}
+	reason, wrong := d.viewOf(s, st, now).Astray(act.Addr, info, master)
+	if !wrong {
+		return outcome{}
+	}
+	o := outcome{was: info, demoted: demote, detail: reason}
+	before, after := BeforeRepoint, AfterRepoint
+	if demote {
+		before, after = BeforeDemote, AfterDemote
+		d.e.o.Log.Warn("demoting", "master", m.Name, "instance", act.Addr.String(), "reason", reason, "offset", info.Offset,
+			"repl_id", info.ReplID, "repl_id2", info.ReplID2, "run_id", info.RunID)
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.e.o.Deadline)
+	defer cancel()
+	o.began = time.Now()
+	d.e.point(before)
+	rewriteErr, err := c.Follow(ctx, m.Address, demote)
+	d.e.point(after)
+	if err != nil {
+		return outcome{err: err}
+	}
+	o.told, o.ended = true, time.Now()
+	if unsaved := unsaved(rewriteErr); unsaved != "" {
+		o.detail += "; " + unsaved
+	}
+	d.e.o.Log.Info("repointed", "master", m.Name, "instance", act.Addr.String(), "to", m.Address.String(), "reason", o.detail,
+		"took_ms", ms(o.ended.Sub(o.began)))
+	if info, err = c.Info(ctx); err != nil {
+		return outcome{err: fmt.Errorf("after it was told to follow: %w", err), told: true, ended: o.ended, demoted: o.demoted, was: o.was, began: o.began, detail: o.detail}
+	}
+	s.saw(act.Addr, info)
+	return o
+}
+
+// stillMaster is what the committed master says of itself. Before another one is demoted, which costs it its data, the
+// master is asked at this moment; otherwise the last reading will do.
+func (d *duties) stillMaster(ctx context.Context, s *set, m *raftfsm.Master, ask bool) (*detector.Info, error) {
+	if !ask {
+		if o, ok := d.viewOf(s, d.e.o.Cluster.State(), m).Observe(m.Address); ok && o.Info != nil {
+			return o.Info, nil
+		}
+	}
+	c, info, err := d.control(ctx, s, m, m.Address)
+	if err != nil {
+		return nil, fmt.Errorf("master %s must be seen first: %w", m.Address, err)
+	}
+	s.keep(m.Address, c)
+	if info.Role != raftfsm.RoleMaster {
+		return nil, fmt.Errorf("%s says that it is no master: %w", m.Address, errChanged)
+	}
+	return info, nil
+}
+
+// demoted tells the return of an old master, with what may have been lost, in the open row or else in the log.
+func (d *duties) demoted(ctx context.Context, s *set, a raftfsm.Addr, o outcome) error {
+	m, ok := d.e.o.Cluster.State().Master(s.name)
+	if !ok {
+		return nil
+	}
+	row := lastSwitchFrom(m, a)
+	if row == nil {
+		return nil
+	}
+	promoted, _ := m.Instance(row.To)
+	loss := failover.Loss(row, promoted, o.was)
+	detail := fmt.Sprintf("%s; offset %d of history %s; lost %s", o.detail, o.was.Offset, o.was.ReplID, lost(loss))
+	d.e.o.Log.Warn("old master demoted", "master", s.name, "epoch", row.Epoch, "instance", a.String(), "offset", o.was.Offset,
+		"loss", loss.Kind.String(), "lost_bytes", loss.Bytes)
+	if m.Failover == nil || m.Failover.Epoch != row.Epoch {
+		return nil
+	}
+	s.memory.Returned = o.was
+	t := &story{set: s, row: row}
+	return d.tell(ctx, s, row, t.step(raftfsm.StepDemote, a, o.began, detail))
+}
+
+// lastSwitchFrom is the newest failover that took the mastership from an instance; nil for none.
+func lastSwitchFrom(m *raftfsm.Master, a raftfsm.Addr) *raftfsm.Failover {
+	if f := m.Failover; f != nil && f.Switched && f.From == a {
+		return f
+	}
+	for _, f := range slices.Backward(m.History) {
+		if f.Switched && f.From == a {
+			return f
+		}
+	}
+	return nil
+}
+
+func lost(l raftfsm.Loss) string {
+	switch l.Kind {
+	case raftfsm.LossExact:
+		return fmt.Sprintf("%d bytes", l.Bytes)
+	case raftfsm.LossLowerBound:
+		return fmt.Sprintf("%d bytes or more", l.Bytes)
+	}
+	return "an unknown amount"
+}
+
+// record tells in the open row that instances follow.
+func (d *duties) record(ctx context.Context, s *set, m *raftfsm.Master, following []raftfsm.Addr) error {
+	row := m.Failover
+	if row == nil {
+		return nil
+	}
+	for _, a := range following {
+		began, told := s.memory.Repointed[a]
+		if !told {
+			began = time.Now()
+		}
+		t := &story{set: s, row: row}
+		if err := d.tell(ctx, s, row, t.step(raftfsm.StepRepoint, a, began, "follows")); err != nil {
+			return err
+		}
+		d.e.o.Log.Info("replica follows", "master", s.name, "epoch", row.Epoch, "instance", a.String())
+	}
+	return nil
+}

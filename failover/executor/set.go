@@ -1,0 +1,215 @@
+package executor
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/failover"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// set is what this leadership keeps of one set. It belongs to the loop while it is not busy, and to its worker while it
+// is; what mu guards is shared by the goroutines of one worker.
+type set struct {
+	name   string
+	busy   bool
+	cared  bool // its next step depends on what is observed
+	memory failover.Memory
+	// lookAt is when to look again without a change; zero for never. notBefore holds it back after a failure.
+	lookAt    time.Time
+	notBefore time.Time
+	failures  int
+	refreshed map[raftfsm.Addr]time.Time
+	resting   string // why nothing is done, as last logged
+	// begun is the epoch of the row that this leadership opened, and begunAt when it proposed it.
+	begun   uint64
+	begunAt time.Time
+
+	mu     sync.Mutex
+	conns  map[raftfsm.Addr]Conn
+	fenced map[raftfsm.Addr]bool
+	read   map[raftfsm.Addr]reading
+}
+
+// reading is an INFO that came over a control connection; it counts while it is newer than the fleet's.
+type reading struct {
+	info *detector.Info
+	at   time.Time
+}
+
+func newSet(name string) *set {
+	return &set{
+		name: name, refreshed: map[raftfsm.Addr]time.Time{}, conns: map[raftfsm.Addr]Conn{},
+		fenced: map[raftfsm.Addr]bool{}, read: map[raftfsm.Addr]reading{},
+	}
+}
+
+// decide remembers the present look at the set and gives the step to perform; nil where there is only waiting to do.
+func (d *duties) decide(s *set) failover.Step {
+	now := time.Now()
+	st := d.e.o.Cluster.State()
+	m, ok := st.Master(s.name)
+	s.lookAt = time.Time{}
+	if !ok {
+		return nil
+	}
+	s.cared = failover.NeedsCare(m)
+	if now.Before(s.notBefore) {
+		s.lookAt = s.notBefore
+		return nil
+	}
+	v := d.viewOf(s, st, m)
+	s.memory = v.Remember()
+	v.Memory = s.memory
+	step := failover.Next(v)
+	switch step := step.(type) {
+	case failover.Rest:
+		d.rest(s, m, step.Reason, step.For)
+		return nil
+	case failover.Measure:
+		s.cared = true
+		d.rest(s, m, step.Reason, step.For)
+		d.refresh(s, m, step.Instances)
+		return nil
+	case failover.Prepare:
+		s.cared = true
+		d.rest(s, m, "", step.For)
+		d.refresh(s, m, step.Instances)
+		if step.Candidate.IsZero() || s.connected(step.Candidate) || v.Memory.Avoids(step.Candidate, now) {
+			return nil
+		}
+	case failover.Promote:
+		if until := v.Memory.Avoid[step.Row.To]; now.Before(until) {
+			d.rest(s, m, "the candidate failed and no other is better", until.Sub(now))
+			return nil
+		}
+	case failover.Transfer:
+		if !d.e.mayTransfer(now) {
+			d.rest(s, m, step.Reason+"; leadership moved lately", failover.ProbePeriod(m.Options))
+			return nil
+		}
+	}
+	return step
+}
+
+// rest notes when to look again, and says once why nothing is done.
+func (d *duties) rest(s *set, m *raftfsm.Master, reason string, wait time.Duration) {
+	if wait > 0 {
+		s.lookAt = time.Now().Add(wait)
+	}
+	if len(m.Votes) == 0 && m.Failover == nil {
+		s.hangUp()
+	}
+	if reason != s.resting {
+		s.resting = reason
+		if reason != "" {
+			d.e.o.Log.Info("waiting", "master", m.Name, "reason", reason)
+		}
+	}
+}
+
+// refresh asks for INFO, each instance at most once in half a probe period.
+func (d *duties) refresh(s *set, m *raftfsm.Master, instances []raftfsm.Addr) {
+	now, least := time.Now(), failover.ProbePeriod(m.Options)/2
+	for _, a := range instances {
+		if o, ok := d.e.o.Fleet.Observe(a); !ok || now.Sub(s.refreshed[a]) < least || now.Sub(o.InfoAt) < least {
+			continue
+		}
+		s.refreshed[a] = now
+		d.e.o.Fleet.Refresh(a)
+	}
+}
+
+// viewOf is the set as this leadership sees it: the fleet's observations, and what was read since over control connections.
+func (d *duties) viewOf(s *set, st *raftfsm.State, m *raftfsm.Master) failover.View {
+	v := d.e.view(st, m)
+	v.Memory = s.memory
+	fleet := v.Observe
+	v.Observe = func(a raftfsm.Addr) (detector.Observation, bool) {
+		o, ok := fleet(a)
+		s.mu.Lock()
+		r, have := s.read[a]
+		s.mu.Unlock()
+		if ok && have && r.at.After(o.InfoAt) {
+			o.Info, o.InfoAt = r.info, r.at
+		}
+		return o, ok
+	}
+	return v
+}
+
+// saw keeps an INFO that came over a control connection.
+func (s *set) saw(a raftfsm.Addr, i *detector.Info) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read[a] = reading{info: i, at: time.Now()}
+}
+
+func (s *set) connected(a raftfsm.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conns[a] != nil
+}
+
+// take gives the standing connection to a, if any, and leaves it to the caller.
+func (s *set) take(a raftfsm.Addr) Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.conns[a]
+	delete(s.conns, a)
+	return c
+}
+
+// keep puts a connection that works aside for the next step.
+func (s *set) keep(a raftfsm.Addr, c Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.conns[a]; old != nil {
+		_ = old.Close() // the newer one is as good
+	}
+	s.conns[a] = c
+}
+
+// hangUp closes the standing connections.
+func (s *set) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.conns {
+		_ = c.Close() // nothing was in flight on it
+	}
+	clear(s.conns)
+}
+
+// blame counts a failed attempt on an instance and leaves it alone for a while.
+func (s *set) blame(a raftfsm.Addr) {
+	failed, avoid := maps.Clone(s.memory.Failed), maps.Clone(s.memory.Avoid)
+	if failed == nil {
+		failed = map[raftfsm.Addr]int{}
+	}
+	if avoid == nil {
+		avoid = map[raftfsm.Addr]time.Time{}
+	}
+	failed[a]++
+	avoid[a] = time.Now().Add(backoff(failed[a]))
+	s.memory.Failed, s.memory.Avoid = failed, avoid
+}
+
+// repointed notes that an instance was told to follow.
+func (s *set) repointed(a raftfsm.Addr, at time.Time) {
+	told := maps.Clone(s.memory.Repointed)
+	if told == nil {
+		told = map[raftfsm.Addr]time.Time{}
+	}
+	told[a] = at
+	s.memory.Repointed = told
+}
+
+// stepName is the lower-case name of a step's type.
+func stepName(s failover.Step) string {
+	name := fmt.Sprintf("%T", s)
+	return strings.ToLower(name[strings.LastIndexByte(name, '.')+1:])
+}
