@@ -1,0 +1,205 @@
+package probe
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+func TestFactsAreStatedOnce(t *testing.T) {
+	inRoom(t, func(r *room) {
+		m, _ := r.law.State().Master("m")
+		if len(m.Instances) != 3 {
+			t.Fatalf("instances %v", m.Instances)
+		}
+		truth := r.at(master).State()
+		for _, in := range m.Instances {
+			role := raftfsm.RoleReplica
+			if in.Addr == m.Address {
+				role = raftfsm.RoleMaster
+			}
+			if in.Role != role || in.RunID != r.at(in.Addr.String()).State().RunID || in.ReplID != truth.ReplID {
+				t.Errorf("%+v", in)
+			}
+			if in.Addr != m.Address && in.SyncedReplID != truth.ReplID {
+				t.Errorf("in sync, and not stated: %+v", in)
+			}
+		}
+		before := len(r.law.facts())
+		if before > 5 {
+			t.Errorf("%d entries to learn a set of three", before)
+		}
+		r.at(master).SetWriteRate(100000)
+		time.Sleep(5 * time.Minute)
+		if n := len(r.law.facts()); n != before {
+			t.Errorf("%d entries about nothing new: offsets that move are never replicated", n-before)
+		}
+		r.at(replica).Restart(false)
+		time.Sleep(2 * time.Second)
+		in, _ := must(r.law.State().Master("m")).Instance(addrOf(replica))
+		if in.RunID != r.at(replica).State().RunID {
+			t.Error("a new run id was not stated")
+		}
+	})
+}
+
+func TestNewReplicaIsFoundFromTheMasterAlone(t *testing.T) {
+	inRoom(t, func(r *room) {
+		r.net.Add("10.0.0.4:6379").Replicate(addrOf(replica)) // a replica's replica
+		r.net.Add("10.0.0.5:6379").Replicate(addrOf(master))
+		time.Sleep(11 * time.Second)
+		m := must(r.law.State().Master("m"))
+		if _, ok := m.Instance(addrOf("10.0.0.4:6379")); ok {
+			t.Error("what a replica lists joined the set")
+		}
+		if _, ok := m.Instance(addrOf("10.0.0.5:6379")); !ok {
+			t.Error("a new replica was not found within 11 s")
+		}
+	})
+}
+
+func TestResetConfirmsOrDrops(t *testing.T) {
+	inRoom(t, func(r *room) {
+		r.net.Instance(addrOf(third)).Crash()
+		time.Sleep(30 * time.Second) // the master has dropped its link
+		r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Reset_{Reset_: &raftlogv1.Reset{Pattern: "*"}}})
+		time.Sleep(time.Second)
+		m := must(r.law.State().Master("m"))
+		if _, ok := m.Instance(addrOf(third)); ok {
+			t.Error("a replica that the master lists no more is still of the set")
+		}
+		if in, ok := m.Instance(addrOf(replica)); !ok || in.Unconfirmed {
+			t.Errorf("%+v %v", in, ok)
+		}
+	})
+}
+
+func TestResetDropsNothingWithoutTheMaster(t *testing.T) {
+	inRoom(t, func(r *room) {
+		r.at(master).Crash()
+		r.at(third).Crash()
+		r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Reset_{Reset_: &raftlogv1.Reset{Pattern: "*"}}})
+		time.Sleep(time.Minute)
+		m := must(r.law.State().Master("m"))
+		for _, a := range []string{replica, third} {
+			if in, ok := m.Instance(addrOf(a)); !ok || !in.Unconfirmed {
+				t.Errorf("%s: %+v %v", a, in, ok)
+			}
+		}
+	})
+}
+
+func TestForgottenReplicaComesBackOnlyIfListed(t *testing.T) {
+	inRoom(t, func(r *room) {
+		r.at(third).Crash()
+		time.Sleep(time.Second)
+		r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Forget{Forget: &raftlogv1.Forget{Name: "m", Address: addrOf(third).Proto()}}})
+		time.Sleep(time.Minute)
+		if _, ok := must(r.law.State().Master("m")).Instance(addrOf(third)); ok {
+			t.Error("an older list brought it back")
+		}
+	})
+}
+
+func TestFollowerStatesWhatStillStands(t *testing.T) {
+	inRoom(t, func(r *room) {
+		r.law.set(false, nil)
+		before := len(r.law.facts())
+		r.at(replica).Restart(false)
+		r.fleet.Refresh(addrOf(replica))
+		time.Sleep(notLeading - 100*time.Millisecond)
+		if len(r.law.facts()) != before {
+			t.Error("a follower did not wait for the leader")
+		}
+		time.Sleep(500 * time.Millisecond)
+		if len(r.law.facts()) == before {
+			t.Error("a follower that alone sees it keeps it to itself")
+		}
+		// Another node's newer facts are not undone by an older reading of our own.
+		in, _ := must(r.law.State().Master("m")).Instance(addrOf(third))
+		in.RunID = "newer"
+		m := must(r.law.State().Master("m"))
+		r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_StateFacts{StateFacts: &raftlogv1.StateFacts{
+			Master: "m", Generation: m.Generation, Instances: []*raftlogv1.InstanceFacts{factsProto(in)},
+		}}})
+		r.at(third).Hang()
+		time.Sleep(5 * time.Second)
+		if in, _ := must(r.law.State().Master("m")).Instance(addrOf(third)); in.RunID != "newer" {
+			t.Error("an INFO from before the change undid it")
+		}
+	})
+}
+
+func TestNothingIsStatedBeforeTheSwitch(t *testing.T) {
+	inRoom(t, func(r *room) {
+		m := must(r.law.State().Master("m"))
+		res := r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_BeginFailover{BeginFailover: &raftlogv1.BeginFailover{
+			Master: "m", Generation: m.Generation, OperationId: "1", Kind: raftlogv1.FailoverKind_FAILOVER_KIND_FORCED,
+			From: m.Address.Proto(), Candidate: addrOf(replica).Proto(), OldOffset: -1,
+			Candidates: []*raftlogv1.Candidate{{Address: addrOf(replica).Proto(), Chosen: true}},
+		}}})
+		if res.Code != raftfsm.OK {
+			t.Fatal(res.Detail)
+		}
+		before := len(r.law.facts())
+		r.at(third).Restart(false)
+		time.Sleep(2 * time.Second)
+		if len(r.law.facts()) != before {
+			t.Error("an entry stood in the way of the switch")
+		}
+		r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_EndFailover{EndFailover: &raftlogv1.EndFailover{
+			Master: "m", Epoch: res.Epoch, Outcome: raftlogv1.FailoverOutcome_FAILOVER_OUTCOME_ABORTED,
+		}}})
+		time.Sleep(200 * time.Millisecond)
+		if len(r.law.facts()) == before {
+			t.Error("what changed meanwhile was never stated")
+		}
+	})
+}
+
+// While a verdict stands, INFO of every instance of the set comes at once and with every probe.
+func TestContestedSetIsMeasuredOften(t *testing.T) {
+	inRoom(t, func(r *room) {
+		r.at(master).Crash()
+		r.downAfter(master, 2*time.Second)
+		fallen := time.Now()
+		synctest.Wait()
+		for range 10 {
+			for _, a := range []string{replica, third} {
+				if o := r.observe(a); time.Since(o.InfoAt) > 100*time.Millisecond || o.InfoAt.Before(fallen) {
+					t.Fatalf("%s: INFO is %v old %v after the verdict", a, time.Since(o.InfoAt), time.Since(fallen))
+				}
+			}
+			time.Sleep(77 * time.Millisecond)
+		}
+	})
+}
+
+func TestRefresh(t *testing.T) {
+	inRoom(t, func(r *room) {
+		time.Sleep(33 * time.Millisecond)
+		now := time.Now()
+		changed := r.fleet.Changed()
+		r.fleet.Refresh(addrOf(replica))
+		synctest.Wait()
+		select {
+		case <-changed:
+		default:
+			t.Error("nobody was told")
+		}
+		if o := r.observe(replica); !o.InfoAt.Equal(now) {
+			t.Errorf("INFO of %v, now %v", o.InfoAt, now)
+		}
+	})
+}
+
+func must[T any](v T, ok bool) T {
+	if !ok {
+		panic("not there")
+	}
+	return v
+}

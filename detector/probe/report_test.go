@@ -1,0 +1,162 @@
+package probe
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+func TestReportsOfOneMomentAreOneEntry(t *testing.T) {
+	inRoom(t, func(r *room) {
+		for _, a := range []string{master, replica, third} {
+			r.at(a).Crash()
+		}
+		r.downAfter(third, 3*time.Second)
+		time.Sleep(time.Second)
+		down := 0
+		for _, e := range r.law.reports() {
+			down += len(e.c.GetReport().GetDown())
+			if e.res.Code != raftfsm.OK {
+				t.Errorf("refused: %v", e.res)
+			}
+		}
+		if down != 3 {
+			t.Errorf("%d verdicts reported, want 3", down)
+		}
+	})
+}
+
+func TestReportIsTriedAgainUntilItHolds(t *testing.T) {
+	inRoom(t, func(r *room) {
+		r.law.set(true, errNoLeader)
+		r.at(master).Crash()
+		r.downAfter(master, 2*time.Second)
+		time.Sleep(10 * time.Second)
+		if len(r.law.votes(master)) != 0 {
+			t.Fatal("a vote without a leader")
+		}
+		r.law.mu.Lock()
+		calls := r.law.calls
+		r.law.mu.Unlock()
+		if calls < 20 || calls > 60 {
+			t.Errorf("%d attempts in 10 s", calls)
+		}
+		r.law.set(true, nil)
+		// A new leader's first entry is what shows that it is worth trying again.
+		r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Mark{Mark: &raftlogv1.Mark{Node: "b", Term: 2}}})
+		synctest.Wait()
+		if v := r.law.votes(master); len(v) != 1 {
+			t.Errorf("votes %v", v)
+		}
+	})
+}
+
+func TestExpiredReportIsMadeAgain(t *testing.T) {
+	inRoom(t, func(r *room) {
+		r.at(master).Crash()
+		r.downAfter(master, 2*time.Second)
+		for range 2 {
+			node, _ := r.law.State().Node("a")
+			r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_ExpireReports{ExpireReports: &raftlogv1.ExpireReports{
+				Node: "a", Base: node.ReportBase,
+			}}})
+			synctest.Wait()
+			if len(r.law.votes(master)) != 1 {
+				t.Error("an expired verdict that still holds was not reported again")
+			}
+		}
+	})
+}
+
+func TestGenerationIsJudgedAnewFromEvidenceAtHand(t *testing.T) {
+	inRoom(t, func(r *room) {
+		r.at(master).Crash()
+		r.downAfter(master, 2*time.Second)
+		before := r.law.State().Index()
+		r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Reset_{Reset_: &raftlogv1.Reset{Pattern: "*"}}})
+		synctest.Wait()
+		m, _ := r.law.State().Master("m")
+		if m.Generation <= before || len(r.law.votes(master)) != 1 {
+			t.Errorf("generation %d, votes %v", m.Generation, m.Votes)
+		}
+		for _, e := range r.law.reports() {
+			if e.res.Code != raftfsm.OK {
+				t.Errorf("refused: %v", e.res)
+			}
+		}
+	})
+}
+
+func TestRestartedNodeTakesNothingBackWithoutEvidence(t *testing.T) {
+	inEmptyRoom(t, nil, func(r *room) {
+		r.net.Add(master).Hang()
+		r.law.monitor("m", master)
+		m, _ := r.law.State().Master("m")
+		r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Report{Report: &raftlogv1.Report{Node: "a", Down: []*raftlogv1.Verdict{{
+			Master: "m", Instance: m.Address.Proto(), Generation: m.Generation, Cause: raftfsm.CauseTimeout,
+		}}}}})
+		r.start()
+		time.Sleep(10 * time.Second)
+		if n := len(r.law.reports()); n != 1 || len(r.law.votes(master)) != 1 {
+			t.Fatalf("%d reports, votes %v: only the one from before is wanted", n, r.law.votes(master))
+		}
+		r.at(master).Resume()
+		time.Sleep(200 * time.Millisecond)
+		if len(r.law.votes(master)) != 0 {
+			t.Error("alive, and the verdict from before the restart stands")
+		}
+	})
+}
+
+func TestSwitchLeavesProbesAlone(t *testing.T) {
+	inRoom(t, func(r *room) {
+		clients := func() []string { return slices.Concat(r.at(replica).Clients(), r.at(third).Clients()) }
+		before := clients()
+		r.at(master).Crash()
+		r.downAfter(master, 2*time.Second)
+		m, _ := r.law.State().Master("m")
+		r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Adopt{Adopt: &raftlogv1.Adopt{
+			Master: "m", Generation: m.Generation, Address: addrOf(replica).Proto(), Reason: "test",
+		}}})
+		synctest.Wait()
+		if m, _ := r.law.State().Master("m"); m.Address != addrOf(replica) || len(r.law.votes(master)) != 1 {
+			t.Errorf("%v, votes %v: the dead former master is to be held down under the new generation", m.Address, m.Votes)
+		}
+		if !slices.Equal(before, clients()) {
+			t.Errorf("clients %v, were %v", clients(), before)
+		}
+	})
+}
+
+func TestRemovedSetIsProbedNoMore(t *testing.T) {
+	inRoom(t, func(r *room) {
+		r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Remove{Remove: &raftlogv1.Remove{Name: "m"}}})
+		synctest.Wait()
+		if _, ok := r.fleet.Observe(addrOf(master)); ok || slices.Contains(r.at(master).Clients(), clientName) {
+			t.Errorf("still probed: %v", r.at(master).Clients())
+		}
+		r.law.monitor("n", replica)
+		time.Sleep(time.Second)
+		if o := r.observe(replica); o.LastReply.IsZero() {
+			t.Errorf("%+v", o)
+		}
+	})
+}
+
+func TestObserverProbesNothing(t *testing.T) {
+	inEmptyRoom(t, nil, func(r *room) {
+		r.net.Add(master)
+		r.law.monitor("m", master)
+		r.fleet.o.Observer = true
+		r.start()
+		time.Sleep(time.Minute)
+		if _, ok := r.fleet.Observe(addrOf(master)); ok || len(r.net.Log()) != 0 {
+			t.Error("an observer probed")
+		}
+	})
+}
