@@ -67,6 +67,7 @@ func group(cmd *cobra.Command, args []string) error {
 		return usagef("name a command\n\n%s", strings.TrimSpace(cmd.UsageString()))
 	}
 	hint := fmt.Sprintf("run %s --help for a list", cmd.CommandPath())
+	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = "did you mean " + strings.Join(near, " or ") + "?"
 	}

@@ -60,6 +60,10 @@ func (a *app) events(ctx context.Context, after *sentinelv1.EventCursor, master 
 	if err != nil {
 		return err
 	}
+	// A watch waits for a node to come; somebody at a terminal wants to know that there is none.
+	if _, err := a.status(ctx); absent(err) {
+		return err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	patience := time.AfterFunc(a.set.timeout, func() { cancel(context.DeadlineExceeded) })

@@ -1,0 +1,335 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
+)
+
+// world is nodes by address; an address that is not there refuses connections.
+type world map[string]*node
+
+// node is one scripted node.
+type node struct {
+	sentinelv1.UnimplementedSentinelServiceServer
+	// frozen: the kernel accepts connections, the process reads nothing.
+	frozen bool
+	fail   error
+	master *sentinelv1.Master
+	// script is what one watch sends before it ends with fail, or waits.
+	script []*sentinelv1.WatchMastersResponse
+	events []*sentinelv1.WatchEventsResponse
+
+	mu    sync.Mutex
+	asked []proto.Message
+}
+
+func (n *node) note(m proto.Message) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.asked = append(n.asked, m)
+}
+
+func (n *node) GetMaster(_ context.Context, q *sentinelv1.GetMasterRequest) (*sentinelv1.GetMasterResponse, error) {
+	n.note(q)
+	return &sentinelv1.GetMasterResponse{Master: n.master}, n.fail
+}
+
+func (n *node) WatchMasters(q *sentinelv1.WatchMastersRequest, s sentinelv1.SentinelService_WatchMastersServer) error {
+	n.note(q)
+	return play(n.script, n.fail, s)
+}
+
+func (n *node) WatchEvents(q *sentinelv1.WatchEventsRequest, s sentinelv1.SentinelService_WatchEventsServer) error {
+	n.note(q)
+	return play(n.events, n.fail, s)
+}
+
+func play[T any](script []*T, fail error, s grpc.ServerStreamingServer[T]) error {
+	for _, m := range script {
+		if err := s.Send(m); err != nil {
+			return err
+		}
+	}
+	if fail == nil {
+		<-s.Context().Done()
+	}
+	return fail
+}
+
+// dial starts the nodes and gives a client of the endpoints. It runs in a bubble: all ends with the test's function.
+func (w world) dial(t *testing.T, endpoints ...string) *Client {
+	t.Helper()
+	listeners := map[string]*bufconn.Listener{}
+	for addr, n := range w {
+		l := bufconn.Listen(1 << 16)
+		listeners[addr] = l
+		t.Cleanup(func() { _ = l.Close() })
+		if n.frozen {
+			continue
+		}
+		s := grpc.NewServer()
+		sentinelv1.RegisterSentinelServiceServer(s, n)
+		go func() { _ = s.Serve(l) }()
+		t.Cleanup(s.Stop)
+	}
+	c, err := Dial(endpoints, grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+		if l := listeners[addr]; l != nil {
+			if w[addr].frozen {
+				near, far := net.Pipe()
+				go func() { // swallows what comes, answers nothing
+					buf := make([]byte, 1<<10)
+					for {
+						if _, err := far.Read(buf); err != nil {
+							return
+						}
+					}
+				}()
+				return near, nil
+			}
+			return l.DialContext(ctx)
+		}
+		return nil, errors.New("connection refused")
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func set(addr string, port uint32, epoch, revision uint64) *sentinelv1.Master {
+	return &sentinelv1.Master{Name: "m", Address: &sentinelv1.Address{Host: addr, Port: port}, Epoch: epoch, Revision: revision}
+}
+
+func cannot(t *testing.T, why string) error {
+	t.Helper()
+	s, err := status.New(codes.Unavailable, why).WithDetails(&errdetails.ErrorInfo{Domain: "sentineld"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Err()
+}
+
+// TestMovesOn: whatever is wrong with the nodes before it, the one that works answers, and is asked first from then on.
+func TestMovesOn(t *testing.T) {
+	for name, first := range map[string]*node{
+		"refused": nil,
+		"frozen":  {frozen: true},
+		"cannot":  {fail: cannot(t, "no leader")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				good := &node{master: set("10.0.0.1", 6379, 7, 70)}
+				w := world{"b:26479": good}
+				if first != nil {
+					w["a:26479"] = first
+				}
+				c := w.dial(t, "a", "b")
+				for range 2 {
+					ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+					m, err := c.Master(ctx, "m")
+					cancel()
+					if want := (Master{Name: "m", Addr: "10.0.0.1:6379", Epoch: 7, Revision: 70}); err != nil || m != want {
+						t.Fatalf("%+v, %v", m, err)
+					}
+				}
+				if first != nil && len(first.asked) > 1 {
+					t.Errorf("the node that cannot was asked %d times", len(first.asked))
+				}
+			})
+		})
+	}
+}
+
+// TestRefusalIsAnAnswer: a refusal on the merits is not asked of another node.
+func TestRefusalIsAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		second := &node{}
+		c := world{"a:26479": {fail: status.Error(codes.NotFound, "no master")}, "b:26479": second}.dial(t, "a", "b")
+		if _, err := c.Master(t.Context(), "m"); status.Code(err) != codes.NotFound || len(second.asked) != 0 {
+			t.Errorf("%v, second asked %d times", err, len(second.asked))
+		}
+	})
+}
+
+func TestNoNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := world{"b:26479": {frozen: true}}.dial(t, "a:1", "b")
+		_, err := c.Master(t.Context(), "m")
+		var none *NoNodeError
+		if !errors.As(err, &none) || status.Code(err) != codes.Unavailable || none.Sent {
+			t.Fatalf("%v", err)
+		}
+		if want := "no node reachable: a:1: connection refused; b:26479: no answer within 1s"; err.Error() != want {
+			t.Errorf("%q, want %q", err, want)
+		}
+		c = world{"b:26479": {fail: cannot(t, "no leader that a majority follows")}}.dial(t, "a:1", "b")
+		if _, err := c.Master(t.Context(), "m"); err == nil || !strings.Contains(err.Error(), "no leader that") {
+			t.Errorf("what the node said is lost: %v", err)
+		}
+	})
+}
+
+func TestFrozenNodeIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		late := &node{fail: status.Error(codes.DeadlineExceeded, "no majority in time")}
+		good := &node{master: set("h", 1, 0, 1)}
+		c := world{"a:26479": late, "b:26479": good}.dial(t, "a", "b")
+		if _, err := c.Master(t.Context(), "m"); status.Code(err) != codes.DeadlineExceeded {
+			t.Errorf("first: %v", err)
+		}
+		if _, err := c.Master(t.Context(), "m"); err != nil {
+			t.Errorf("second: %v", err)
+		}
+	})
+}
+
+func masterUpdate(m *sentinelv1.Master, revision uint64) *sentinelv1.WatchMastersResponse {
+	return &sentinelv1.WatchMastersResponse{ClusterId: "c", Revision: revision, Update: &sentinelv1.WatchMastersResponse_Master{Master: m}}
+}
+
+func syncedUpdate(revision uint64) *sentinelv1.WatchMastersResponse {
+	return &sentinelv1.WatchMastersResponse{
+		ClusterId: "c", Revision: revision, Update: &sentinelv1.WatchMastersResponse_Synced{Synced: &sentinelv1.WatchSynced{}},
+	}
+}
+
+// TestWatchResumesOnAnotherNode: the second node is asked from where the first one left off, and an older value that it
+// tells is not passed on.
+func TestWatchResumesOnAnotherNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := &node{
+			fail:   status.Error(codes.Unavailable, "leaving"),
+			script: []*sentinelv1.WatchMastersResponse{masterUpdate(set("a", 1, 1, 10), 10), syncedUpdate(12), masterUpdate(set("b", 2, 2, 13), 13)},
+		}
+		second := &node{script: []*sentinelv1.WatchMastersResponse{
+			masterUpdate(set("a", 1, 1, 10), 12), syncedUpdate(13), masterUpdate(set("c", 3, 3, 20), 20),
+			{ClusterId: "c", Revision: 21, Update: &sentinelv1.WatchMastersResponse_Removed{Removed: &sentinelv1.MasterRemoved{Name: "m"}}},
+		}}
+		c := world{"a:26479": first, "b:26479": second}.dial(t, "a", "b")
+		var got []string
+		for u, err := range c.Watch(t.Context(), "m") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprintf("%s %t %t", u.Master.Addr, u.Synced, u.Removed))
+			if u.Removed {
+				break
+			}
+		}
+		want := []string{"a:1 false false", " true false", "b:2 false false", " true false", "c:3 false false", " false true"}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+		q, ok := second.asked[0].(*sentinelv1.WatchMastersRequest)
+		if !ok || q.GetAfterClusterId() != "c" || q.GetAfterRevision() != 13 || !slices.Equal(q.GetNames(), []string{"m"}) {
+			t.Errorf("resumed by %v", second.asked)
+		}
+	})
+}
+
+// TestWatchLeavesASilentNode: a node that tells not even its progress is given up.
+func TestWatchLeavesASilentNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		silent := &node{script: []*sentinelv1.WatchMastersResponse{syncedUpdate(1)}}
+		second := &node{script: []*sentinelv1.WatchMastersResponse{masterUpdate(set("a", 1, 1, 10), 10)}}
+		c := world{"a:26479": silent, "b:26479": second}.dial(t, "a", "b")
+		begun := time.Now()
+		for u, err := range c.Watch(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if u.Master.Addr == "a:1" {
+				break
+			}
+		}
+		if took := time.Since(begun); took < silentFor || took > silentFor+time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+func TestWatchEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := world{"a:26479": {fail: status.Error(codes.PermissionDenied, "protected mode")}}.dial(t, "a")
+		for _, err := range c.Watch(t.Context()) {
+			if status.Code(err) != codes.PermissionDenied {
+				t.Errorf("refused: %v", err)
+			}
+		}
+		c = world{}.dial(t, "a")
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		for _, err := range c.Watch(ctx) {
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("ended: %v", err)
+			}
+		}
+	})
+}
+
+// TestEventsResume: from the last event, or from the revision up to which there was none.
+func TestEventsResume(t *testing.T) {
+	batch := &sentinelv1.WatchEventsResponse{ClusterId: "c", Revision: 9, Update: &sentinelv1.WatchEventsResponse_Batch{
+		Batch: &sentinelv1.EventBatch{Events: []*sentinelv1.Event{{Cursor: &sentinelv1.EventCursor{ClusterId: "c", Index: 9, Ordinal: 2}}}},
+	}}
+	synced := &sentinelv1.WatchEventsResponse{ClusterId: "c", Revision: 5, Update: &sentinelv1.WatchEventsResponse_Synced{Synced: &sentinelv1.WatchSynced{}}}
+	for name, c := range map[string]struct {
+		script []*sentinelv1.WatchEventsResponse
+		index  uint64
+	}{"an event": {[]*sentinelv1.WatchEventsResponse{synced, batch}, 9}, "none": {[]*sentinelv1.WatchEventsResponse{synced}, 5}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				first := &node{events: c.script, fail: status.Error(codes.Unavailable, "leaving")}
+				second := &node{events: []*sentinelv1.WatchEventsResponse{batch}}
+				cl := world{"a:26479": first, "b:26479": second}.dial(t, "a", "b")
+				for r, err := range cl.WatchEvents(t.Context(), nil, "m") {
+					if err != nil {
+						t.Fatal(err)
+					}
+					if len(second.asked) > 0 && r.GetBatch() != nil {
+						break
+					}
+				}
+				q, ok := second.asked[0].(*sentinelv1.WatchEventsRequest)
+				if !ok || q.GetAfter().GetIndex() != c.index || q.GetAfter().GetClusterId() != "c" || q.GetMaster() != "m" {
+					t.Errorf("resumed by %v", second.asked)
+				}
+			})
+		})
+	}
+}
+
+func TestEndpoint(t *testing.T) {
+	for in, want := range map[string]string{
+		"h": "h:26479", "h:1": "h:1", "::1": "[::1]:26479", "[::1]": "[::1]:26479", "[::1]:9": "[::1]:9", "10.0.0.1": "10.0.0.1:26479",
+		"": "", "h:": "", "h:0": "", "h:70000": "", "a b": "", ":1": "", "[::1]:x": "",
+	} {
+		got, err := Endpoint(in)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v; want %q", in, got, err, want)
+		}
+	}
+	if _, err := Dial(nil); err == nil {
+		t.Error("no endpoints were taken")
+	}
+	if _, err := Dial([]string{"a", "b:0"}); err == nil {
+		t.Error("a bad endpoint was taken")
+	}
+}
