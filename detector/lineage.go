@@ -63,13 +63,14 @@ func (l Lineage) Resumes(master Lineage) bool {
 // old's history no earlier than where old stands.
 func (l Lineage) HasAllOf(old Lineage) bool { return old.Resumes(l) }
 
-// LostBytes is how much of old's history the promoted instance never had, in bytes of the replication stream; never
-// below 0. It is exact only while old's process survived, and ok only where the promoted one left old's very history.
+// LostBytes is how much of old's history the promoted instance never had, in bytes of the replication stream. It is exact
+// only while old's process survived; ok is false where it cannot have: the promoted one did not leave old's very history,
+// or left it further on than old now stands, which is then back from an older copy of its data.
 func LostBytes(old, promoted Lineage) (bytes int64, ok bool) {
-	if !promoted.PromotedFrom(old.ReplID) || old.Offset < 0 || promoted.SecondOffset < 1 {
+	if !promoted.PromotedFrom(old.ReplID) || promoted.SecondOffset < 1 || old.Offset < promoted.SecondOffset-1 {
 		return 0, false
 	}
-	return max(0, old.Offset-(promoted.SecondOffset-1)), true
+	return old.Offset - (promoted.SecondOffset - 1), true
 }
 
 // InSync tells whether a replica has at this moment a whole copy of its master's data and follows it: the fact that a
