@@ -43,9 +43,9 @@ func TestIdentitySurvivesRestart(t *testing.T) {
 	}{
 		{"promise", func() error { _, err := i.promise(self); return err }, identityRecord{PromisedTo: self}},
 		{"found", func() error { return i.found("c1") }, identityRecord{PromisedTo: self, ClusterID: "c1", Founding: true}},
-		{"bootstrap", i.keepState, identityRecord{PromisedTo: self, ClusterID: "c1", HasState: true}},
+		{"bootstrap", func() error { return i.keepState() }, identityRecord{PromisedTo: self, ClusterID: "c1", HasState: true}},
 		{"join again", func() error { return i.join("c1") }, identityRecord{PromisedTo: self, ClusterID: "c1", HasState: true}},
-		{"remove", i.remove, identityRecord{PromisedTo: self, ClusterID: "c1", HasState: true, Removed: true}},
+		{"remove", func() error { return i.remove() }, identityRecord{PromisedTo: self, ClusterID: "c1", HasState: true, Removed: true}},
 	}
 	for _, s := range steps {
 		if err := s.do(); err != nil {

@@ -1,0 +1,126 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+)
+
+// linkCredentials shake hands before HTTP/2 where both ends are nodes, and let everyone else pass as anonymous. Whether
+// anonymous callers may do anything is for the server's interceptors to say.
+type linkCredentials struct {
+	auth linkAuth
+	log  *sparseLog
+}
+
+// newLinkCredentials authenticates node-to-node gRPC on both sides; servers admit other clients as anonymous.
+func newLinkCredentials(auth linkAuth, log *slog.Logger) credentials.TransportCredentials {
+	return &linkCredentials{auth: auth, log: newSparseLog(log)}
+}
+
+// ClientHandshake implements credentials.TransportCredentials. It gives up when ctx does.
+func (c *linkCredentials) ClientHandshake(ctx context.Context, _ string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	limit := time.Now().Add(handshakeLimit)
+	if d, ok := ctx.Deadline(); ok && d.Before(limit) {
+		limit = d
+	}
+	if err := conn.SetDeadline(limit); err != nil {
+		return nil, nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	err := c.auth.dial(conn, linkHello{Purpose: purposeGRPC})
+	if !stop() {
+		err = errors.Join(ctx.Err(), err)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("node at %s: %w", conn.RemoteAddr(), err)
+	}
+	return conn, newLinkInfo(""), conn.SetDeadline(time.Time{})
+}
+
+// ServerHandshake implements credentials.TransportCredentials. The deadline that it sets holds until gRPC has read the
+// client's first frame and lifts it.
+func (c *linkCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	if err := conn.SetDeadline(time.Now().Add(handshakeLimit)); err != nil {
+		return nil, nil, err
+	}
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(conn, first); err != nil {
+		return nil, nil, err
+	}
+	replay := &replayConn{Conn: conn, r: io.MultiReader(bytes.NewReader(first), conn)}
+	if first[0] != linkMagic[0] {
+		return replay, newLinkInfo(""), nil
+	}
+	hello, err := c.auth.accept(replay, purposeGRPC, func(h linkHello) error {
+		if h.From == "" {
+			return linkRefusal{"it names no raft id"}
+		}
+		return nil
+	})
+	if err != nil {
+		c.log.warn(refusalKey(conn, err), "connection of another node refused",
+			"remote", conn.RemoteAddr().String(), "from", printable(string(hello.From)), "error", err)
+		return nil, nil, err
+	}
+	return conn, newLinkInfo(hello.From), nil
+}
+
+// Info implements credentials.TransportCredentials.
+func (c *linkCredentials) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "sentineld-link"}
+}
+
+// Clone implements credentials.TransportCredentials; the value is immutable.
+func (c *linkCredentials) Clone() credentials.TransportCredentials { return c }
+
+// OverrideServerName implements credentials.TransportCredentials; there is no server name to override.
+func (c *linkCredentials) OverrideServerName(string) error { return nil }
+
+// linkInfo says which node, if any, opened a connection.
+type linkInfo struct {
+	credentials.CommonAuthInfo
+	from raft.ServerID // "" for anyone who is not a node
+}
+
+func newLinkInfo(from raft.ServerID) linkInfo {
+	return linkInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}, from}
+}
+
+// AuthType implements credentials.AuthInfo.
+func (i linkInfo) AuthType() string {
+	if i.from == "" {
+		return "anonymous"
+	}
+	return "node"
+}
+
+// ValidateAuthority implements credentials.AuthorityValidator: no name is claimed, so none is wrong.
+func (linkInfo) ValidateAuthority(string) error { return nil }
+
+// peerRaftID is the raft id of the node that opened the connection of a call; false for anyone else.
+func peerRaftID(ctx context.Context) (raft.ServerID, bool) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return "", false
+	}
+	info, ok := p.AuthInfo.(linkInfo)
+	return info.from, ok && info.from != ""
+}
+
+// replayConn gives back what was read to see who is there.
+type replayConn struct {
+	net.Conn
+	r io.Reader
+}
+
+func (c *replayConn) Read(b []byte) (int, error) { return c.r.Read(b) }
