@@ -13,6 +13,8 @@ import (
 
 func (c *client) ping(args []string) string {
 	switch {
+	case len(args) > 2:
+		return fail("ERR wrong number of arguments for 'ping' command")
 	case len(c.channels) > 0:
 		return array(bulk("pong"), bulk(""))
 	case len(args) > 1:

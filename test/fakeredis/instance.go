@@ -23,6 +23,7 @@ type Instance struct {
 	empty  bool
 	offset int64
 	history
+	backlog bool // it has had a replica or been one; without, the first replica begins a history
 
 	follows raftfsm.Addr // zero = it is a master
 	link    link
@@ -132,7 +133,7 @@ func (i *Instance) Restart(empty bool) {
 		i.loading, i.busy = false, false
 		switch {
 		case empty:
-			i.empty, i.offset = true, 0
+			i.empty, i.offset, i.backlog = true, 0, false
 			i.history = history{replID: i.net.newID(), replID2: noReplID, second: -1}
 		case i.saved.IsZero():
 			i.newHistory()

@@ -24,6 +24,7 @@ type Net struct {
 	order     []*Instance                  // as they were added
 	followers map[raftfsm.Addr][]*Instance // by the master that they follow, in the order they began to
 	cuts      map[cut]bool
+	silent    map[*end]cut  // connections that a cut has silenced, of processes that are gone too
 	healed    chan struct{} // closed and replaced when a cut ends or the net closes
 	closed    bool
 	log       []Command
@@ -58,6 +59,7 @@ type Command struct {
 func NewNet() *Net {
 	return &Net{
 		instances: map[raftfsm.Addr]*Instance{}, followers: map[raftfsm.Addr][]*Instance{}, cuts: map[cut]bool{},
+		silent: map[*end]cut{},
 		healed: make(chan struct{}), ports: 30000, keep: func([]string) bool { return true },
 	}
 }
@@ -159,11 +161,18 @@ func (n *Net) setCut(host string, addr raftfsm.Addr, on bool) {
 	} else {
 		delete(n.cuts, cut{host, addr})
 	}
-	if i := n.instances[addr]; i != nil && i.process != nil {
-		for _, c := range i.process.clients {
-			if e, ok := c.conn.(*end); ok {
-				e.setCut(n.isCut(c.host, addr))
+	if i := n.instances[addr]; i != nil {
+		for _, c := range i.clients() {
+			if e, ok := c.conn.(*end); ok && n.isCut(c.host, addr) {
+				e.setCut(true)
+				n.silent[e] = cut{c.host, addr}
 			}
+		}
+	}
+	for e, c := range n.silent {
+		if !n.isCut(c.host, c.addr) {
+			e.setCut(false)
+			delete(n.silent, e)
 		}
 	}
 	n.wakeDials()

@@ -142,8 +142,13 @@ func (i *Instance) resumes(m *Instance) bool {
 	return !i.link.dropped && (i.replID == m.replID && i.offset <= m.offset || i.replID == m.replID2 && i.offset < m.second)
 }
 
-// attach brings the link up: what the instance has that m never had is gone.
+// attach brings the link up: what the instance has that m never had is gone. A master's first replica begins m's history
+// (Redis replication.c, syncCommand).
 func (i *Instance) attach(m *Instance) {
+	if !m.backlog {
+		m.backlog, m.history = true, history{replID: i.net.newID(), replID2: noReplID, second: -1}
+	}
+	i.backlog = true
 	switch {
 	case !i.resumes(m):
 		i.history = history{replID: m.replID, replID2: noReplID, second: -1}
