@@ -106,7 +106,7 @@ func (v view) observation(m *raftfsm.Master, a raftfsm.Addr) *sentinelv1.Observa
 	if v.fleet == nil {
 		return nil
 	}
-	o, ok := v.fleet.Observation(a)
+	o, ok := v.fleet.Observe(a)
 	if !ok {
 		return nil
 	}
@@ -130,7 +130,7 @@ func (v view) observation(m *raftfsm.Master, a raftfsm.Addr) *sentinelv1.Observa
 		out.Follows = address(a)
 	}
 	out.LinkUp, out.LinkDownMs = o.Info.MasterLinkUp, linkDownMs(o.Info)
-	if mo, ok := v.fleet.Observation(m.Address); ok && mo.Info != nil && mo.Info.ReplID == o.Info.ReplID {
+	if mo, ok := v.fleet.Observe(m.Address); ok && mo.Info != nil && mo.Info.ReplID == o.Info.ReplID {
 		out.LagBytes = max(0, mo.Info.Offset-o.Info.Offset)
 	}
 	return out

@@ -72,7 +72,7 @@ func (s *Server) seesDown(a raftfsm.Addr) bool {
 	if s.fleet == nil {
 		return false
 	}
-	o, ok := s.fleet.Observation(a)
+	o, ok := s.fleet.Observe(a)
 	return ok && o.Down && raftfsm.Counts(o.Cause)
 }
 

@@ -63,7 +63,7 @@ type Observation = detector.Observation
 
 // Fleet is what this node sees of the instances. It is nil on a node that probes nothing.
 type Fleet interface {
-	Observation(a raftfsm.Addr) (Observation, bool)
+	Observe(a raftfsm.Addr) (Observation, bool)
 }
 
 // Order is a failover that an operator ordered.

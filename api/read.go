@@ -3,11 +3,10 @@ package api
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
+	"github.com/raftsentinel/raftsentinel/failover"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
@@ -135,15 +134,13 @@ func (s *Server) CheckQuorum(ctx context.Context, req *sentinelv1.CheckQuorumReq
 	if !ok {
 		return nil, noMaster(req.GetName())
 	}
-	voters := st.Voters()
-	usable := s.usable(st)
-	out := &sentinelv1.CheckQuorumResponse{
-		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Usable: uint32(usable), Voters: uint32(voters),
-		Quorum: uint32(m.Options.Quorum), QuorumReachable: usable >= m.Options.Quorum, MajorityReachable: usable > voters/2,
-	}
-	out.Ok = out.GetQuorumReachable() && out.GetMajorityReachable()
-	out.Message = quorumMessage(out)
-	return out, nil
+	check := failover.QuorumCheck{Usable: s.usable(st), Voters: st.Voters(), Quorum: m.Options.Quorum}
+	check.QuorumOK, check.MajorityOK = check.Usable >= check.Quorum, check.Usable > check.Voters/2
+	return &sentinelv1.CheckQuorumResponse{
+		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Ok: check.OK(), Usable: uint32(check.Usable),
+		Voters: uint32(check.Voters), Quorum: uint32(check.Quorum), QuorumReachable: check.QuorumOK,
+		MajorityReachable: check.MajorityOK, Message: check.Text(),
+	}, nil
 }
 
 // usable counts the voters that are known to be heard.
@@ -165,22 +162,6 @@ func (s *Server) usable(st *raftfsm.State) int {
 		return 1
 	}
 	return 0
-}
-
-// quorumMessage is CKQUORUM's, in Redis Sentinel's words (sentinel.c, sentinelIsQuorumReachable and its caller).
-func quorumMessage(r *sentinelv1.CheckQuorumResponse) string {
-	head := fmt.Sprintf("%d usable Sentinels. ", r.GetUsable())
-	if r.GetOk() {
-		return head + "Quorum and failover authorization can be reached"
-	}
-	var why []string
-	if !r.GetQuorumReachable() {
-		why = append(why, "Not enough available Sentinels to reach the specified quorum for this master")
-	}
-	if !r.GetMajorityReachable() {
-		why = append(why, "Not enough available Sentinels to reach the majority and authorize a failover")
-	}
-	return head + strings.Join(why, ". ")
 }
 
 // ExplainMaster tells what a failover would do now.

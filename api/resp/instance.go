@@ -27,7 +27,7 @@ type look struct {
 func (s *Server) look(st *raftfsm.State, m *raftfsm.Master, in raftfsm.Instance) look {
 	l := look{st: st, m: m, a: in.Addr, run: in.RunID, now: time.Now()}
 	if s.o.Fleet != nil {
-		l.seen, _ = s.o.Fleet.Observation(in.Addr)
+		l.seen, _ = s.o.Fleet.Observe(in.Addr)
 	}
 	return l
 }

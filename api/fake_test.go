@@ -1,0 +1,322 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/raftsentinel/raftsentinel/detector"
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+var (
+	errNoLeader = errors.New("no leader")
+	errUnknown  = errors.New("unknown outcome")
+	errLoading  = errors.New("loading")
+)
+
+func classify(err error) Failure {
+	switch {
+	case errors.Is(err, errNoLeader):
+		return FailureNoLeader
+	case errors.Is(err, errUnknown):
+		return FailureUnknownOutcome
+	case errors.Is(err, errLoading):
+		return FailureLoading
+	}
+	return FailureOther
+}
+
+// fakeNode is a cluster of one that applies the real law. Its failures are set by the test.
+type fakeNode struct {
+	mu       sync.Mutex
+	st       *raftfsm.State
+	changed  chan struct{}
+	status   NodeStatus
+	proposed int
+	removed  []string
+	// hang makes reads and proposals wait for their context, as without a quorum.
+	hang              bool
+	localErr, readErr error
+	proposeErr        error
+	leader            *grpc.ClientConn
+}
+
+func newFakeNode(t *testing.T) *fakeNode {
+	t.Helper()
+	n := &fakeNode{
+		st: raftfsm.New(), changed: make(chan struct{}),
+		status: NodeStatus{Role: RoleLeader, RaftID: "a-1", NodeID: "a", LeaderID: "a-1", ClusterID: "c1"},
+	}
+	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_FoundCluster{FoundCluster: &raftlogv1.FoundCluster{
+		ClusterId: "c1", ClusterName: "sentineld",
+	}}})
+	n.servers("a-1", "b-1", "c-1")
+	for _, id := range []string{"a", "b", "c"} {
+		n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: &raftlogv1.RegisterNode{
+			RaftId: id + "-1", NodeId: id, MaxLevel: raftfsm.Level, Raft: &raftlogv1.Address{Host: "127.0.0.1", Port: 26579},
+		}}})
+	}
+	n.proposed = 0
+	return n
+}
+
+func (n *fakeNode) publish(st *raftfsm.State) {
+	n.st = st
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+func (n *fakeNode) servers(ids ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var servers []raftfsm.Server
+	for _, id := range ids {
+		servers = append(servers, raftfsm.Server{ID: id, Address: "127.0.0.1:26579", Voter: true})
+	}
+	n.publish(raftfsm.ApplyServers(n.st, n.st.Index()+1, servers))
+}
+
+// do commits a command, which must not be refused.
+func (n *fakeNode) do(t *testing.T, c *raftlogv1.Command) raftfsm.Result {
+	t.Helper()
+	res, err := n.commit(c)
+	if err == nil {
+		err = res.Err()
+	}
+	if err != nil {
+		t.Fatalf("%T: %v", c.GetOp(), err)
+	}
+	return res
+}
+
+func (n *fakeNode) commit(c *raftlogv1.Command) (raftfsm.Result, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c = proto.CloneOf(c)
+	if c.GetHeader() == nil {
+		c.Header = &raftlogv1.Header{}
+	}
+	c.Header.Level, c.Header.Proposer, c.Header.ProposedAtMs = 1, n.status.RaftID, time.Now().UnixMilli()
+	data, err := raftfsm.Encode(c)
+	if err != nil {
+		return raftfsm.Result{}, err
+	}
+	if c, err = raftfsm.Decode(data); err != nil {
+		return raftfsm.Result{}, err
+	}
+	st, res := raftfsm.Apply(n.st, n.st.Index()+1, c)
+	n.proposed++
+	n.publish(st)
+	return res, nil
+}
+
+func (n *fakeNode) State() *raftfsm.State {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.st
+}
+
+func (n *fakeNode) Changed() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.changed
+}
+
+func (n *fakeNode) Local() (*raftfsm.State, time.Duration, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.st, 7 * time.Millisecond, n.localErr
+}
+
+func (n *fakeNode) Read(ctx context.Context) (*raftfsm.State, error) {
+	if n.hang {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return n.State(), n.readErr
+}
+
+func (n *fakeNode) Propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Result, error) {
+	if n.proposeErr != nil {
+		return raftfsm.Result{}, n.proposeErr
+	}
+	return n.commit(c)
+}
+
+func (n *fakeNode) Status() NodeStatus {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.status
+}
+
+func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error) {
+	if n.leader == nil {
+		return nil, errNoLeader
+	}
+	return n.leader, nil
+}
+
+func (n *fakeNode) RemoveNode(_ context.Context, id string) error {
+	n.removed = append(n.removed, id)
+	return nil
+}
+
+func (n *fakeNode) TransferLeadership(context.Context, string) error { return nil }
+
+// fakePolicy promotes the first replica.
+type fakePolicy struct {
+	n     *fakeNode
+	begun int
+}
+
+func (p *fakePolicy) Begin(_ context.Context, o Order) (raftfsm.Result, error) {
+	p.begun++
+	m, _ := p.n.State().Master(o.Master)
+	to := o.To
+	if to.IsZero() {
+		if len(m.Replicas()) == 0 {
+			return raftfsm.Result{}, raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: "no replica"}
+		}
+		to = m.Replicas()[0].Addr
+	}
+	return p.n.commit(&raftlogv1.Command{Op: &raftlogv1.Command_BeginFailover{BeginFailover: &raftlogv1.BeginFailover{
+		Master: m.Name, Generation: m.Generation, OperationId: o.OperationID, Kind: raftlogv1.FailoverKind_FAILOVER_KIND_FORCED,
+		From: m.Address.Proto(), Candidate: to.Proto(), OldOffset: -1, Reason: "ordered",
+	}}})
+}
+
+func (p *fakePolicy) Explain(_ context.Context, _ *raftfsm.State, m *raftfsm.Master) (Explanation, error) {
+	if len(m.Replicas()) == 0 {
+		return Explanation{Obstacles: []string{"no replica is known"}}, nil
+	}
+	return Explanation{Winner: m.Replicas()[0].Addr}, nil
+}
+
+type fakeInspector map[string]Inspection
+
+func (f fakeInspector) Inspect(_ context.Context, a raftfsm.Addr, _ raftfsm.Options) (Inspection, error) {
+	seen, ok := f[a.String()]
+	if !ok {
+		return Inspection{}, errors.New("connection refused")
+	}
+	return seen, nil
+}
+
+type fakeFleet map[string]detector.Observation
+
+func (f fakeFleet) Observe(a raftfsm.Addr) (Observation, bool) {
+	o, ok := f[a.String()]
+	return o, ok
+}
+
+// rig is a server on a pipe, and clients of it.
+type rig struct {
+	node    *fakeNode
+	policy  *fakePolicy
+	server  *Server
+	conn    *grpc.ClientConn
+	admin   sentinelv1.AdminServiceClient
+	app     sentinelv1.SentinelServiceClient
+	cluster sentinelv1.ClusterServiceClient
+}
+
+// newRig serves until the test ends. alter changes the options.
+func newRig(t *testing.T, alter ...func(*Options)) *rig {
+	t.Helper()
+	node := newFakeNode(t)
+	policy := &fakePolicy{n: node}
+	o := Options{Node: node, Failovers: policy, Classify: classify, Log: slog.New(slog.DiscardHandler)}
+	for _, f := range alter {
+		f(&o)
+	}
+	s, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := grpc.NewServer(s.GRPCOptions()...)
+	s.Register(g)
+	lis := bufconn.Listen(1 << 16)
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = g.Serve(lis) })
+	ctx, cancel := context.WithCancel(context.Background())
+	wg.Go(func() { _ = s.Run(ctx) })
+	conn, err := grpc.NewClient("passthrough:///node", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		_ = conn.Close()
+		g.Stop()
+		wg.Wait()
+	})
+	return &rig{
+		node: node, policy: policy, server: s, conn: conn, admin: sentinelv1.NewAdminServiceClient(conn),
+		app: sentinelv1.NewSentinelServiceClient(conn), cluster: sentinelv1.NewClusterServiceClient(conn),
+	}
+}
+
+func addr(host string, port uint32) *sentinelv1.Address {
+	return &sentinelv1.Address{Host: host, Port: port}
+}
+
+func (r *rig) monitor(t *testing.T, name, host string, port uint32) *sentinelv1.MonitorMasterResponse {
+	t.Helper()
+	resp, err := r.admin.MonitorMaster(t.Context(), &sentinelv1.MonitorMasterRequest{
+		Name: name, Address: addr(host, port), Options: &sentinelv1.MasterOptions{Quorum: proto.Int32(2)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
+// replica makes an instance known as a replica.
+func (r *rig) replica(t *testing.T, name, host string, port uint32) {
+	t.Helper()
+	m, ok := r.node.State().Master(name)
+	if !ok {
+		t.Fatalf("no master %s", name)
+	}
+	r.node.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_StateFacts{StateFacts: &raftlogv1.StateFacts{
+		Master: name, Generation: m.Generation, Instances: []*raftlogv1.InstanceFacts{{
+			Address: &raftlogv1.Address{Host: host, Port: port}, Role: raftfsm.RoleReplica, RunId: host,
+		}},
+	}}})
+}
+
+// report makes a node hold an instance down.
+func (r *rig) report(t *testing.T, node, name string, a *sentinelv1.Address, cause raftfsm.Cause) {
+	t.Helper()
+	m, _ := r.node.State().Master(name)
+	n, _ := r.node.State().Node(node)
+	r.node.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_Report{Report: &raftlogv1.Report{
+		Node: node, Base: n.ReportBase, Down: []*raftlogv1.Verdict{{
+			Master: name, Instance: &raftlogv1.Address{Host: a.GetHost(), Port: a.GetPort()}, Generation: m.Generation, Cause: cause,
+			SinceMs: 1000,
+		}},
+	}}})
+}
+
+// wantError holds an error against a code and a reason.
+func wantError(t *testing.T, err error, code codes.Code, reason sentinelv1.ErrorReason) {
+	t.Helper()
+	if status.Code(err) != code || ReasonOf(err) != reason {
+		t.Fatalf("got %v %v (%v), want %v %v", status.Code(err), ReasonOf(err), err, code, reason)
+	}
+}
