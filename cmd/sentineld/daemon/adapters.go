@@ -1,0 +1,89 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+
+	"github.com/raftsentinel/raftsentinel/api"
+	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/detector/instance"
+	"github.com/raftsentinel/raftsentinel/detector/probe"
+	"github.com/raftsentinel/raftsentinel/failover/executor"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+	"github.com/raftsentinel/raftsentinel/raftfsm/node"
+)
+
+// member is the node as its users need it. Each of their interfaces asks for a little of it in words of its own.
+type member struct{ *node.Node }
+
+// Leading tells whether this node leads.
+func (m member) Leading() bool { return m.Node.Status().Role == api.RoleLeader }
+
+// Self is this node's Raft server id.
+func (m member) Self() string { return m.RaftID() }
+
+// Renewed are the nodes that stood by their reports in this leadership.
+func (m member) Renewed() map[string]bool {
+	renewals := m.Renewals()
+	out := make(map[string]bool, len(renewals))
+	for id := range renewals {
+		out[id] = true
+	}
+	return out
+}
+
+// Status is the node's account as the API shows it.
+func (m member) Status() api.NodeStatus {
+	st := m.Node.Status()
+	return api.NodeStatus{
+		Role: st.Role, RaftID: st.RaftID, NodeID: st.NodeID, LeaderID: st.LeaderID, Term: st.Term, CommitIndex: st.CommitIndex,
+		AppliedIndex: st.AppliedIndex, LastContact: st.LastContact, ClusterID: st.ClusterID, Peers: st.Peers, Loading: st.Loading,
+		FsyncP50: st.FsyncP50, Heard: m.Heard(),
+	}
+}
+
+// classify tells the API which of the node's errors an error is.
+func classify(err error) api.Failure {
+	switch {
+	case errors.Is(err, node.ErrNoLeader), errors.Is(err, node.ErrNotLeader):
+		return api.FailureNoLeader
+	case errors.Is(err, node.ErrUnknownOutcome):
+		return api.FailureUnknownOutcome
+	case errors.Is(err, node.ErrLoading):
+		return api.FailureLoading
+	case errors.Is(err, node.ErrRemoved):
+		return api.FailureRemoved
+	}
+	return api.FailureOther
+}
+
+// sight is what the API reads of the fleet.
+type sight struct{ *probe.Fleet }
+
+// Observation implements [api.Fleet].
+func (s sight) Observation(a raftfsm.Addr) (detector.Observation, bool) { return s.Observe(a) }
+
+// orders lets the API order and explain failovers.
+type orders struct{ executor *executor.Executor }
+
+// Begin implements [api.Failovers].
+func (o orders) Begin(ctx context.Context, order api.Order) (raftfsm.Result, error) {
+	return o.executor.Begin(ctx, order.Master, order.To, order.OperationID, order.Actor)
+}
+
+// Explain implements [api.Failovers].
+func (o orders) Explain(_ context.Context, s *raftfsm.State, m *raftfsm.Master) (api.Explanation, error) {
+	e := o.executor.Explain(s, m)
+	return api.Explanation{Winner: e.Choice.Best, Candidates: e.Choice.Candidates, Obstacles: e.Hinders}, nil
+}
+
+// control opens the executor's connections.
+type control struct{ dialer *instance.Dialer }
+
+func (c control) dial(ctx context.Context, m *raftfsm.Master, a raftfsm.Addr, name string) (executor.Conn, error) {
+	conn, err := c.dialer.Dial(ctx, instance.TargetOf(m, a, nil, false), name)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}

@@ -1,0 +1,297 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/raftsentinel/raftsentinel/api"
+	"github.com/raftsentinel/raftsentinel/api/resp"
+	"github.com/raftsentinel/raftsentinel/cmd/conf"
+	"github.com/raftsentinel/raftsentinel/detector/instance"
+	"github.com/raftsentinel/raftsentinel/detector/probe"
+	"github.com/raftsentinel/raftsentinel/failover/executor"
+	peerv1 "github.com/raftsentinel/raftsentinel/proto/peer/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+	"github.com/raftsentinel/raftsentinel/raftfsm/node"
+)
+
+// ErrConfig: the configuration reads well and cannot be carried out; the exit code is 2.
+var ErrConfig = errors.New("configuration")
+
+// grpcGrace is how long calls under way may take once the node stops.
+const grpcGrace = 500 * time.Millisecond
+
+// Options of a daemon.
+type Options struct {
+	Config *conf.Config
+	// Stderr takes the log unless the configuration names a file.
+	Stderr io.Writer
+	// Dialer reaches Redis; the zero value dials TCP.
+	Dialer instance.Dialer
+}
+
+// Daemon is one node with everything around it.
+type Daemon struct {
+	config   *conf.Config
+	log      *slog.Logger
+	logFile  *logFile // nil: stderr
+	node     *node.Node
+	fleet    *probe.Fleet
+	executor *executor.Executor
+	api      *api.Server
+	resp     *resp.Server // nil: port 0
+	grpc     *grpc.Server
+	seeds    seeder
+
+	grpcListener net.Listener
+	respListener net.Listener // nil: port 0
+}
+
+// New validates, binds every port and starts nothing. What it opened is closed again where it fails.
+func New(o Options) (_ *Daemon, err error) {
+	d := &Daemon{config: o.Config}
+	var opened []io.Closer
+	defer func() {
+		if err != nil {
+			for _, c := range opened {
+				_ = c.Close()
+			}
+		}
+	}()
+	out := o.Stderr
+	if path := o.Config.LogFile; path != "" {
+		if d.logFile, err = openLog(path); err != nil {
+			return nil, err
+		}
+		opened = append(opened, d.logFile)
+		out = d.logFile
+	}
+	d.log = newLogger(out, o.Config)
+
+	ctx := context.Background() // New has no caller to wait for: binding is immediate, finding a route bounded
+	secret, err := readSecret(o.Config.ClusterSecretFile)
+	if err != nil {
+		return nil, err
+	}
+	host, err := announcedHost(ctx, o.Config)
+	if err != nil {
+		return nil, err
+	}
+	bind := func(port int) net.Listener {
+		if err != nil {
+			return nil
+		}
+		var l net.Listener
+		if l, err = listen(ctx, o.Config.Bind, port); err == nil {
+			opened = append(opened, l)
+		}
+		return l
+	}
+	if o.Config.Port != 0 {
+		d.respListener = bind(o.Config.Port)
+	}
+	d.grpcListener = bind(o.Config.GRPCPort)
+	raftListener := bind(o.Config.RaftPort)
+	if err != nil {
+		return nil, err
+	}
+	d.node, err = node.New(nodeOptions(o.Config, d.log, host, secret, raftListener))
+	if err != nil {
+		return nil, err
+	}
+	return d, d.wire(o)
+}
+
+func nodeOptions(c *conf.Config, log *slog.Logger, host string, secret raftfsm.Secret, raft net.Listener) node.Options {
+	at := func(port int) raftfsm.Addr {
+		if port == 0 {
+			return raftfsm.Addr{}
+		}
+		return raftfsm.Addr{Host: host, Port: uint16(port)}
+	}
+	timing := node.TimingDefault
+	switch {
+	case c.Dev:
+		timing = node.TimingDev
+	case c.RaftTiming == conf.TimingLAN:
+		timing = node.TimingLAN
+	}
+	respPort := c.Port
+	if c.AnnouncePort != 0 && c.Port != 0 {
+		respPort = c.AnnouncePort
+	}
+	return node.Options{
+		NodeID: c.NodeID, ClusterName: c.ClusterName, Dir: c.Dir, Peers: c.Peers, BootstrapExpect: c.BootstrapExpect,
+		Secret: secret, Timing: timing, RaftListener: raft, Raft: at(c.RaftPort), GRPC: at(c.GRPCPort), RESP: at(respPort),
+		Version: Version(), Log: log,
+	}
+}
+
+// wire makes the rooms and joins them by the interfaces that each declares.
+func (d *Daemon) wire(o Options) error {
+	self := member{d.node}
+	var err error
+	d.fleet, err = probe.New(probe.Options{
+		Cluster: self, Dialer: o.Dialer, Observer: d.config.NodeRole == conf.RoleObserver, Log: d.log,
+	})
+	if err != nil {
+		return err
+	}
+	d.executor, err = executor.New(executor.Options{Cluster: self, Fleet: d.fleet, Dial: control{&o.Dialer}.dial, Log: d.log})
+	if err != nil {
+		return err
+	}
+	visits := inspector{&o.Dialer}
+	d.api, err = api.New(api.Options{
+		Node: self, Failovers: orders{d.executor}, Fleet: sight{d.fleet}, Inspector: visits, Classify: classify,
+		Protected: d.config.ProtectedMode, FromNode: node.FromNode, Version: Version(), Log: d.log,
+	})
+	if err != nil {
+		return err
+	}
+	opts := append(d.api.GRPCOptions(), grpc.Creds(d.node.Credentials()),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}))
+	d.grpc = grpc.NewServer(opts...)
+	d.api.Register(d.grpc)
+	peerv1.RegisterPeerServiceServer(d.grpc, d.node.PeerServer())
+	if d.respListener != nil {
+		d.resp, err = resp.New(resp.Options{
+			Listener: d.respListener, Node: self, API: d.api.Direct(), Fleet: sight{d.fleet}, Classify: classify,
+			Protected: d.config.ProtectedMode, Version: Version(), Log: d.log,
+		})
+	}
+	d.seeds = seeder{node: self, inspector: visits, log: d.log}
+	return err
+}
+
+// Addr tells where the node listens; nil for what is off.
+func (d *Daemon) Addr() (resp, grpc net.Addr) {
+	if d.respListener != nil {
+		resp = d.respListener.Addr()
+	}
+	return resp, d.grpcListener.Addr()
+}
+
+// Run serves until ctx ends or a part fails, and returns after the last goroutine has ended. Calls are served until the
+// node has handed leadership over, so that a client hears an answer and not a broken connection.
+func (d *Daemon) Run(ctx context.Context) error {
+	d.log.Info("starting", "version", Version(), "node", d.config.NodeID, "raft_id", d.node.RaftID(), "grpc", d.grpcListener.Addr())
+	d.seeds.fresh = d.node.Status().ClusterID == ""
+
+	duties, stopDuties := context.WithCancelCause(ctx)
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	var (
+		errs  []error
+		mu    sync.Mutex
+		inner sync.WaitGroup // what needs the log
+		outer sync.WaitGroup // what serves callers
+	)
+	start := func(group *sync.WaitGroup, ctx context.Context, name string, run func(context.Context) error) {
+		group.Go(func() {
+			err := run(ctx)
+			if err != nil && !errors.Is(err, context.Canceled) {
+				mu.Lock()
+				errs = append(errs, fmt.Errorf("%s: %w", name, err))
+				mu.Unlock()
+				stopDuties(err)
+			}
+		})
+	}
+	start(&outer, serving, "api", d.api.Run)
+	start(&outer, serving, "grpc", d.serveGRPC)
+	if d.resp != nil {
+		start(&outer, serving, "resp", d.resp.Run)
+	}
+	start(&inner, duties, "node", d.node.Run)
+	start(&inner, duties, "fleet", d.fleet.Run)
+	start(&inner, duties, "executor", func(ctx context.Context) error { return d.node.Lead(ctx, d.executor.Duties) })
+	start(&inner, duties, "seeds", func(ctx context.Context) error { d.seeds.run(ctx, d.config.Seeds); return nil })
+	start(&inner, duties, "log", d.reopenLog)
+	<-duties.Done()
+	d.log.Info("stopping")
+	inner.Wait()
+	stopServing()
+	outer.Wait()
+	stopDuties(nil)
+	d.log.Info("stopped")
+	if d.logFile != nil {
+		errs = append(errs, d.logFile.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (d *Daemon) serveGRPC(ctx context.Context) error {
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		force := time.AfterFunc(grpcGrace, d.grpc.Stop)
+		d.grpc.GracefulStop()
+		force.Stop()
+	})
+	err := d.grpc.Serve(d.grpcListener)
+	if !stop() {
+		<-stopped
+	}
+	if errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return err
+}
+
+// reopenLog opens the log file anew at SIGHUP, for rotation.
+func (d *Daemon) reopenLog(ctx context.Context) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			if d.logFile == nil {
+				continue
+			}
+			if err := d.logFile.reopen(); err != nil {
+				d.log.Error("log file not opened anew", "error", err)
+			}
+		}
+	}
+}
+
+// readSecret reads the cluster secret. A file that others may read is refused: whoever knows the secret is a node.
+func readSecret(path string) (raftfsm.Secret, error) {
+	if path == "" {
+		return raftfsm.Secret{}, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return raftfsm.Secret{}, fmt.Errorf("%w: cluster-secret-file: %w", ErrConfig, err)
+	}
+	if info.Mode().Perm()&0o007 != 0 {
+		return raftfsm.Secret{}, fmt.Errorf("%w: cluster-secret-file %s: everybody may read it (mode %04o); chmod 600 it",
+			ErrConfig, path, info.Mode().Perm())
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return raftfsm.Secret{}, fmt.Errorf("%w: cluster-secret-file: %w", ErrConfig, err)
+	}
+	secret := strings.TrimSpace(string(text))
+	if len(secret) < 16 {
+		return raftfsm.Secret{}, fmt.Errorf("%w: cluster-secret-file %s: the secret must have at least 16 characters", ErrConfig, path)
+	}
+	return raftfsm.NewSecret(secret), nil
+}

@@ -1,0 +1,104 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/raftsentinel/raftsentinel/cmd/conf"
+)
+
+// listen binds one port on all configured addresses. An address marked optional may be missing from the machine.
+func listen(ctx context.Context, binds []conf.Bind, port int) (net.Listener, error) {
+	var all []net.Listener
+	for _, b := range binds {
+		host := b.Host
+		if host == "*" {
+			host = ""
+		}
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+		switch {
+		case err == nil:
+			all = append(all, l)
+			if port == 0 {
+				port = l.Addr().(*net.TCPAddr).Port
+			}
+		case b.Optional:
+		default:
+			return nil, errors.Join(fmt.Errorf("bind %s port %d: %w", b.Host, port, err), closeAll(all))
+		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("port %d: none of the bind addresses is of this machine", port)
+	}
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	return &fanIn{all: all, conns: make(chan net.Conn), closed: make(chan struct{})}, nil
+}
+
+// fanIn is one listener over several. Its accepting goroutines start with the first Accept and end with Close.
+type fanIn struct {
+	all    []net.Listener
+	start  sync.Once
+	stop   sync.Once
+	conns  chan net.Conn
+	closed chan struct{}
+	err    error
+}
+
+func (f *fanIn) Accept() (net.Conn, error) {
+	f.start.Do(func() {
+		for _, l := range f.all {
+			go f.accept(l)
+		}
+	})
+	select {
+	case c := <-f.conns:
+		return c, nil
+	case <-f.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (f *fanIn) accept(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue
+		}
+		select {
+		case f.conns <- c:
+		case <-f.closed:
+			_ = c.Close()
+			return
+		}
+	}
+}
+
+// Close closes all.
+func (f *fanIn) Close() error {
+	f.stop.Do(func() {
+		close(f.closed)
+		f.err = closeAll(f.all)
+	})
+	return f.err
+}
+
+// Addr is that of the first.
+func (f *fanIn) Addr() net.Addr { return f.all[0].Addr() }
+
+func closeAll(all []net.Listener) error {
+	errs := make([]error, 0, len(all))
+	for _, l := range all {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(slices.Clip(errs)...)
+}

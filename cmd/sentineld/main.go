@@ -1,0 +1,138 @@
+// Command sentineld is one node of a sentineld cluster.
+//
+//	sentineld [CONFIG-FILE] [--directive value ...]
+//	sentineld --check-config FILE
+//	sentineld --version
+//
+// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted before it ran.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"github.com/raftsentinel/raftsentinel/cmd/conf"
+	"github.com/raftsentinel/raftsentinel/cmd/sentineld/daemon"
+)
+
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	switch {
+	case slices.Contains(args, "--version") || slices.Contains(args, "-v"):
+		fmt.Fprintln(stdout, "sentineld", daemon.Version())
+		return exitDone
+	case slices.Contains(args, "--help") || slices.Contains(args, "-h"):
+		fmt.Fprint(stdout, usage)
+		return exitDone
+	}
+	check := len(args) > 0 && args[0] == "--check-config"
+	if check {
+		args = args[1:]
+		if len(args) == 0 {
+			fmt.Fprintln(stderr, "sentineld: --check-config wants a file")
+			return exitUsage
+		}
+	}
+	config, ok := configure(args, stderr)
+	if !ok {
+		return exitUsage
+	}
+	if check {
+		fmt.Fprintln(stdout, "configuration is good")
+		return exitDone
+	}
+	return serve(ctx, config, stderr)
+}
+
+// configure reads the configuration, and prints every warning and fault.
+func configure(args []string, stderr io.Writer) (*conf.Config, bool) {
+	dir, err := os.Getwd()
+	if err != nil {
+		fmt.Fprintln(stderr, "sentineld:", err)
+		return nil, false
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		fmt.Fprintln(stderr, "sentineld:", err)
+		return nil, false
+	}
+	config, warnings, err := conf.Parse(conf.Input{Args: args, Env: os.Environ(), HostName: host, WorkDir: dir, Open: open})
+	for _, w := range warnings {
+		fmt.Fprintln(stderr, "warning:", w)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return nil, false
+	}
+	return config, true
+}
+
+// open reads a configuration file, or the files of a pattern.
+func open(name string) ([]conf.File, error) {
+	names := []string{name}
+	if matches, err := filepath.Glob(name); err == nil && len(matches) > 0 {
+		names = matches
+	}
+	var files []conf.File
+	for _, n := range names {
+		text, err := os.ReadFile(n)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, conf.File{Path: n, Text: string(text)})
+	}
+	return files, nil
+}
+
+func serve(ctx context.Context, config *conf.Config, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+
+	d, err := daemon.New(daemon.Options{Config: config, Stderr: stderr})
+	if err != nil {
+		fmt.Fprintln(stderr, "sentineld:", err)
+		if errors.Is(err, daemon.ErrConfig) {
+			return exitUsage
+		}
+		return exitFailed
+	}
+	if err := d.Run(ctx); err != nil {
+		fmt.Fprintln(stderr, "sentineld:", err)
+		return exitFailed
+	}
+	return exitDone
+}
+
+const usage = `usage: sentineld [CONFIG-FILE] [--directive value ...]
+       sentineld --check-config FILE [--directive value ...]
+       sentineld --dev
+       sentineld --version
+
+One node of a sentineld cluster. Every directive of the configuration file is also a flag (--grpc-port 26479) and an
+environment variable (SENTINELD_CONF_GRPC_PORT); flag beats environment beats file.
+
+  --dev                 one node, nothing on disk, ready in under a second
+  --check-config FILE   print every fault by file and line; open no port
+
+A cluster on one machine:
+  sentineld --port 26379 --dir n1 --node-id n1 --cluster-peers 127.0.0.1:26479 127.0.0.1:26489 127.0.0.1:26499 --bootstrap-expect 3
+  sentineld --port 26389 --dir n2 --node-id n2 --cluster-peers 127.0.0.1:26479 127.0.0.1:26489 127.0.0.1:26499 --bootstrap-expect 3
+  sentineld --port 26399 --dir n3 --node-id n3 --cluster-peers 127.0.0.1:26479 127.0.0.1:26489 127.0.0.1:26499 --bootstrap-expect 3
+  sentinelctl monitor mymaster 127.0.0.1 6379 2
+`
