@@ -1,0 +1,156 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/raftsentinel/raftsentinel/failover/executor"
+)
+
+// arm has a node die, or freeze, at a point of its next failover as the leader, and makes it the leader.
+func (l *lab) arm(n *node, point string) {
+	l.t.Helper()
+	n.SetEnv("SENTINELD_FAILPOINT=" + point)
+	l.must(n.Restart(l.t.Context()))
+	l.formed()
+	l.lead(n)
+}
+
+// disarm lets a node that died at its point live again.
+func (l *lab) disarm(n *node) {
+	l.t.Helper()
+	n.SetEnv()
+	l.must(n.Restart(l.t.Context()))
+	l.formed()
+}
+
+// dies waits until a node has died at its point.
+func (l *lab) dies(n *node) {
+	l.t.Helper()
+	l.eventually(n.Name()+" dies at its point", soon, func(context.Context) error {
+		if n.Running() {
+			return errors.New("it lives")
+		}
+		return nil
+	})
+}
+
+// TestLeaderDiesAtEachPoint: the leader of a failover dies between two of its effects. Another finishes the work: one
+// master, everyone follows it, the row is closed, and the master moved once.
+func TestLeaderDiesAtEachPoint(t *testing.T) {
+	t.Parallel()
+	var points []executor.Point
+	for _, p := range executor.Points() {
+		// Adopting and restoring are no steps of a crash's failover; TestLeaderDiesWhilePuttingBack has the latter.
+		if !strings.HasPrefix(string(p), "adopt.") && !strings.HasPrefix(string(p), "restore.") {
+			points = append(points, p)
+		}
+	}
+	half := len(points) / 2
+	for name, points := range map[string][]executor.Point{"first": points[:half], "second": points[half:]} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, 3)
+			s := l.newSet(name, setOptions{})
+			master := s.servers[0]
+			for i, p := range points {
+				master = s.leaderDiesAt(l.nodes[i%len(l.nodes)], p, master)
+				if t.Failed() {
+					t.Fatalf("at point %s", p)
+				}
+			}
+			s.switches(len(points))
+		})
+	}
+}
+
+// leaderDiesAt goes through one failover, and gives the master that it made.
+func (s *set) leaderDiesAt(n *node, p executor.Point, master *server) *server {
+	s.t.Helper()
+	s.t.Logf("point %s, leader %s, master %s", p, n.Name(), master.Name())
+	s.arm(n, string(p))
+	s.must(master.Kill())
+	if strings.HasPrefix(string(p), "demote.") {
+		// The old master is demoted when it returns.
+		to := s.switched(master)
+		s.settled(to)
+		s.must(master.Restart(s.t.Context()))
+		s.dies(n)
+		s.settled(to)
+		s.disarm(n)
+		s.settled(to)
+		return to
+	}
+	s.dies(n)
+	to := s.switched(master)
+	s.settled(to)
+	s.disarm(n)
+	s.must(master.Restart(s.t.Context()))
+	s.settled(to)
+	return to
+}
+
+// TestLeaderDiesWhilePuttingBack: the leader dies with the candidate promoted and nothing switched, the old master is
+// back before another leads, and that one dies while it puts the candidate back.
+func TestLeaderDiesWhilePuttingBack(t *testing.T) {
+	l := newLab(t, 3)
+	s := l.newSet("putback", setOptions{})
+	master := s.servers[0]
+	for _, p := range []executor.Point{executor.BeforeRestore, executor.AfterRestore} {
+		for _, n := range l.nodes[1:] {
+			n.SetEnv("SENTINELD_FAILPOINT=" + string(p))
+			l.must(n.Restart(t.Context()))
+			l.formed()
+		}
+		first := l.nodes[0]
+		l.arm(first, string(executor.AfterPromote))
+		l.must(master.Freeze())
+		l.dies(first)
+		l.must(master.Thaw())
+		var second *node
+		l.eventually("the next leader dies too", soon, func(context.Context) error {
+			for _, n := range l.nodes[1:] {
+				if !n.Running() {
+					second = n
+					return nil
+				}
+			}
+			return errors.New("both live")
+		})
+		first.SetEnv()
+		l.must(first.Launch())
+		// The third dies at the point too if it leads next; whoever died lives again without it.
+		l.eventually("the set is at rest", soon, func(ctx context.Context) error {
+			for _, n := range l.nodes {
+				if !n.Running() {
+					n.SetEnv()
+					return errors.Join(errors.New(n.Name()+" had died"), n.Launch())
+				}
+			}
+			return s.restsOn(ctx, second, master)
+		})
+		s.settled(master)
+	}
+	s.switches(0)
+}
+
+// TestFrozenLeaderWakes: a leader stops between its check and its command, is overtaken, and wakes. Its command takes no effect.
+func TestFrozenLeaderWakes(t *testing.T) {
+	l := newLab(t, 3)
+	s := l.newSet("asleep", setOptions{})
+	master := s.servers[0]
+	sleeper := l.nodes[0]
+	l.arm(sleeper, string(executor.AfterFence)+":freeze")
+	l.must(master.Kill())
+	awake := &set{lab: &lab{t: t, stage: l.stage, nodes: l.nodes[1:]}, name: s.name, servers: s.servers}
+	to := awake.switched(master)
+	awake.settled(to)
+	l.must(sleeper.Thaw())
+	l.formed()
+	l.must(master.Restart(t.Context()))
+	s.settled(to)
+	l.last(3 * downAfter)
+	s.settled(to)
+	s.switches(1)
+}
