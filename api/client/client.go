@@ -47,7 +47,7 @@ func Dial(endpoints []string, opts ...grpc.DialOption) (*Client, error) {
 		grpc.WithNoProxy(),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
-			MinConnectTimeout: connectWithin,
+			MinConnectTimeout: 2 * connectWithin,
 		}),
 	}, opts...)
 	c := &Client{}

@@ -1,0 +1,222 @@
+package resp
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/raftsentinel/raftsentinel/api"
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+var (
+	errLoading = errors.New("loading")
+	errRemoved = errors.New("removed")
+	errUnknown = errors.New("unknown outcome")
+)
+
+func classify(err error) api.Failure {
+	switch {
+	case errors.Is(err, errLoading):
+		return api.FailureLoading
+	case errors.Is(err, errRemoved):
+		return api.FailureRemoved
+	case errors.Is(err, errUnknown):
+		return api.FailureUnknownOutcome
+	}
+	return api.FailureOther
+}
+
+// fakeNode is a cluster of one that applies the real law.
+type fakeNode struct {
+	mu                   sync.Mutex
+	st                   *raftfsm.State
+	hang                 bool
+	localErr, proposeErr error
+	status               api.NodeStatus
+}
+
+func newFakeNode(t *testing.T) *fakeNode {
+	t.Helper()
+	n := &fakeNode{st: raftfsm.New(), status: api.NodeStatus{
+		Role: api.RoleLeader, RaftID: "a-1", NodeID: "a", LeaderID: "a-1", ClusterID: "c1", Term: 3, CommitIndex: 9, AppliedIndex: 9,
+		Peers: 3, Heard: []string{"a-1", "b-1", "c-1"},
+	}}
+	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_FoundCluster{FoundCluster: &raftlogv1.FoundCluster{ClusterId: "c1"}}})
+	var servers []raftfsm.Server
+	for _, id := range n.status.Heard {
+		servers = append(servers, raftfsm.Server{ID: id, Voter: true})
+	}
+	n.st = raftfsm.ApplyServers(n.st, n.st.Index()+1, servers)
+	return n
+}
+
+func (n *fakeNode) do(t *testing.T, c *raftlogv1.Command) {
+	t.Helper()
+	res, err := n.Propose(t.Context(), c)
+	if err == nil {
+		err = res.Err()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (n *fakeNode) Propose(_ context.Context, c *raftlogv1.Command) (raftfsm.Result, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.proposeErr != nil {
+		return raftfsm.Result{}, n.proposeErr
+	}
+	if c.GetHeader() == nil {
+		c.Header = &raftlogv1.Header{}
+	}
+	c.Header.Level, c.Header.Proposer, c.Header.ProposedAtMs = 1, "a-1", time.Now().UnixMilli()
+	st, res := raftfsm.Apply(n.st, n.st.Index()+1, c)
+	n.st = st
+	return res, nil
+}
+
+func (n *fakeNode) State() *raftfsm.State {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.st
+}
+
+func (n *fakeNode) Local() (*raftfsm.State, time.Duration, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.st, 0, n.localErr
+}
+
+func (n *fakeNode) Read(ctx context.Context) (*raftfsm.State, error) {
+	if n.hang {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return n.State(), nil
+}
+
+func (n *fakeNode) Changed() <-chan struct{}                                     { return nil }
+func (n *fakeNode) Status() api.NodeStatus                                       { return n.status }
+func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error)         { return nil, errUnknown }
+func (n *fakeNode) RemoveNode(context.Context, string) error                     { return nil }
+func (n *fakeNode) TransferLeadership(context.Context, string) error             { return nil }
+func (n *fakeNode) Begin(context.Context, api.Order) (r raftfsm.Result, e error) { return }
+func (n *fakeNode) Explain(context.Context, *raftfsm.State, *raftfsm.Master) (x api.Explanation, e error) {
+	return
+}
+
+type fakeFleet map[string]api.Observation
+
+func (f fakeFleet) Observe(a raftfsm.Addr) (api.Observation, bool) {
+	o, ok := f[a.String()]
+	return o, ok
+}
+
+// rig is a server and a way to it.
+type rig struct {
+	node *fakeNode
+	lis  *bufconn.Listener
+}
+
+func newRig(t *testing.T, fleet api.Fleet) *rig {
+	t.Helper()
+	node := newFakeNode(t)
+	log := slog.New(slog.DiscardHandler)
+	a, err := api.New(api.Options{Node: node, Failovers: node, Classify: classify, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lis := bufconn.Listen(1 << 16)
+	s, err := New(Options{Listener: lis, Node: node, API: a.Direct(), Fleet: fleet, Classify: classify, Version: "0.1.0", Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return &rig{node: node, lis: lis}
+}
+
+// client is one connection.
+type client struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func (r *rig) client(t *testing.T) *client {
+	t.Helper()
+	conn, err := r.lis.DialContext(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return &client{t: t, conn: conn, in: bufio.NewReader(conn)}
+}
+
+func (c *client) write(raw string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c.conn, raw); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// do sends a command as an array of bulk strings and gives the reply as one line per element.
+func (c *client) do(args ...string) string {
+	c.t.Helper()
+	var b strings.Builder
+	f := fields(args)
+	f.encode(&b)
+	c.write(b.String())
+	return c.read()
+}
+
+// read gives one reply: errors and simple strings with their sign, bulk strings bare, arrays joined by spaces in brackets.
+func (c *client) read() string {
+	c.t.Helper()
+	line, err := c.in.ReadString('\n')
+	if err != nil {
+		return err.Error()
+	}
+	line = strings.TrimSuffix(line, "\r\n")
+	n := 0
+	for _, d := range line[1:] {
+		n = n*10 + int(d-'0')
+	}
+	switch {
+	case line == "*-1":
+		return "null"
+	case line[0] == '$':
+		buf := make([]byte, n+2)
+		if _, err := io.ReadFull(c.in, buf); err != nil {
+			return err.Error()
+		}
+		return string(buf[:n])
+	case line[0] == '*':
+		parts := make([]string, n)
+		for i := range parts {
+			parts[i] = c.read()
+		}
+		return "[" + strings.Join(parts, " ") + "]"
+	}
+	return line
+}
