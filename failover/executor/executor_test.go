@@ -377,3 +377,21 @@ func TestLeaderInTheWrongPlaceHandsOver(t *testing.T) {
 		}
 	})
 }
+
+// A replica is not repointed to a master that a node holds down: the master may be about to be replaced.
+func TestNothingIsRepointedUnderADownVote(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		all := w.redis(2, "quorum", "3")
+		w.lead("a", nil)
+		w.pass(20 * time.Second)
+		w.net.Drop("b", all[0].Addr())
+		w.until("a vote", 5*time.Second, func() bool { return len(w.master().Votes) == 1 })
+		w.hand(all[1], "NO", "ONE")
+		w.pass(20 * time.Second)
+		if !all[1].State().Master {
+			t.Error("demoted under a down vote")
+		}
+		w.net.Heal("b", all[0].Addr())
+		w.until("put back", 20*time.Second, w.converged)
+	})
+}

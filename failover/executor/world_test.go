@@ -53,6 +53,24 @@ type member struct {
 type office struct {
 	*member
 	term uint64
+	// cut is the last state that reached the node before it was cut off; nil while it is not.
+	cut *raftfsm.State
+}
+
+// cutOff leaves the leader with the state it has, and without a quorum.
+func (o *office) cutOff() {
+	o.w.mu.Lock()
+	defer o.w.mu.Unlock()
+	o.cut = o.w.state
+}
+
+func (o *office) State() *raftfsm.State {
+	o.w.mu.Lock()
+	defer o.w.mu.Unlock()
+	if o.cut != nil {
+		return o.cut
+	}
+	return o.w.state
 }
 
 // play runs a test in virtual time.
@@ -106,6 +124,11 @@ func (w *world) start(id string) {
 
 // lead gives leadership to a node. The executor's hook is told each point.
 func (w *world) lead(id string, hook func(Point)) (end func()) {
+	_, end = w.office(id, hook)
+	return end
+}
+
+func (w *world) office(id string, hook func(Point)) (*office, context.CancelFunc) {
 	w.mu.Lock()
 	w.term++
 	w.leader = id
@@ -125,7 +148,7 @@ func (w *world) lead(id string, hook func(Point)) (end func()) {
 	e.onPoint = hook
 	ctx, cancel := context.WithCancel(w.ctx)
 	w.running.Go(func() { _ = e.Duties(ctx, o.term) })
-	return cancel
+	return o, cancel
 }
 
 func (w *world) apply(proposer string, c *raftlogv1.Command) raftfsm.Result {
