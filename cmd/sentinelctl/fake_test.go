@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,7 +39,9 @@ type cluster struct {
 	hang bool
 	// changed is what changes answer.
 	changed bool
-	asked   []proto.Message
+
+	mu    sync.Mutex
+	asked []proto.Message
 }
 
 func (c *cluster) serve(t *testing.T) string {
@@ -63,7 +66,9 @@ func (c *cluster) serve(t *testing.T) string {
 }
 
 func (c *cluster) note(ctx context.Context, q proto.Message, how sentinelv1.Consistency) error {
+	c.mu.Lock()
 	c.asked = append(c.asked, q)
+	c.mu.Unlock()
 	if how == sentinelv1.Consistency_CONSISTENCY_LOCAL {
 		return nil
 	}
@@ -131,7 +136,6 @@ func (c *cluster) ListReplicas(ctx context.Context, q *sentinelv1.ListReplicasRe
 }
 
 func (c *cluster) WatchEvents(q *sentinelv1.WatchEventsRequest, s sentinelv1.SentinelService_WatchEventsServer) error {
-	c.asked = append(c.asked, q)
 	if q.GetAfter() != nil {
 		for _, e := range c.events {
 			batch := &sentinelv1.WatchEventsResponse_Batch{Batch: &sentinelv1.EventBatch{Events: []*sentinelv1.Event{e}}}
