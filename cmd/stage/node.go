@@ -75,7 +75,7 @@ func (s *Stage) Node(o NodeOptions) (*Node, error) {
 	n := &Node{options: o, dir: dir}
 	n.Process = &Process{
 		name: o.Name, path: o.Binary, args: []string{conf}, env: o.Env, dir: dir,
-		logPath: filepath.Join(dir, "log"), ready: []string{n.Addr(), n.GRPCAddr()},
+		logPath: filepath.Join(dir, "log"), ready: []string{n.Addr()},
 	}
 	return n, s.add(n.Process)
 }
@@ -155,7 +155,7 @@ func (s *Stage) Cluster(n int, o ClusterOptions) (*Cluster, error) {
 	return c, nil
 }
 
-// Start starts all nodes side by side and waits until each accepts connections. It says nothing about a leader.
+// Start starts all nodes side by side and waits until each answers. It says nothing about a leader.
 func (c *Cluster) Start(ctx context.Context) error {
 	return c.each(func(n *Node) error { return n.Start(ctx) })
 }

@@ -28,7 +28,7 @@ type Process struct {
 	env     []string // added to this process's own
 	dir     string
 	logPath string
-	ready   []string // addresses that accept connections once it is up
+	ready   []string // addresses that answer PING once it is up
 
 	mu      sync.Mutex
 	run     *run
@@ -53,7 +53,7 @@ func (p *Process) LogPath() string { return p.logPath }
 // Log is the last limit bytes of what it wrote.
 func (p *Process) Log(limit int64) string { return tail(p.logPath, limit) }
 
-// Start starts the process and waits until it accepts connections, at most 15 s and until ctx ends. A process that is
+// Start starts the process and waits until it answers, at most 15 s and until ctx ends. A process that is
 // not ready by then is killed; the error shows the end of what it wrote.
 func (p *Process) Start(ctx context.Context) error {
 	if err := p.Launch(); err != nil {
@@ -121,7 +121,7 @@ func (r *run) over() bool {
 	}
 }
 
-// Ready waits until every port of the process accepts connections, at most 15 s and until ctx ends.
+// Ready waits until the process answers a PING, with whatever it likes, at most 15 s and until ctx ends.
 func (p *Process) Ready(ctx context.Context) error {
 	r := p.current()
 	if r == nil {
@@ -132,12 +132,12 @@ func (p *Process) Ready(ctx context.Context) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for _, addr := range p.ready {
-		for !accepts(ctx, addr) {
+		for !answers(ctx, addr) {
 			select {
 			case <-r.done:
 				return fmt.Errorf("%s ended at once (status %d): %w; it wrote:\n%s", p.name, p.ExitCode(), errStopped, p.Log(2000))
 			case <-ctx.Done():
-				return fmt.Errorf("%s: %w: nothing accepts at %s; it wrote:\n%s", p.name, errNotReady, addr, p.Log(2000))
+				return fmt.Errorf("%s: %w: nothing answers at %s; it wrote:\n%s", p.name, errNotReady, addr, p.Log(2000))
 			case <-tick.C:
 			}
 		}
@@ -145,14 +145,23 @@ func (p *Process) Ready(ctx context.Context) error {
 	return nil
 }
 
-func accepts(ctx context.Context, addr string) bool {
+// answers tells whether something answers PING in the Redis protocol. To accept a connection is not enough: the kernel
+// does that for a process that has not yet begun to serve, and never will.
+func answers(ctx context.Context, addr string) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return false
 	}
-	return c.Close() == nil
+	defer func() { _ = c.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	defer stop()
+	if _, err := c.Write([]byte("PING\r\n")); err != nil {
+		return false
+	}
+	n, err := c.Read(make([]byte, 1))
+	return err == nil && n == 1
 }
 
 // retire makes every later start fail.

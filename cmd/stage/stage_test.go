@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// TestMain lets the test binary play sentineld: it listens on two ports of its configuration file until SIGTERM.
+// TestMain lets the test binary play sentineld: it answers on the ports of its configuration file until SIGTERM.
 func TestMain(m *testing.M) {
 	if os.Getenv("STAGE_PLAY_NODE") == "" {
 		os.Exit(m.Run())
@@ -34,15 +34,28 @@ func playNode(conf string) int {
 		if name != "port" && name != "grpc-port" {
 			continue
 		}
-		if _, err := net.Listen("tcp", "127.0.0.1:"+value); err != nil {
+		l, err := net.Listen("tcp", "127.0.0.1:"+value)
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
+		go pong(l)
 	}
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
 	<-term
 	return 0
+}
+
+func pong(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = c.Write([]byte("+PONG\r\n"))
+		_ = c.Close()
+	}
 }
 
 func newStage(t *testing.T) *Stage {

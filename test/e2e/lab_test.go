@@ -27,7 +27,9 @@ const (
 	soon      = 30 * time.Second
 	pollEvery = 20 * time.Millisecond
 	callLimit = 3 * time.Second
-	logLimit  = 24 << 10
+	// What a failed test shows of each log.
+	nodeLogLimit = 32 << 10
+	logLimit     = 1500
 )
 
 // slots bounds how many labs live at a time: each is a dozen processes.
@@ -96,6 +98,10 @@ func dial(t *testing.T, sn *stage.Node) *node {
 func (l *lab) close() {
 	if l.t.Failed() {
 		var b strings.Builder
+		for _, n := range l.nodes {
+			fmt.Fprintf(&b, "--- %s\n%s\n", n.Name(), n.Log(nodeLogLimit))
+		}
+		b.WriteString("--- all, in short\n")
 		_ = l.stage.WriteLogs(&b, logLimit)
 		l.t.Log(b.String())
 	}
@@ -159,6 +165,9 @@ func (l *lab) formed() {
 	l.t.Helper()
 	l.eventually("one cluster with a leader", soon, func(ctx context.Context) error {
 		leader := ""
+		if len(l.running()) == 0 {
+			return errors.New("no node lives")
+		}
 		for _, n := range l.running() {
 			s, err := n.cluster.GetStatus(ctx, &sentinelv1.GetStatusRequest{})
 			if err != nil {
