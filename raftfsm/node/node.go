@@ -112,6 +112,8 @@ type Node struct {
 
 // hooks let tests bring their own world; the zero value is the real one.
 type hooks struct {
+	identity  *identity
+	former    *former
 	stores    func() (*stores, error)
 	transport func() quietable
 	peers     peers
@@ -128,9 +130,12 @@ func newNode(o Options, h hooks) (*Node, error) {
 	if err := o.complete(h); err != nil {
 		return nil, err
 	}
-	id, err := openIdentity(o.Dir, o.NodeID, o.ClusterName)
-	if err != nil {
-		return nil, err
+	id := h.identity
+	if id == nil {
+		var err error
+		if id, err = openIdentity(o.Dir, o.NodeID, o.ClusterName); err != nil {
+			return nil, err
+		}
 	}
 	n := &Node{
 		o: o, log: o.Log.With("component", "node"), id: id, self: id.get().RaftID, acks: newAckBook(), hooks: h,
@@ -150,10 +155,12 @@ func newNode(o Options, h hooks) (*Node, error) {
 		n.conns = newConns(n.creds)
 	}
 	n.fsm = newFSM(&appliedMemory{}, n.applied)
-	n.former = newFormer(id, formerOptions{
-		nodeID: o.NodeID, clusterName: o.ClusterName, expect: o.BootstrapExpect, peers: o.Peers, self: n.registration(),
-		dial: n.conns.dial, log: n.log,
-	})
+	if n.former = h.former; n.former == nil {
+		n.former = newFormer(id, formerOptions{
+			nodeID: o.NodeID, clusterName: o.ClusterName, expect: o.BootstrapExpect, peers: o.Peers, self: n.registration(),
+			dial: n.conns.dial, log: n.log,
+		})
+	}
 	return n, nil
 }
 

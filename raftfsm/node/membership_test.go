@@ -1,0 +1,269 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	peerv1 "github.com/raftsentinel/raftsentinel/proto/peer/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// apply asks every node for admission, as a node without state does.
+func (w *world) apply(m *member) *peerv1.JoinResponse {
+	w.t.Helper()
+	for _, o := range w.members {
+		c := memClient{memPeers{w, m.number}, o.o.GRPC.String()}
+		resp, err := c.Join(w.t.Context(), &peerv1.JoinRequest{Node: m.registration(), ClusterName: m.o.ClusterName})
+		if err == nil && resp.GetLeaderGrpc() == nil {
+			return resp
+		}
+	}
+	w.t.Fatal("nobody answers")
+	return nil
+}
+
+func (w *world) admit(m *member) {
+	w.t.Helper()
+	resp := w.apply(m)
+	if !resp.GetAdmitted() {
+		w.t.Fatalf("not admitted: %s", resp.GetReason())
+	}
+	if err := m.id.join(resp.GetClusterId()); err != nil {
+		w.t.Fatal(err)
+	}
+	m.start()
+}
+
+func (w *world) drop(m *member) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, o := range w.members {
+		if o == m {
+			w.members = append(w.members[:i:i], w.members[i+1:]...)
+			return
+		}
+	}
+}
+
+func TestJoin(t *testing.T) {
+	for _, compacted := range []bool{false, true} {
+		t.Run(fmt.Sprintf("compacted=%v", compacted), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				l := w.leader()
+				for i := range 50 {
+					w.mustPropose(l, monitor(fmt.Sprintf("m%d", i), 100+i))
+				}
+				if compacted {
+					r := l.raft.Load()
+					c := r.ReloadableConfig()
+					c.TrailingLogs = 1
+					if err := errors.Join(r.ReloadConfig(c), r.Snapshot().Error()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				m := w.add(4)
+				if _, _, err := m.Local(); !errors.Is(err, ErrLoading) {
+					t.Errorf("a node without state answers: %v", err)
+				}
+				w.admit(m)
+				w.eventually("the new node votes", func() bool { return l.State().IsVoter(string(m.self)) })
+				w.settle()
+				if s, _, err := m.Local(); err != nil || s.MasterCount() != 50 || !m.id.get().HasState {
+					t.Errorf("the new node: %v, %+v", err, m.id.get())
+				}
+				w.mustPropose(m, monitor("m", 300))
+			})
+		})
+	}
+}
+
+func TestJoinRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		l := w.leader()
+		voter := w.others(l)[0]
+		stranger := w.add(7)
+		stranger.o.NodeID = voter.o.NodeID // a second machine by the same name, while the first one runs
+		lost := w.add(8)
+		lost.self = voter.self // the identity of a voter beside an empty log
+		other := w.add(9)
+		other.o.ClusterName = "other"
+		for _, m := range []*member{stranger, lost, other} {
+			if resp := w.apply(m); resp.GetAdmitted() || resp.GetReason() == "" {
+				t.Errorf("n%d: admitted %v, reason %q", m.number, resp.GetAdmitted(), resp.GetReason())
+			}
+		}
+		if n := len(l.State().Servers()); n != 3 {
+			t.Errorf("%d members, want 3", n)
+		}
+	})
+}
+
+// A node whose disk was wiped is a new member; its old self makes room.
+func TestWipedNodeReplacesItself(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		l := w.leader()
+		old := w.others(l)[0]
+		if err := old.halt(); err != nil {
+			t.Fatal(err)
+		}
+		w.drop(old)
+		m := w.add(old.number)
+		w.admit(m)
+		w.eventually("the new self votes", func() bool { return l.State().IsVoter(string(m.self)) })
+		w.settle()
+		if s := l.State(); len(s.Servers()) != 3 || isMember(s, old.self) {
+			t.Errorf("members are %v", s.Servers())
+		}
+	})
+}
+
+func TestRemovedNodeKnowsIt(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		l := w.leader()
+		m := w.others(l)[0]
+		if err := m.RemoveNode(t.Context(), string(l.self)); !errors.Is(err, ErrNotLeader) {
+			t.Errorf("removal by a follower: %v", err)
+		}
+		if err := l.RemoveNode(t.Context(), string(m.self)); err != nil {
+			t.Fatal(err)
+		}
+		refuses := func() {
+			t.Helper()
+			w.eventually("it knows", func() bool { return m.Status().Role == "removed" })
+			_, _, local := m.Local()
+			_, read := m.Read(t.Context())
+			_, propose := m.Propose(t.Context(), monitor("m", 100))
+			for _, err := range []error{local, read, propose} {
+				if !errors.Is(err, ErrRemoved) {
+					t.Errorf("a removed node answers: %v", err)
+				}
+			}
+		}
+		refuses()
+		m.restart()
+		refuses()
+		w.mustPropose(l, monitor("m", 100))
+	})
+}
+
+// One that was away when it was removed is told by the others.
+func TestRemovedWhileAway(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		l := w.leader()
+		m := w.others(l)[0]
+		w.isolate(m, true)
+		time.Sleep(2 * time.Second)
+		if err := l.RemoveNode(t.Context(), string(m.self)); err != nil {
+			t.Fatal(err)
+		}
+		w.isolate(m, false)
+		w.eventually("it knows", func() bool { return m.Status().Role == "removed" })
+		if term := l.leads.get().term; w.leader(l).leads.get().term != term {
+			t.Error("the removed node has disturbed the leader")
+		}
+	})
+}
+
+func TestLeaderRemovesItself(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		l := w.leader()
+		_ = l.RemoveNode(t.Context(), string(l.self))
+		w.eventually("it knows", func() bool { return l.Status().Role == "removed" })
+		next := w.leader(w.others(l)...)
+		w.mustPropose(next, monitor("m", 100))
+		if isMember(next.State(), l.self) {
+			t.Error("still a member")
+		}
+	})
+}
+
+func TestRemovalKeepsTheQuorum(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		l := w.leader()
+		away, here := w.others(l)[0], w.others(l)[1]
+		w.isolate(away, true)
+		time.Sleep(2 * time.Second)
+		if err := l.RemoveNode(t.Context(), string(here.self)); !errors.Is(err, ErrQuorum) {
+			t.Errorf("removal of the last one that is heard: %v", err)
+		}
+		if err := l.RemoveNode(t.Context(), string(away.self)); err != nil {
+			t.Errorf("removal of the one that is not heard: %v", err)
+		}
+		if err := l.RemoveNode(t.Context(), "nobody"); err != nil {
+			t.Errorf("removal of a stranger changes nothing: %v", err)
+		}
+		w.isolate(away, false)
+	})
+}
+
+func TestMemberMoves(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		l := w.leader()
+		m := w.others(l)[0]
+		if err := m.halt(); err != nil {
+			t.Fatal(err)
+		}
+		m.moved = 100
+		m.restart()
+		w.eventually("the cluster knows the new address", func() bool {
+			for _, s := range l.State().Servers() {
+				if s.ID == string(m.self) {
+					return s.Address == m.o.Raft.String()
+				}
+			}
+			return false
+		})
+		w.settle()
+		if n, _ := l.State().Node(string(m.self)); n.Raft != (raftfsm.Addr{Host: m.o.Raft.Host, Port: 26679}) {
+			t.Errorf("registered at %v", n.Raft)
+		}
+	})
+}
+
+// A log store that hangs does not hold up the end of a node.
+func TestStoppingWithAHangingStore(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		l := w.leader()
+		if err := l.halt(); err != nil {
+			t.Fatal(err)
+		}
+		hang := &hangingStore{LogStore: l.stores.logs, release: make(chan struct{})}
+		l.stores.logs = hang
+		l.restart()
+		w.leader()
+		w.settle()
+		hang.hangs.Store(true)
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		_, _ = w.leader(w.others(l)...).Propose(ctx, monitor("m", 100))
+		time.Sleep(2 * time.Second)
+		begun := time.Now()
+		err := l.halt()
+		if took := time.Since(begun); took > 2500*time.Millisecond {
+			t.Errorf("stopping took %v", took)
+		}
+		if err == nil {
+			t.Error("nothing was said of the log that was left open")
+		}
+		close(hang.release)
+	})
+}
+
+type hangingStore struct {
+	raft.LogStore
+	hangs   atomic.Bool
+	release chan struct{}
+}
+
+func (s *hangingStore) StoreLogs(logs []*raft.Log) error {
+	if s.hangs.Load() {
+		<-s.release
+	}
+	return s.LogStore.StoreLogs(logs)
+}
