@@ -77,7 +77,8 @@ func TestResumeByANewLeaderAtEveryPoint(t *testing.T) {
 	}
 }
 
-// The leader is frozen at each point, overtaken, and woken when all is done: nothing it sends takes effect.
+// The leader is frozen at each point, cut off, overtaken, and woken when all is done: nothing it sends takes effect. It does
+// not notice that its deadlines have passed, as a process does not that is stopped in the midst of a system call.
 func TestStaleLeaderHarmsNothing(t *testing.T) {
 	for _, target := range failoverPoints {
 		t.Run(string(target), func(t *testing.T) {
@@ -85,11 +86,14 @@ func TestStaleLeaderHarmsNothing(t *testing.T) {
 				w.redis(2)
 				frozen, thaw := make(chan struct{}), make(chan struct{})
 				fired := false
-				end := w.lead("a", func(p Point) {
+				w.patience = time.Hour
+				var o *office
+				o, end := w.office("a", func(p Point) {
 					if p != target || fired {
 						return
 					}
 					fired = true
+					o.cutOff()
 					close(frozen)
 					select {
 					case <-thaw:
@@ -105,6 +109,7 @@ func TestStaleLeaderHarmsNothing(t *testing.T) {
 						return
 					}
 					<-time.After(800 * time.Millisecond)
+					w.patience = 0
 					w.lead("b", nil)
 				})
 				w.crash(t)

@@ -37,6 +37,8 @@ type world struct {
 	term    uint64
 	dead    map[string]bool
 	silent  map[string]bool // renews no reports
+	// patience is the executors' deadline; 0 = the default.
+	patience time.Duration
 	nodes   map[string]*member
 	running sync.WaitGroup
 }
@@ -137,7 +139,7 @@ func (w *world) office(id string, hook func(Point)) (*office, context.CancelFunc
 	w.must(&raftlogv1.Command{Op: &raftlogv1.Command_Mark{Mark: &raftlogv1.Mark{Node: id, Term: o.term}}})
 	dialer := instance.Dialer{DialContext: w.net.From(id)}
 	e, err := New(Options{
-		Cluster: o, Fleet: o.fleet, Log: w.log.With("node", id, "term", o.term),
+		Cluster: o, Fleet: o.fleet, Log: w.log.With("node", id, "term", o.term), Deadline: w.patience,
 		Dial: func(ctx context.Context, m *raftfsm.Master, a raftfsm.Addr, name string) (Conn, error) {
 			return dialer.Dial(ctx, instance.TargetOf(m, a, nil, false), name)
 		},
