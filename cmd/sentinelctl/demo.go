@@ -21,7 +21,7 @@ const (
 	demoDownAfter = time.Second
 	// demoLimit bounds the whole of it; it usually takes less than half.
 	demoLimit = time.Minute
-	// demoLog is how much of each program's log is shown when the demonstration fails, in bytes.
+	// demoLog is how much of each node's log is shown when the demonstration fails, in bytes.
 	demoLog = 3000
 )
 
@@ -52,11 +52,12 @@ func (a *app) demo(ctx, signals context.Context, node string, keep bool) (err er
 	if err != nil {
 		return err
 	}
-	d := &demo{out: a.stdout, stage: s, begun: time.Now()}
+	d := &demo{out: a.stdout, stage: s}
 	defer func() {
 		if err != nil && signals.Err() == nil && d.nodes != nil {
-			a.say("what the programs wrote last:")
-			_ = s.WriteLogs(a.stderr, demoLog)
+			for _, n := range d.nodes.Nodes {
+				a.say("what %s wrote last:\n%s", n.Name(), n.Log(demoLog))
+			}
 		}
 		err = errors.Join(err, d.close(), s.Close())
 		if err == nil {
@@ -88,7 +89,6 @@ func (a *app) demo(ctx, signals context.Context, node string, keep bool) (err er
 type demo struct {
 	out   io.Writer
 	stage *stage.Stage
-	begun time.Time
 
 	redis []*stage.Redis
 	nodes *stage.Cluster
@@ -158,6 +158,9 @@ func (d *demo) addrs() []string {
 	return out
 }
 
+// errDied ends all waiting.
+var errDied = errors.New("a node has died")
+
 // await looks again and again until a check passes; what it then still missed is in the error.
 func await(ctx context.Context, what string, limit time.Duration, check func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -165,8 +168,8 @@ func await(ctx context.Context, what string, limit time.Duration, check func(con
 	var last error
 	for {
 		err := check(ctx)
-		if err == nil {
-			return nil
+		if err == nil || errors.Is(err, errDied) {
+			return err
 		}
 		if ctx.Err() == nil || last == nil {
 			last = err
@@ -209,7 +212,7 @@ func (d *demo) green(ctx context.Context) error {
 	}
 	t := newTable()
 	t.add("  master", d.redis[0].Addr())
-	t.add("  replicas", d.redis[1].Addr()+", "+d.redis[2].Addr()+", both in sync")
+	t.add("  replicas", d.redis[1].Addr()+", "+d.redis[2].Addr()+", in sync")
 	for i, n := range d.nodes.Nodes {
 		role := ""
 		if n.Name() == status.GetLeaderNodeId() {
@@ -221,7 +224,7 @@ func (d *demo) green(ctx context.Context) error {
 	if err := t.write(d.out); err != nil {
 		return err
 	}
-	d.printf("\nAll green after %.1f s: every node sees the master and both replicas.\n", time.Since(d.begun).Seconds())
+	d.printf("\nAll green: every node sees the master up and both replicas in sync.\n")
 	return nil
 }
 
@@ -250,6 +253,8 @@ func (d *demo) formed(ctx context.Context) error {
 	for i, c := range d.each {
 		s, err := sentinelv1.NewClusterServiceClient(c).GetStatus(ctx, &sentinelv1.GetStatusRequest{})
 		switch name := d.nodes.Nodes[i].Name(); {
+		case !d.nodes.Nodes[i].Running():
+			return fmt.Errorf("%s: %w", name, errDied)
 		case err != nil:
 			return fmt.Errorf("%s: %s", name, words(err))
 		case s.GetVoters() != 3 || s.GetLeaderNodeId() == "" || s.GetAgeMs() < 0:

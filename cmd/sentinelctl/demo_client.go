@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -184,23 +185,31 @@ func (v *view) report(ctx context.Context, d *demo, to string) error {
 	}
 	told, w := v.seen()
 	d.printf("\nWhat clients saw, by their own clock\n\n  %11s  %12s\n", "from kill", "+down-after")
-	row := func(at time.Time, what string) {
-		from := at.Sub(v.kill)
-		past := ""
+	rows := []seenAt{
+		{w.before.at, "last write acknowledged by the old master"},
+		{w.after.at, "first write acknowledged by the new master"},
+	}
+	for i, at := range told {
+		rows = append(rows, seenAt{at, "the watch on " + d.nodes.Nodes[i].Name() + " tells " + to})
+	}
+	slices.SortStableFunc(rows, func(a, b seenAt) int { return a.at.Compare(b.at) })
+	for _, r := range rows {
+		from, past := r.at.Sub(v.kill), ""
 		if from >= demoDownAfter {
 			past = fineOffset(from - demoDownAfter)
 		}
-		d.printf("  %11s  %12s  %s\n", fineOffset(from), past, what)
+		d.printf("  %11s  %12s  %s\n", fineOffset(from), past, r.what)
 	}
-	row(w.before.at, "last write acknowledged by the old master")
-	for i, at := range told {
-		row(at, "the watch on "+d.nodes.Nodes[i].Name()+" tells "+to)
-	}
-	row(w.after.at, "first write acknowledged by the new master")
 	lost := max(0, w.before.value+1-w.after.value)
 	d.printf("\n  The writer was stopped for %.1f ms; of %d acknowledged writes %d were lost.\n",
 		float64(w.after.at.Sub(w.before.at))/float64(time.Millisecond), w.before.value, lost)
 	return nil
+}
+
+// seenAt is something that a client saw.
+type seenAt struct {
+	at   time.Time
+	what string
 }
 
 func fineOffset(d time.Duration) string {

@@ -44,11 +44,10 @@ func (d *demo) crash(ctx context.Context) error {
 			return fmt.Errorf("follow the failover: %w", err)
 		}
 		told.hear(e)
-		line.event(e)
-		if e.GetKind() == "+selected-slave" {
-			if err := d.printCandidates(ctx, line, e); err != nil {
-				return err
-			}
+		if e.GetKind() != "+selected-slave" {
+			line.event(e)
+		} else if err := d.printCandidates(ctx, line, e); err != nil {
+			return err
 		}
 	}
 	f, err := d.record(ctx, told)
@@ -117,10 +116,14 @@ func (l timeline) event(e *sentinelv1.Event) {
 func demoText(e *sentinelv1.Event) string {
 	it := client.HostPort(e.GetInstance())
 	switch e.GetKind() {
-	case "+new-epoch":
+	case "+new-epoch", "+slave", "+failover-step":
 		return ""
 	case "+sdown":
-		return fmt.Sprintf("%s reports %s down: %s", e.GetNodeId(), it, causeWord(e.GetCause()))
+		what := "replica"
+		if it == client.HostPort(e.GetMasterAddress()) {
+			what = "master"
+		}
+		return fmt.Sprintf("%s reports the %s %s down: %s", e.GetNodeId(), what, it, causeWord(e.GetCause()))
 	case "-sdown":
 		return fmt.Sprintf("%s reaches %s again", e.GetNodeId(), it)
 	case "+odown":
@@ -129,8 +132,6 @@ func demoText(e *sentinelv1.Event) string {
 		return "no longer objectively down"
 	case "+try-failover":
 		return strings.TrimSuffix(fmt.Sprintf("failover %d begins: %s", e.GetEpoch(), e.GetDetail()), ": ")
-	case "+selected-slave":
-		return "candidate " + it
 	case "+promoted-slave":
 		return "promoted " + it + sinceDecision(e)
 	case "+switch-master":
@@ -139,6 +140,8 @@ func demoText(e *sentinelv1.Event) string {
 		return it + " follows the new master" + sinceDecision(e)
 	case "+convert-to-slave":
 		return it + " is made a replica" + sinceDecision(e)
+	case "+reboot":
+		return it + " is another process than before"
 	case "+role-change":
 		return it + ": " + e.GetDetail()
 	case "+failover-end":
@@ -154,14 +157,21 @@ func sinceDecision(e *sentinelv1.Event) string {
 	return fmt.Sprintf(", %.1f ms after the decision", e.GetOffsetMs())
 }
 
-// printCandidates tells from the failover's record why the candidate was chosen and the others not.
+// printCandidates tells from the failover's record who was chosen, and why each other was not.
 func (d *demo) printCandidates(ctx context.Context, l timeline, e *sentinelv1.Event) error {
 	f, err := d.failover(ctx, e.GetEpoch())
 	if err != nil {
 		return err
 	}
 	for _, c := range f.GetCandidates() {
-		d.printf("  %11s  %12s    %s: %s\n", "", "", client.HostPort(c.GetAddress()), printable(candidateWord(c)))
+		if c.GetChosen() {
+			l.print(e.GetAt().AsTime(), fmt.Sprintf("candidate %s: %s", client.HostPort(c.GetAddress()), candidateWord(c)))
+		}
+	}
+	for _, c := range f.GetCandidates() {
+		if !c.GetChosen() {
+			d.printf("  %11s  %12s  not %s: %s\n", "", "", client.HostPort(c.GetAddress()), printable(candidateWord(c)))
+		}
 	}
 	return nil
 }
@@ -213,7 +223,7 @@ func (d *demo) printSteps(f *sentinelv1.Failover) {
 		d.printf("  %11s  %12s  %s\n", fmt.Sprintf("%+.1f ms", s.GetAtMs()), fmt.Sprintf("%.1f ms", s.GetTookMs()), printable(what))
 	}
 	if lost := lossWord(f); lost != "" {
-		d.printf("  %11s  %12s  lost of the old master's writes: %s\n", "", "", lost)
+		d.printf("  %11s  %12s  writes lost, as far as the cluster can know: %s\n", "", "", lost)
 	}
 }
 
@@ -278,7 +288,7 @@ func (d *demo) comeback(ctx context.Context) error {
 			for e := events.ready(); e != nil; e = events.ready() {
 				d.printReturn(e, began)
 			}
-			d.printf("  %11s  every node sees it as a replica of %s, link up\n", offset(time.Since(began)), m.Addr)
+			d.printf("  %11s  every node sees it as a replica of %s, link up\n", "", m.Addr)
 			return nil
 		case e, ok := <-events.ch:
 			if !ok {
