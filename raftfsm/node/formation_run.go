@@ -1,0 +1,447 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	peerv1 "github.com/raftsentinel/raftsentinel/proto/peer/v1"
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+const (
+	// formationFirst and formationLast bound the wait between two attempts; it grows from the one to the other.
+	formationFirst, formationLast = 100 * time.Millisecond, time.Second
+	// formationLimit bounds each look-up and each question to a peer.
+	formationLimit = time.Second
+	// joinLimit bounds a request for admission, which commits an entry.
+	joinLimit = 5 * time.Second
+	// formationSayAfter is how long a reason to wait must last before it is worth a line.
+	formationSayAfter = 2 * time.Second
+)
+
+// formerOptions of a node that has no state yet.
+type formerOptions struct {
+	nodeID      string
+	clusterName string
+	expect      int
+	peers       []string // HOST:GRPCPORT
+	// self is what Join registers.
+	self *raftlogv1.RegisterNode
+	// dial connects to a resolved HOST:PORT; the closer ends the connection.
+	dial func(address string) (peerv1.PeerServiceClient, io.Closer, error)
+	// resolve gives a name's addresses; nil for the system's resolver.
+	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	log     *slog.Logger
+}
+
+// former finds a cluster, or founds one, for a node without state.
+type former struct {
+	id *identity
+	o  formerOptions
+
+	// Of run alone: since when something holds, and what was said.
+	since map[string]time.Time
+	said  map[string]bool
+}
+
+func newFormer(id *identity, o formerOptions) *former {
+	if o.resolve == nil {
+		o.resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	return &former{id: id, o: o, since: map[string]time.Time{}, said: map[string]bool{}}
+}
+
+// run returns when this node has a cluster: founded tells that it is to be bootstrapped with this node alone, else it has
+// been admitted. The identity records it already. Errors: ctx's, ErrRemoved, or a disk's.
+func (f *former) run(ctx context.Context) (clusterID string, founded bool, err error) {
+	for wait := formationFirst; ; wait = min(wait*3/2, formationLast) {
+		if f.id.get().Removed {
+			return "", false, ErrRemoved
+		}
+		peers, unknown := f.survey(ctx)
+		if ctx.Err() != nil {
+			return "", false, ctx.Err()
+		}
+		step := decideFormation(f.describeSelf(), peers, unknown)
+		switch step.act {
+		case formationWait:
+			f.say(step)
+		case formationJoin:
+			clusterID, err = f.join(ctx, step.via)
+		case formationFound:
+			clusterID, err = f.found(ctx, step.ask)
+			founded = clusterID != ""
+		}
+		if clusterID != "" || err != nil {
+			return clusterID, founded, err
+		}
+		// Jitter keeps nodes that started together from asking together for ever.
+		select {
+		case <-time.After(wait*3/4 + mathrand.N(wait/2)):
+		case <-ctx.Done():
+			return "", false, ctx.Err()
+		}
+	}
+}
+
+func (f *former) describeSelf() described {
+	rec := f.id.get()
+	return described{
+		raftID: rec.RaftID, nodeID: f.o.nodeID, clusterName: f.o.clusterName, clusterID: rec.ClusterID, expect: f.o.expect,
+		promisedTo: rec.PromisedTo, removed: rec.Removed,
+	}
+}
+
+// peerEntry is one word of cluster-peers and the addresses that it stands for now.
+type peerEntry struct {
+	addresses []netip.AddrPort
+	self      bool // it is this node's announced address
+}
+
+// survey asks every peer who it is. unknown is how many more nodes there may be: an entry stands for as many nodes as it has
+// addresses of one family, so that a name with IPv4 and IPv6 addresses is not counted twice where one family is deaf.
+func (f *former) survey(ctx context.Context) (peers []described, unknown int) {
+	entries := f.resolvePeers(ctx)
+	answers := f.describeAll(ctx, entries)
+	counted := map[netip.AddrPort]bool{}
+	for _, e := range entries {
+		if e.self {
+			continue
+		}
+		if len(e.addresses) == 0 {
+			unknown++
+			continue
+		}
+		ids, v4, v6 := map[raft.ServerID]bool{}, map[raft.ServerID]bool{}, map[raft.ServerID]bool{}
+		silent4, silent6 := 0, 0
+		for _, a := range e.addresses {
+			d, answered := answers[a]
+			switch {
+			case answered && a.Addr().Is4():
+				v4[d.raftID] = true
+			case answered:
+				v6[d.raftID] = true
+			case counted[a]:
+			case a.Addr().Is4():
+				silent4++
+			default:
+				silent6++
+			}
+			if answered {
+				ids[d.raftID] = true
+				peers = append(peers, d)
+			}
+			counted[a] = true
+		}
+		unknown += max(0, max(len(v4)+silent4, len(v6)+silent6)-len(ids))
+	}
+	return peers, unknown
+}
+
+func (f *former) resolvePeers(ctx context.Context) []peerEntry {
+	own := raftfsm.AddrOf(f.o.self.GetGrpc())
+	entries := make([]peerEntry, len(f.o.peers))
+	var wg sync.WaitGroup
+	errs := make([]error, len(f.o.peers))
+	for i, p := range f.o.peers {
+		wg.Go(func() {
+			a, err := raftfsm.ParseAddr(p)
+			switch {
+			case err != nil:
+				errs[i] = err
+			case a == own:
+				entries[i].self = true
+			default:
+				entries[i].addresses, errs[i] = f.resolve(ctx, a)
+			}
+		})
+	}
+	wg.Wait()
+	for i, err := range errs {
+		f.sayPeer(f.o.peers[i], err)
+	}
+	return entries
+}
+
+func (f *former) resolve(ctx context.Context, a raftfsm.Addr) ([]netip.AddrPort, error) {
+	ips := []netip.Addr{}
+	if ip, err := netip.ParseAddr(a.Host); err == nil {
+		ips = append(ips, ip)
+	} else {
+		ctx, cancel := context.WithTimeout(ctx, formationLimit)
+		defer cancel()
+		if ips, err = f.o.resolve(ctx, a.Host); err != nil {
+			return nil, err
+		}
+	}
+	var out []netip.AddrPort
+	for _, ip := range ips {
+		if ap := netip.AddrPortFrom(ip.Unmap(), a.Port); !slices.Contains(out, ap) {
+			out = append(out, ap)
+		}
+	}
+	return out, nil
+}
+
+// describeAll asks each address once, all together.
+func (f *former) describeAll(ctx context.Context, entries []peerEntry) map[netip.AddrPort]described {
+	type answer struct {
+		d   described
+		err error
+	}
+	asked := map[netip.AddrPort]*answer{}
+	var order []netip.AddrPort
+	for _, e := range entries {
+		for _, a := range e.addresses {
+			if asked[a] == nil {
+				asked[a] = &answer{}
+				order = append(order, a)
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	for a, into := range asked {
+		wg.Go(func() { into.d, into.err = f.describe(ctx, a.String()) })
+	}
+	wg.Wait()
+	out := map[netip.AddrPort]described{}
+	for _, a := range order {
+		f.sayPeer(a.String(), asked[a].err)
+		if asked[a].err == nil {
+			out[a] = asked[a].d
+		}
+	}
+	return out
+}
+
+func (f *former) describe(ctx context.Context, address string) (described, error) {
+	var d described
+	err := f.call(ctx, address, formationLimit, func(ctx context.Context, c peerv1.PeerServiceClient) error {
+		r, err := c.Describe(ctx, &peerv1.DescribeRequest{
+			ClusterName: f.o.clusterName, NodeId: f.o.nodeID, RaftId: string(f.id.get().RaftID),
+		})
+		if err == nil && (r.GetRaftId() == "" || r.GetNodeId() == "") {
+			err = errors.New("it names neither itself nor its raft id")
+		}
+		d = described{
+			address: address, raftID: raft.ServerID(r.GetRaftId()), nodeID: r.GetNodeId(), clusterName: r.GetClusterName(),
+			clusterID: r.GetClusterId(), expect: int(r.GetBootstrapExpect()), promisedTo: raft.ServerID(r.GetPromisedTo()),
+			removed: r.GetRemoved(), leader: raftfsm.AddrOf(r.GetLeaderGrpc()),
+		}
+		return err
+	})
+	return d, err
+}
+
+// call connects to an address for one call.
+func (f *former) call(
+	ctx context.Context, address string, limit time.Duration, do func(context.Context, peerv1.PeerServiceClient) error,
+) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	c, closer, err := f.o.dial(address)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(ctx, c), closer.Close())
+}
+
+// found seeks the promises and makes the cluster. "" without an error: not yet.
+func (f *former) found(ctx context.Context, ask []described) (clusterID string, err error) {
+	self := f.id.get().RaftID
+	var promised []described
+	for _, d := range ask {
+		if len(promised) == f.o.expect {
+			break
+		}
+		if d.raftID == self {
+			to, err := f.id.promise(self)
+			if err != nil {
+				return "", err
+			}
+			if to != self {
+				return "", nil // another founder was quicker
+			}
+		} else if given := f.seekPromise(ctx, d); !given {
+			return "", nil
+		}
+		promised = append(promised, d)
+	}
+	if len(promised) < f.o.expect || !slices.ContainsFunc(promised, func(d described) bool { return d.raftID == self }) {
+		return "", nil
+	}
+	id := make([]byte, 16)
+	_, _ = rand.Read(id) // never fails: see crypto/rand
+	clusterID = hex.EncodeToString(id)
+	if err := f.id.found(clusterID); err != nil {
+		return "", err
+	}
+	f.o.log.Info("cluster founded", "cluster_id", clusterID, "promised", names(promised))
+	return clusterID, nil
+}
+
+func (f *former) seekPromise(ctx context.Context, d described) bool {
+	var r *peerv1.PromiseResponse
+	err := f.call(ctx, d.address, formationLimit, func(ctx context.Context, c peerv1.PeerServiceClient) (err error) {
+		r, err = c.Promise(ctx, &peerv1.PromiseRequest{
+			ClusterName: f.o.clusterName, FounderNodeId: f.o.nodeID, FounderRaftId: string(f.id.get().RaftID),
+			BootstrapExpect: uint32(f.o.expect),
+		})
+		return err
+	})
+	switch {
+	case err != nil:
+		f.sayPeer(d.address, fmt.Errorf("promise: %w", err))
+	case raft.ServerID(r.GetRaftId()) != d.raftID:
+		f.say(formationWaits("%s is another node by now: %s", d, printable(r.GetRaftId())))
+	case !r.GetGiven():
+		f.say(formationWaits("%s did not promise to follow this node: %s", d, printable(r.GetReason())))
+	default:
+		return true
+	}
+	return false
+}
+
+// promise answers PeerService.Promise. It may be called before, during and after run.
+func (f *former) promise(req *peerv1.PromiseRequest) (*peerv1.PromiseResponse, error) {
+	rec := f.id.get()
+	resp := &peerv1.PromiseResponse{NodeId: f.o.nodeID, RaftId: string(rec.RaftID)}
+	founder := raft.ServerID(req.GetFounderRaftId())
+	switch {
+	case founder == "":
+		resp.Reason = "the founder does not name itself"
+	case req.GetClusterName() != f.o.clusterName:
+		resp.Reason = fmt.Sprintf("cluster-name is %q here and %q there", f.o.clusterName, req.GetClusterName())
+	case rec.Removed:
+		resp.Reason = ErrRemoved.Error()
+	case rec.ClusterID != "" || rec.HasState:
+		resp.Reason = fmt.Sprintf("this node belongs to cluster %s", rec.ClusterID)
+	case f.o.expect == 0:
+		resp.Reason = "bootstrap-expect is 0 here: this node only joins"
+	case int(req.GetBootstrapExpect()) != f.o.expect:
+		resp.Reason = fmt.Sprintf("bootstrap-expect is %d here and %d there", f.o.expect, req.GetBootstrapExpect())
+	case req.GetFounderNodeId() == f.o.nodeID && founder != rec.RaftID:
+		resp.Reason = fmt.Sprintf("both nodes have the node-id %q", f.o.nodeID)
+	default:
+		to, err := f.id.promise(founder)
+		if err != nil {
+			return nil, err
+		}
+		if resp.Given = to == founder; !resp.Given {
+			resp.Reason = fmt.Sprintf("this node follows the founder %s", to)
+			break
+		}
+		if rec.PromisedTo == "" {
+			f.o.log.Info("promised to follow a founder", "founder", req.GetFounderNodeId(), "raft_id", founder)
+		}
+	}
+	return resp, nil
+}
+
+// join asks the members, or the leader that they name, for admission. "" without an error: not yet.
+func (f *former) join(ctx context.Context, via []described) (clusterID string, err error) {
+	asked := map[string]bool{}
+	var todo []string
+	for _, m := range via {
+		if !m.leader.IsZero() {
+			todo = append(todo, m.leader.String())
+		}
+	}
+	for _, m := range via {
+		todo = append(todo, m.address)
+	}
+	for i := 0; i < len(todo); i++ {
+		address := todo[i]
+		if asked[address] {
+			continue
+		}
+		asked[address] = true
+		resp, err := f.seekAdmission(ctx, address)
+		if err != nil {
+			f.sayPeer(address, fmt.Errorf("join: %w", err))
+			continue
+		}
+		switch {
+		case resp.GetRemoved():
+			return "", errors.Join(ErrRemoved, f.id.remove())
+		case resp.GetAdmitted() && resp.GetClusterId() != "":
+			if err := f.id.join(resp.GetClusterId()); err != nil {
+				return "", err
+			}
+			f.o.log.Info("admitted to the cluster", "cluster_id", resp.GetClusterId(), "by", address)
+			return resp.GetClusterId(), nil
+		case resp.GetLeaderGrpc() != nil:
+			todo = slices.Insert(todo, i+1, raftfsm.AddrOf(resp.GetLeaderGrpc()).String())
+		default:
+			f.say(formationBlocked("the cluster does not admit this node: %s", resp.GetReason()))
+		}
+	}
+	return "", nil
+}
+
+func (f *former) seekAdmission(ctx context.Context, address string) (resp *peerv1.JoinResponse, err error) {
+	err = f.call(ctx, address, joinLimit, func(ctx context.Context, c peerv1.PeerServiceClient) (err error) {
+		resp, err = c.Join(ctx, &peerv1.JoinRequest{Node: f.o.self, ClusterName: f.o.clusterName})
+		return err
+	})
+	return resp, err
+}
+
+// say tells once why this node waits, when that has lasted.
+func (f *former) say(s formationStep) {
+	level := slog.LevelInfo
+	if s.wrong {
+		level = slog.LevelWarn
+	}
+	if f.lasts(s.say) {
+		f.o.log.Log(context.Background(), level, "no cluster yet", "reason", s.say)
+	}
+}
+
+// sayPeer tells once that a peer does not answer, when that has lasted.
+func (f *former) sayPeer(address string, err error) {
+	prefix := "peer " + address + " "
+	if err == nil {
+		for what := range f.since {
+			if strings.HasPrefix(what, prefix) && !f.said[what] {
+				delete(f.since, what)
+			}
+		}
+		return
+	}
+	// The last clause is the cause; the rest may name ports that differ each time.
+	text := err.Error()
+	if f.lasts(prefix + text[strings.LastIndex(text, ": ")+1:]) {
+		f.o.log.Info("peer does not answer", "peer", address, "error", err)
+	}
+}
+
+// lasts is true once: when something has held for a while.
+func (f *former) lasts(what string) bool {
+	since, known := f.since[what]
+	switch {
+	case !known:
+		f.since[what] = time.Now()
+	case !f.said[what] && time.Since(since) >= formationSayAfter:
+		f.said[what] = true
+		return true
+	}
+	return false
+}
