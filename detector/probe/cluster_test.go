@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -171,6 +172,22 @@ type room struct {
 	law   *law
 	fleet *Fleet
 	stop  func()
+	// verdicts counts those that fell, also the ones that were taken back in the same moment.
+	verdicts verdictCounter
+}
+
+type verdictCounter struct {
+	slog.Handler
+	n atomic.Int64
+}
+
+func (c *verdictCounter) Enabled(context.Context, slog.Level) bool { return true }
+
+func (c *verdictCounter) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "instance is subjectively down" {
+		c.n.Add(1)
+	}
+	return nil
 }
 
 const (
@@ -202,16 +219,18 @@ func inEmptyRoom(t *testing.T, dial func(*fakeredis.Net) func(context.Context, s
 		if dial != nil {
 			way = dial(r.net)
 		}
-		f, err := New(Options{Cluster: r.law, Dialer: instance.Dialer{DialContext: way}, Log: slog.New(slog.DiscardHandler)})
+		f, err := New(Options{Cluster: r.law, Dialer: instance.Dialer{DialContext: way}, Log: slog.New(&r.verdicts)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.fleet = f
+		defer r.net.Close()
+		defer func() {
+			if r.stop != nil {
+				r.stop()
+			}
+		}()
 		test(r)
-		if r.stop != nil {
-			r.stop()
-		}
-		r.net.Close()
 	})
 }
 

@@ -51,11 +51,15 @@ type set struct {
 func (f *Fleet) follow(ctx context.Context) {
 	known := sets{}
 	var revision uint64
+	var cluster string
 	for {
 		changed := f.o.Cluster.Changed()
 		s := f.o.Cluster.State()
+		if s.Index() < revision || s.Cluster().ID != cluster {
+			revision = 0 // another history: restored or recovered
+		}
 		f.sync(ctx, known, s, revision)
-		revision = s.Index()
+		revision, cluster = s.Index(), s.Cluster().ID
 		select {
 		case <-ctx.Done():
 			return
@@ -65,9 +69,6 @@ func (f *Fleet) follow(ctx context.Context) {
 }
 
 func (f *Fleet) sync(ctx context.Context, known sets, s *raftfsm.State, revision uint64) {
-	if s.Index() < revision {
-		revision = 0 // another history: restored
-	}
 	for name := range s.ChangedSince(revision) {
 		f.syncSet(ctx, known, s, name)
 	}

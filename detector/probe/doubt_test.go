@@ -9,58 +9,50 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/raftsentinel/raftsentinel/raftfsm"
 	"github.com/raftsentinel/raftsentinel/test/fakeredis"
 )
 
-// stalled is a connection whose process was not there: a read begun before the stall comes back after it with an exceeded
-// deadline, though the answer has arrived meanwhile.
+// stalled is a connection of a process that stalls until a moment: a read that is under way comes back only then, with an
+// exceeded deadline, and what has arrived meanwhile waits for the next read.
 type stalled struct {
 	net.Conn
 	until *atomic.Int64
+	// arrived is what waits. Only one goroutine reads a connection.
+	arrived []byte
 }
 
-func (s stalled) Read(b []byte) (int, error) {
+func (s *stalled) Read(b []byte) (int, error) {
+	if len(s.arrived) > 0 {
+		n := copy(b, s.arrived)
+		s.arrived = s.arrived[n:]
+		return n, nil
+	}
 	n, err := s.Conn.Read(b)
-	until := time.Unix(0, s.until.Load())
-	if left := time.Until(until); left > 0 {
-		time.Sleep(left)
-		if err == nil {
-			// the reply stays in the socket for the next read
-			return 0, s.hide(b[:n])
-		}
-		return 0, os.ErrDeadlineExceeded
+	left := time.Until(time.Unix(0, s.until.Load()))
+	if left <= 0 {
+		return n, err
 	}
-	return n, err
+	time.Sleep(left)
+	s.arrived = append(s.arrived, b[:n]...)
+	return 0, os.ErrDeadlineExceeded
 }
 
-var hidden = map[net.Conn][]byte{}
-
-func (s stalled) hide(b []byte) error {
-	hidden[s.Conn] = append([]byte(nil), b...)
-	return os.ErrDeadlineExceeded
-}
-
-type waiting struct{ stalled }
-
-func (w waiting) Read(b []byte) (int, error) {
-	if data, ok := hidden[w.Conn]; ok {
-		delete(hidden, w.Conn)
-		return copy(b, data), nil
-	}
-	return w.stalled.Read(b)
-}
-
-func TestLateDeadlineWithTheAnswerWaiting(t *testing.T) {
-	var until atomic.Int64
-	inEmptyRoom(t, func(n *fakeredis.Net) func(context.Context, string, string) (net.Conn, error) {
+func stalling(until *atomic.Int64) func(n *fakeredis.Net) func(context.Context, string, string) (net.Conn, error) {
+	return func(n *fakeredis.Net) func(context.Context, string, string) (net.Conn, error) {
 		return func(ctx context.Context, network, addr string) (net.Conn, error) {
 			c, err := n.DialContext(ctx, network, addr)
 			if err != nil {
 				return nil, err
 			}
-			return waiting{stalled{c, &until}}, nil
+			return &stalled{Conn: c, until: until}, nil
 		}
-	}, func(r *room) {
+	}
+}
+
+func TestLateDeadlineWithTheAnswerWaiting(t *testing.T) {
+	var until atomic.Int64
+	inEmptyRoom(t, stalling(&until), func(r *room) {
 		r.net.Add(master)
 		r.law.monitor("m", master)
 		r.start()
@@ -72,8 +64,32 @@ func TestLateDeadlineWithTheAnswerWaiting(t *testing.T) {
 				t.Fatalf("%+v", o)
 			}
 		}
-		if n := len(r.law.reports()); n != 0 {
-			t.Errorf("%d reports", n)
+		if n := r.verdicts.n.Load(); n != 0 {
+			t.Errorf("%d verdicts", n)
+		}
+	})
+}
+
+// Where the stall is too short to doubt anything by its length, the answer that arrived in it still counts.
+func TestAnswerThatArrivedInAShortStall(t *testing.T) {
+	var until atomic.Int64
+	inEmptyRoom(t, stalling(&until), func(r *room) {
+		i := r.net.Add(master)
+		r.law.monitor("m", master)
+		r.start()
+		time.Sleep(time.Second)
+		i.Hang()
+		for r.observe(master).LastPingSent.IsZero() {
+			time.Sleep(time.Millisecond)
+		}
+		sent := r.observe(master).LastPingSent
+		time.Sleep(time.Until(sent.Add(600 * time.Millisecond)))
+		until.Store(sent.Add(1050 * time.Millisecond).UnixNano())
+		time.Sleep(100 * time.Millisecond)
+		i.Resume()
+		time.Sleep(2 * time.Second)
+		if o := r.observe(master); o.Down || r.verdicts.n.Load() != 0 {
+			t.Errorf("%+v, %d verdicts", o, r.verdicts.n.Load())
 		}
 	})
 }
@@ -102,6 +118,33 @@ func TestPauseOfTheProcessIsNotCounted(t *testing.T) {
 	})
 }
 
+// A deadline that fires late, or while the process's own pulse is missing, counts afresh instead of judging.
+func TestLateDeadlineIsDoubted(t *testing.T) {
+	for name, stall := range map[string]func(*Fleet) (planned time.Time){
+		"late": func(*Fleet) time.Time { return time.Now().Add(-101 * time.Millisecond) },
+		"no pulse": func(f *Fleet) time.Time {
+			f.pulse.Lock()
+			defer f.pulse.Unlock()
+			f.pulse.Beat(time.Now().Add(-250 * time.Millisecond))
+			return time.Now()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inRoom(t, func(r *room) {
+				w, _ := r.fleet.watch(addrOf(master))
+				w.mu.Lock()
+				w.track.Broken(time.Now().Add(-2*time.Second), raftfsm.CauseRefused)
+				w.judge(time.Now(), stall(r.fleet))
+				deadline, ok := w.track.Deadline(w.plan.limits)
+				w.mu.Unlock()
+				if !ok || time.Until(deadline) != time.Second || r.verdicts.n.Load() != 0 {
+					t.Errorf("deadline in %v %v, %d verdicts", time.Until(deadline), ok, r.verdicts.n.Load())
+				}
+			})
+		})
+	}
+}
+
 // A firewall that forgets an established flow is no death: a second connection is tried at half of down-after.
 func TestSecondConnection(t *testing.T) {
 	var mute atomic.Pointer[net.Conn]
@@ -128,8 +171,8 @@ func TestSecondConnection(t *testing.T) {
 				t.Fatalf("%d connections", n)
 			}
 		}
-		if n := len(r.law.reports()); n != 0 {
-			t.Errorf("%d reports", n)
+		if n := r.verdicts.n.Load(); n != 0 {
+			t.Errorf("%d verdicts", n)
 		}
 	})
 }

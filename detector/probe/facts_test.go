@@ -62,6 +62,21 @@ func TestNewReplicaIsFoundFromTheMasterAlone(t *testing.T) {
 	})
 }
 
+func TestListOfAMasterThatSaysItIsNoneIsIgnored(t *testing.T) {
+	inRoom(t, func(r *room) {
+		r.at(master).Replicate(addrOf(third))
+		r.net.Add("10.0.0.4:6379").Replicate(addrOf(master))
+		time.Sleep(30 * time.Second)
+		m := must(r.law.State().Master("m"))
+		if _, ok := m.Instance(addrOf("10.0.0.4:6379")); ok {
+			t.Error("what a replica lists joined the set")
+		}
+		if in, _ := m.Instance(m.Address); in.Role != raftfsm.RoleReplica {
+			t.Errorf("%+v", in)
+		}
+	})
+}
+
 func TestResetConfirmsOrDrops(t *testing.T) {
 	inRoom(t, func(r *room) {
 		r.net.Instance(addrOf(third)).Crash()
@@ -164,6 +179,7 @@ func TestNothingIsStatedBeforeTheSwitch(t *testing.T) {
 // While a verdict stands, INFO of every instance of the set comes at once and with every probe.
 func TestContestedSetIsMeasuredOften(t *testing.T) {
 	inRoom(t, func(r *room) {
+		time.Sleep(37 * time.Millisecond)
 		r.at(master).Crash()
 		r.downAfter(master, 2*time.Second)
 		fallen := time.Now()

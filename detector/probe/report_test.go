@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -92,6 +93,26 @@ func TestGenerationIsJudgedAnewFromEvidenceAtHand(t *testing.T) {
 	})
 }
 
+// The reporter may see a state before the watches have judged under it.
+func TestVerdictOfAnotherGenerationIsNotReported(t *testing.T) {
+	inRoom(t, func(r *room) {
+		r.at(master).Crash()
+		r.downAfter(master, 2*time.Second)
+		synctest.Wait()
+		s := r.law.State()
+		next, res := raftfsm.Apply(s, s.Index()+1, &raftlogv1.Command{Op: &raftlogv1.Command_Set{Set: &raftlogv1.Set{
+			Name: "m", Options: options("down-after-milliseconds", "60000"),
+		}}})
+		if res.Code != raftfsm.OK {
+			t.Fatal(res.Detail)
+		}
+		r.fleet.reporter.mark("m")
+		if d := r.fleet.reporter.difference(next); d != nil {
+			t.Errorf("reported: %v", d)
+		}
+	})
+}
+
 func TestRestartedNodeTakesNothingBackWithoutEvidence(t *testing.T) {
 	inEmptyRoom(t, nil, func(r *room) {
 		r.net.Add(master).Hang()
@@ -144,6 +165,35 @@ func TestRemovedSetIsProbedNoMore(t *testing.T) {
 		time.Sleep(time.Second)
 		if o := r.observe(replica); o.LastReply.IsZero() {
 			t.Errorf("%+v", o)
+		}
+	})
+}
+
+// A snapshot from the leader does not list what was removed before it was taken.
+func TestRestoredStateIsFollowed(t *testing.T) {
+	inRoom(t, func(r *room) {
+		other := newLaw()
+		other.state = r.law.State()
+		other.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Remove{Remove: &raftlogv1.Remove{Name: "m"}}})
+		other.monitor("n", "10.0.0.9:6379")
+		var image bytes.Buffer
+		if err := raftfsm.WriteSnapshot(&image, other.state); err != nil {
+			t.Fatal(err)
+		}
+		restored, err := raftfsm.ReadSnapshot(&image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.law.mu.Lock()
+		r.law.state = restored
+		close(r.law.changed)
+		r.law.changed = make(chan struct{})
+		r.law.mu.Unlock()
+		synctest.Wait()
+		for a, want := range map[string]bool{master: false, replica: false, "10.0.0.9:6379": true} {
+			if _, ok := r.fleet.Observe(addrOf(a)); ok != want {
+				t.Errorf("%s: probed %v, want %v", a, ok, want)
+			}
 		}
 	})
 }

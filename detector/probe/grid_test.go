@@ -1,0 +1,42 @@
+package probe
+
+import (
+	"testing"
+	"time"
+)
+
+func TestDueLiesOnTheGrid(t *testing.T) {
+	origin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, tc := range []struct {
+		now, period, want int // ms
+		seed              uint64
+	}{
+		{now: 0, period: 100, want: 100},
+		{now: 99, period: 100, want: 100},
+		{now: 100, period: 100, want: 200},
+		{now: 1, period: 50, want: 50},
+		{now: 120, period: 60, want: 180},
+		{now: 0, period: 150, want: 200},
+		{now: 10, period: 2000, want: 300, seed: 3},
+		{now: 300, period: 2000, want: 2300, seed: 23},
+		{now: 5000, period: 2000, want: 6300, seed: 3},
+	} {
+		got := due(origin, origin.Add(time.Duration(tc.now)*time.Millisecond), time.Duration(tc.period)*time.Millisecond, tc.seed)
+		if ms := got.Sub(origin).Milliseconds(); ms != int64(tc.want) {
+			t.Errorf("now %d, period %d, seed %d: due at %d, want %d", tc.now, tc.period, tc.seed, ms, tc.want)
+		}
+	}
+}
+
+func TestPeriodIsATenthOfDownAfter(t *testing.T) {
+	for downAfter, want := range map[time.Duration]time.Duration{
+		time.Millisecond: 50 * time.Millisecond, 100 * time.Millisecond: 50 * time.Millisecond,
+		time.Second: 100 * time.Millisecond, 30 * time.Second: 2 * time.Second,
+	} {
+		p := &plan{}
+		p.limits.DownAfter = downAfter
+		if got := p.period(); got != want {
+			t.Errorf("down-after %v: period %v, want %v", downAfter, got, want)
+		}
+	}
+}
