@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
-	"strconv"
 )
 
 // RedisOptions say how a Redis server is started. The zero value is an empty master on a free port.
@@ -79,7 +78,7 @@ func (s *Stage) Redis(o RedisOptions) (*Redis, error) {
 func (r *Redis) Port() int { return r.port }
 
 // Addr is HOST:PORT.
-func (r *Redis) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(r.port)) }
+func (r *Redis) Addr() string { return local(r.port) }
 
 // Dir holds its data, its configuration file redis.conf and its log.
 func (r *Redis) Dir() string { return r.dir }

@@ -1,0 +1,191 @@
+// Command bench measures how long a cluster takes to fail over: real sentineld, real Redis, every node polled on a
+// connection of its own every millisecond, and the clock read before the kill. It prints a table, and with -write puts it
+// into a document.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/cmd/stage"
+)
+
+type options struct {
+	rounds   int
+	write    string
+	only     string
+	sentinel bool
+	steady   time.Duration
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var o options
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.IntVar(&o.rounds, "rounds", 20, "rounds of each row")
+	f.StringVar(&o.write, "write", "", "document to put the table into")
+	f.StringVar(&o.only, "only", "", "only rows whose name contains this")
+	f.BoolVar(&o.sentinel, "sentinel", true, "measure redis-sentinel beside")
+	f.DurationVar(&o.steady, "steady", 0, "watch for false elections for so long, beside two busy threads")
+	if err := f.Parse(args); err != nil || f.NArg() > 0 {
+		return 2
+	}
+	if err := bench(ctx, o, stdout, stderr); err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+		return 1
+	}
+	return 0
+}
+
+func bench(ctx context.Context, o options, stdout, stderr io.Writer) error {
+	dir, err := os.MkdirTemp("", "sentineld-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	programs, err := build(ctx, dir)
+	if err != nil {
+		return err
+	}
+	sync, err := fsyncP50(dir)
+	if err != nil {
+		return err
+	}
+	r := report{rounds: o.rounds, fsync: sync}
+	for _, row := range rows() {
+		if !strings.Contains(row.name, o.only) {
+			continue
+		}
+		if err := r.measure(ctx, row, programs, o, stderr); err != nil {
+			return err
+		}
+	}
+	if o.steady > 0 {
+		if r.steady, err = steady(ctx, programs.node, o.steady); err != nil {
+			return err
+		}
+	}
+	text := r.String()
+	fmt.Fprint(stdout, text)
+	if o.write == "" {
+		return nil
+	}
+	return replaceIn(o.write, text)
+}
+
+// binaries are the programs under test: as they are released, and with failpoints.
+type binaries struct{ node, failpoints string }
+
+func build(ctx context.Context, dir string) (binaries, error) {
+	b := binaries{filepath.Join(dir, "sentineld"), filepath.Join(dir, "sentineld-failpoints")}
+	for _, args := range [][]string{
+		{"build", "-o", b.node, "./cmd/sentineld"},
+		{"build", "-tags", "failpoints", "-o", b.failpoints, "./cmd/sentineld"},
+	} {
+		if out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput(); err != nil {
+			return b, fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	return b, nil
+}
+
+// measure goes through all rounds of a row, of sentineld and then of redis-sentinel.
+func (r *report) measure(ctx context.Context, row row, programs binaries, o options, progress io.Writer) error {
+	res := result{row: row}
+	binary := programs.node
+	if row.failpoints {
+		binary = programs.failpoints
+	}
+	var err error
+	res.ours, err = rounds(ctx, o.rounds, row, progress, func(s *stage.Stage) (watcher, error) {
+		return newOurs(ctx, s, binary, row.timing)
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", row.name, err)
+	}
+	if o.sentinel && row.sentinel {
+		res.theirs, err = rounds(ctx, o.rounds, row, progress, func(s *stage.Stage) (watcher, error) {
+			return newTheirs(ctx, s)
+		})
+		if err != nil {
+			return fmt.Errorf("%s with redis-sentinel: %w", row.name, err)
+		}
+	}
+	r.results = append(r.results, res)
+	return nil
+}
+
+// rounds stages one cluster and one set for all rounds of a row.
+func rounds(ctx context.Context, n int, row row, progress io.Writer, begin func(*stage.Stage) (watcher, error)) ([]time.Duration, error) {
+	s, err := stage.New("")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = s.Close() }()
+	w, err := begin(s)
+	if err != nil {
+		return nil, withLogs(s, err)
+	}
+	l, err := newSet(ctx, s, w)
+	if err != nil {
+		return nil, withLogs(s, err)
+	}
+	defer w.close()
+	took := make([]time.Duration, 0, n)
+	for i := range n {
+		if err := l.settle(ctx); err != nil {
+			return nil, withLogs(s, fmt.Errorf("before round %d: %w", i+1, err))
+		}
+		d, err := row.round(ctx, l)
+		if err != nil {
+			return nil, withLogs(s, fmt.Errorf("round %d: %w", i+1, err))
+		}
+		fmt.Fprintf(progress, "%-22s %-14s %2d/%d %8.1f ms\n", row.name, w.name(), i+1, n, float64(d.Microseconds())/1000)
+		took = append(took, d)
+	}
+	return took, nil
+}
+
+func withLogs(s *stage.Stage, err error) error {
+	var b strings.Builder
+	_ = s.WriteLogs(&b, 8<<10)
+	return fmt.Errorf("%w\n%s", err, b.String())
+}
+
+// fsyncP50 is the median of writing 4 KiB and calling fsync, where the nodes keep their logs.
+func fsyncP50(dir string) (time.Duration, error) {
+	f, err := os.Create(filepath.Join(dir, "fsync"))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }()
+	took := make([]time.Duration, 0, 200)
+	for range cap(took) {
+		begun := time.Now()
+		if _, err := f.WriteAt(make([]byte, 4096), 0); err != nil {
+			return 0, err
+		}
+		if err := f.Sync(); err != nil {
+			return 0, err
+		}
+		took = append(took, time.Since(begun))
+	}
+	slices.Sort(took)
+	return took[len(took)/2], nil
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	beginMark = "<!-- bench-failover: begin -->"
+	endMark   = "<!-- bench-failover: end -->"
+)
+
+var errNoMarks = errors.New("the document has no place for the figures")
+
+// result is what the rounds of a row gave.
+type result struct {
+	row
+	ours, theirs []time.Duration
+}
+
+type report struct {
+	rounds  int
+	fsync   time.Duration
+	results []result
+	steady  string
+}
+
+// String is the table in Markdown.
+func (r *report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d rounds each, milliseconds, min / median / max; fsync p50 of the machine: %.2f ms; %s/%s, %d processors; %s.\n\n",
+		r.rounds, float64(r.fsync.Microseconds())/1000, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly))
+	b.WriteString("| from | to | reach | sentineld | | redis-sentinel |\n|---|---|---|---|---|---|\n")
+	for _, res := range r.results {
+		verdict := "reached"
+		if !res.reached() {
+			verdict = "missed"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", res.what, res.until, res.reach(), spread(res.ours), verdict, spread(res.theirs))
+	}
+	if r.steady != "" {
+		fmt.Fprintf(&b, "\n%s\n", r.steady)
+	}
+	return b.String()
+}
+
+func (r result) reach() string {
+	var parts []string
+	if r.median > 0 {
+		parts = append(parts, fmt.Sprintf("median ≤ %d", r.median.Milliseconds()))
+	}
+	if r.max > 0 {
+		parts = append(parts, fmt.Sprintf("max ≤ %d", r.max.Milliseconds()))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (r result) reached() bool {
+	_, median, most := quantiles(r.ours)
+	return (r.median == 0 || median <= r.median) && (r.max == 0 || most <= r.max)
+}
+
+func spread(took []time.Duration) string {
+	if len(took) == 0 {
+		return ""
+	}
+	least, median, most := quantiles(took)
+	return fmt.Sprintf("%s / **%s** / %s", millis(least), millis(median), millis(most))
+}
+
+// quantiles gives the least, the median and the greatest; the median of an even number is the mean of the middle two.
+func quantiles(took []time.Duration) (least, median, most time.Duration) {
+	s := slices.Sorted(slices.Values(took))
+	n := len(s)
+	return s[0], (s[(n-1)/2] + s[n/2]) / 2, s[n-1]
+}
+
+func millis(d time.Duration) string { return fmt.Sprintf("%.0f", float64(d.Microseconds())/1000) }
+
+// replaceIn puts the text between the marks of a document.
+func replaceIn(path, text string) error {
+	doc, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, ok1 := strings.Cut(string(doc), beginMark)
+	_, after, ok2 := strings.Cut(rest, endMark)
+	if !ok1 || !ok2 {
+		return fmt.Errorf("%s: %w: want the lines %s and %s", path, errNoMarks, beginMark, endMark)
+	}
+	return os.WriteFile(path, []byte(before+beginMark+"\n"+text+endMark+after), 0o644)
+}
