@@ -39,8 +39,8 @@ type world struct {
 	silent  map[string]bool // renews no reports
 	// patience is the executors' deadline; 0 = the default.
 	patience time.Duration
-	nodes   map[string]*member
-	running sync.WaitGroup
+	nodes    map[string]*member
+	running  sync.WaitGroup
 }
 
 // member is one node of the world.
