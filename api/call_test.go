@@ -93,11 +93,11 @@ func TestForwarding(t *testing.T) {
 	leader.monitor(t, "m", "10.0.0.1", 6379)
 	leader.replica(t, "m", "10.0.0.2", 6379)
 	follower := newRig(t)
-	follower.node.status.Role = "follower"
+	follower.node.set(func(n *fakeNode) { n.status.Role = "follower" })
 	explain := &sentinelv1.ExplainMasterRequest{Name: "m"}
 	_, err := follower.admin.ExplainMaster(t.Context(), explain)
 	wantError(t, err, codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NO_LEADER)
-	follower.node.leader = leader.conn
+	follower.node.set(func(n *fakeNode) { n.leader = leader.conn })
 	x, err := follower.admin.ExplainMaster(t.Context(), explain)
 	if err != nil || !x.GetFromLeader() || x.GetWinner().GetHost() != "10.0.0.2" {
 		t.Fatalf("%v, %v", x, err)
@@ -113,10 +113,10 @@ func TestForwarding(t *testing.T) {
 	wantError(t, err, codes.NotFound, sentinelv1.ErrorReason_ERROR_REASON_MASTER_NOT_FOUND)
 	// The leader that the follower knew leads no more: no second hop, though it knows another.
 	explain.Consistency = 0
-	leader.node.mu.Lock()
-	leader.node.status.Role = "follower"
-	leader.node.leader = follower.conn
-	leader.node.mu.Unlock()
+	leader.node.set(func(n *fakeNode) {
+		n.status.Role = "follower"
+		n.leader = follower.conn
+	})
 	_, err = follower.admin.ExplainMaster(t.Context(), explain)
 	wantError(t, err, codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NO_LEADER)
 	// A connection that breaks leaves a change's outcome unknown.
@@ -241,9 +241,9 @@ func TestStatusNodesAndQuorum(t *testing.T) {
 	}
 	check := func(heard ...string) *sentinelv1.CheckQuorumResponse {
 		t.Helper()
-		r.node.mu.Lock()
-		r.node.status.Heard = heard
-		r.node.mu.Unlock()
+		r.node.set(func(n *fakeNode) {
+			n.status.Heard = heard
+		})
 		q, err := r.admin.CheckQuorum(t.Context(), &sentinelv1.CheckQuorumRequest{Name: "m"})
 		if err != nil {
 			t.Fatal(err)
@@ -307,9 +307,9 @@ func TestHealth(t *testing.T) {
 		if check("") != healthv1.HealthCheckResponse_SERVING || check(healthAdmin) != healthv1.HealthCheckResponse_SERVING {
 			t.Error("not serving")
 		}
-		r.node.mu.Lock()
-		r.node.status.LeaderID = ""
-		r.node.mu.Unlock()
+		r.node.set(func(n *fakeNode) {
+			n.status.LeaderID = ""
+		})
 		time.Sleep(healthEvery + 1)
 		synctest.Wait()
 		if check("") != healthv1.HealthCheckResponse_SERVING || check(healthAdmin) != healthv1.HealthCheckResponse_NOT_SERVING {

@@ -360,7 +360,7 @@ func TestNoQuorum(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.monitor(t, "m", "10.0.0.1", 6379)
-		r.node.hang = true
+		r.node.set(func(n *fakeNode) { n.hang = true })
 		client := sentinelv1.NewAdminServiceClient(r.server.Direct())
 		began := time.Now()
 		_, err := client.RemoveMaster(t.Context(), &sentinelv1.RemoveMasterRequest{Name: "m"})
@@ -368,11 +368,11 @@ func TestNoQuorum(t *testing.T) {
 		if took := time.Since(began); took > callLimit {
 			t.Errorf("took %v", took)
 		}
-		r.node.hang = false
-		r.node.proposeErr = errUnknown
+		r.node.set(func(n *fakeNode) { n.hang = false })
+		r.node.set(func(n *fakeNode) { n.proposeErr = errUnknown })
 		_, err = r.admin.RemoveMaster(t.Context(), &sentinelv1.RemoveMasterRequest{Name: "m"})
 		wantError(t, err, codes.DeadlineExceeded, sentinelv1.ErrorReason_ERROR_REASON_UNKNOWN_OUTCOME)
-		r.node.readErr = errNoLeader
+		r.node.set(func(n *fakeNode) { n.readErr = errNoLeader })
 		_, err = r.app.GetMaster(t.Context(), &sentinelv1.GetMasterRequest{Name: "m"})
 		wantError(t, err, codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NO_LEADER)
 		got, err := r.app.GetMaster(t.Context(), &sentinelv1.GetMasterRequest{
@@ -381,7 +381,7 @@ func TestNoQuorum(t *testing.T) {
 		if err != nil || got.GetAgeMs() != 7 {
 			t.Errorf("local read: %v, %v", got, err)
 		}
-		r.node.localErr = errLoading
+		r.node.set(func(n *fakeNode) { n.localErr = errLoading })
 		_, err = r.app.GetMaster(t.Context(), &sentinelv1.GetMasterRequest{
 			Name: "m", Consistency: sentinelv1.Consistency_CONSISTENCY_LOCAL,
 		})

@@ -124,6 +124,19 @@ func (n *fakeNode) commit(c *raftlogv1.Command) (raftfsm.Result, error) {
 	return res, nil
 }
 
+// set changes the node's behaviour while others use it.
+func (n *fakeNode) set(change func(n *fakeNode)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	change(n)
+}
+
+func (n *fakeNode) failures() (hang bool, read, propose error, leader *grpc.ClientConn) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.hang, n.readErr, n.proposeErr, n.leader
+}
+
 func (n *fakeNode) State() *raftfsm.State {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -143,16 +156,17 @@ func (n *fakeNode) Local() (*raftfsm.State, time.Duration, error) {
 }
 
 func (n *fakeNode) Read(ctx context.Context) (*raftfsm.State, error) {
-	if n.hang {
+	hang, err, _, _ := n.failures()
+	if hang {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	return n.State(), n.readErr
+	return n.State(), err
 }
 
 func (n *fakeNode) Propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Result, error) {
-	if n.proposeErr != nil {
-		return raftfsm.Result{}, n.proposeErr
+	if _, _, err, _ := n.failures(); err != nil {
+		return raftfsm.Result{}, err
 	}
 	return n.commit(c)
 }
@@ -164,10 +178,11 @@ func (n *fakeNode) Status() NodeStatus {
 }
 
 func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error) {
-	if n.leader == nil {
+	_, _, _, leader := n.failures()
+	if leader == nil {
 		return nil, errNoLeader
 	}
-	return n.leader, nil
+	return leader, nil
 }
 
 func (n *fakeNode) RemoveNode(_ context.Context, id string) error {

@@ -135,6 +135,7 @@ func TestWatchResumes(t *testing.T) {
 			"reset", "a quorum 2", "c quorum 2", "synced")
 		// A watcher that has seen more elsewhere waits until this node has it too.
 		ahead := r.watch(t, &sentinelv1.WatchMastersRequest{AfterClusterId: "c1", AfterRevision: r.node.State().Index() + 2})
+		synctest.Wait()
 		r.quorum(t, "a", 1)
 		r.quorum(t, "c", 1)
 		r.quorum(t, "a", 3)
@@ -147,10 +148,10 @@ func TestWatchEndsWithTheNode(t *testing.T) {
 		r := newRig(t)
 		next := r.watch(t, &sentinelv1.WatchMastersRequest{})
 		want(t, next, "synced")
-		r.node.mu.Lock()
-		r.node.localErr = errLoading
-		r.node.publish(r.node.st)
-		r.node.mu.Unlock()
+		r.node.set(func(n *fakeNode) {
+			n.localErr = errLoading
+			n.publish(n.st)
+		})
 		want(t, next, "error "+codes.Unavailable.String())
 	})
 }
@@ -201,6 +202,7 @@ func TestWatchEvents(t *testing.T) {
 		all := r.events(t, &sentinelv1.WatchEventsRequest{After: &sentinelv1.EventCursor{}})
 		want(t, all, "+founded", "+sentinel", "+sentinel", "+sentinel", "+monitor a", "+monitor b", "synced")
 		fresh := r.events(t, &sentinelv1.WatchEventsRequest{})
+		synctest.Wait()
 		onlyB := r.events(t, &sentinelv1.WatchEventsRequest{Master: "b", After: &sentinelv1.EventCursor{ClusterId: "c1", Index: seen - 1}})
 		foreign := r.events(t, &sentinelv1.WatchEventsRequest{Master: "a", After: &sentinelv1.EventCursor{ClusterId: "c0", Index: seen}})
 		want(t, fresh, "synced")

@@ -72,8 +72,13 @@ func TestCommands(t *testing.T) {
 			}
 		}
 	}
-	if got := c.do("SENTINEL", "MONITOR", "m\nx", "10.0.0.1", "6379", "2"); !strings.Contains(got, "control characters are not allowed") {
-		t.Error(got)
+	for _, args := range [][]string{
+		{"SENTINEL", "MONITOR", "m\nx", "10.0.0.1", "6379", "2"}, {"SENTINEL", "SET", "m", "auth-pass", "geheim\nx"},
+	} {
+		want := "-ERR Invalid argument at index "
+		if got := c.do(args...); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, ": control characters are not allowed") {
+			t.Error(got)
+		}
 	}
 }
 
