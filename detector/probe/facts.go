@@ -195,7 +195,7 @@ func (t *stater) difference(s *raftfsm.State, name string) *raftlogv1.StateFacts
 // where it says that it is no master.
 func (t *stater) listed(m *raftfsm.Master) map[raftfsm.Addr]bool {
 	in, _ := m.Instance(m.Address)
-	seen, ok := t.f.comparable(m, in)
+	seen, ok := t.f.current(m, in)
 	if !ok || seen.obs.Info.Role != raftfsm.RoleMaster || seen.obs.Info.Loading {
 		return nil
 	}
@@ -220,15 +220,15 @@ func conflicting(s *raftfsm.State, m *raftfsm.Master, a raftfsm.Addr) bool {
 
 // told is an instance as its own last INFO has it; ok is false where that may not be compared with m.
 func (f *Fleet) told(m *raftfsm.Master, in raftfsm.Instance) (raftfsm.Instance, bool) {
-	seen, ok := f.comparable(m, in)
+	seen, ok := f.current(m, in)
 	if !ok {
 		return in, false
 	}
 	return seen.facts(), true
 }
 
-// comparable is what was seen of an instance, if its INFO was asked for when the state already was what it is in m.
-func (f *Fleet) comparable(m *raftfsm.Master, in raftfsm.Instance) (*sight, bool) {
+// current is what was seen of an instance, if its INFO was asked for when the state already was what it is in m.
+func (f *Fleet) current(m *raftfsm.Master, in raftfsm.Instance) (*sight, bool) {
 	w, ok := f.watch(in.Addr)
 	if !ok {
 		return nil, false
