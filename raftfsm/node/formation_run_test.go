@@ -26,7 +26,7 @@ import (
 type village struct {
 	t  *testing.T
 	mu sync.Mutex
-	// cut tells whether a call from one node to another is lost.
+	// cut tells whether a call from one node to another is lost. It and after are called with mu held.
 	cut func(from, to *villager) bool
 	// after is called when a call was carried out and before it is answered; an error loses the answer.
 	after func(from, to *villager, method string) error
@@ -162,24 +162,26 @@ type villageWire struct {
 
 var errVillageCut = errors.New("dial tcp 10.0.0.9:1: connect: connection refused")
 
-// walk gives the other end, 1 ms away, or an error where nobody opens.
-func (w villageWire) walk(ctx context.Context) (*villager, error) {
+// walk gives the other end and who lives there now, 1 ms away, or an error where nobody opens.
+func (w villageWire) walk(ctx context.Context) (*villager, *former, error) {
 	select {
 	case <-time.After(time.Millisecond):
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, nil, ctx.Err()
 	}
 	v := w.from.v
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	to := v.houses[w.address]
 	if to == nil || !to.up || !w.from.up || (v.cut != nil && to != w.from && v.cut(w.from, to)) {
-		return nil, errVillageCut
+		return nil, nil, errVillageCut
 	}
-	return to, nil
+	return to, to.former, nil
 }
 
 func (w villageWire) back(to *villager, method string) error {
+	w.from.v.mu.Lock()
+	defer w.from.v.mu.Unlock()
 	if w.from.v.after != nil {
 		return w.from.v.after(w.from, to, method)
 	}
@@ -187,11 +189,11 @@ func (w villageWire) back(to *villager, method string) error {
 }
 
 func (w villageWire) Describe(ctx context.Context, _ *peerv1.DescribeRequest, _ ...grpc.CallOption) (*peerv1.DescribeResponse, error) {
-	to, err := w.walk(ctx)
+	to, f, err := w.walk(ctx)
 	if err != nil {
 		return nil, err
 	}
-	d := to.former.describeSelf()
+	d := f.describeSelf()
 	return &peerv1.DescribeResponse{
 		ClusterName: d.clusterName, NodeId: d.nodeID, RaftId: string(d.raftID), ClusterId: d.clusterID, BootstrapExpect: uint32(d.expect),
 		PromisedTo: string(d.promisedTo), Removed: d.removed,
@@ -199,11 +201,11 @@ func (w villageWire) Describe(ctx context.Context, _ *peerv1.DescribeRequest, _ 
 }
 
 func (w villageWire) Promise(ctx context.Context, req *peerv1.PromiseRequest, _ ...grpc.CallOption) (*peerv1.PromiseResponse, error) {
-	to, err := w.walk(ctx)
+	to, f, err := w.walk(ctx)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := to.former.promise(req)
+	resp, err := f.promise(req)
 	if err == nil {
 		err = w.back(to, "promise")
 	}
@@ -212,7 +214,7 @@ func (w villageWire) Promise(ctx context.Context, req *peerv1.PromiseRequest, _ 
 
 // Join is answered by the founder; the others send there.
 func (w villageWire) Join(ctx context.Context, req *peerv1.JoinRequest, _ ...grpc.CallOption) (*peerv1.JoinResponse, error) {
-	to, err := w.walk(ctx)
+	to, _, err := w.walk(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -385,9 +387,7 @@ func TestFormationFounderCrashesBeforeFounding(t *testing.T) {
 					if given != promises {
 						return nil
 					}
-					v.mu.Lock()
 					from.up = false
-					v.mu.Unlock()
 					from.stop()
 					close(crashed)
 					return errors.New("crashed")
@@ -409,7 +409,9 @@ func TestFormationFounderCrashesBeforeFounding(t *testing.T) {
 				all[1].start()
 				time.Sleep(time.Minute)
 				wantNoCluster(t, all[1], "has promised to follow the founder n1-", 2)
+				v.mu.Lock()
 				v.after = nil
+				v.mu.Unlock()
 				all[0].start()
 				time.Sleep(10 * time.Second)
 				synctest.Wait()
@@ -473,16 +475,14 @@ func TestFormationUnderFaults(t *testing.T) {
 	for seed := range uint64(60) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := mathrand.New(mathrand.NewPCG(seed, 1))
+				r, wire := mathrand.New(mathrand.NewPCG(seed, 1)), mathrand.New(mathrand.NewPCG(seed, 2))
 				size := 2 + r.IntN(4)
 				expect := size/2 + 1 + r.IntN(size-size/2)
 				v, all := newVillage(t, size, expect)
 				lossy := true
-				v.cut = func(_, _ *villager) bool { return lossy && r.IntN(4) == 0 }
+				v.cut = func(_, _ *villager) bool { return lossy && wire.IntN(4) == 0 }
 				v.after = func(_, _ *villager, _ string) error {
-					v.mu.Lock()
-					defer v.mu.Unlock()
-					if lossy && r.IntN(6) == 0 {
+					if lossy && wire.IntN(6) == 0 {
 						return errors.New("answer lost")
 					}
 					return nil
