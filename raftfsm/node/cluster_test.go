@@ -377,6 +377,7 @@ func TestRenewalsBeginAnewWithTheLeader(t *testing.T) {
 		w.settle()
 		a := w.others(l)[0]
 		w.mustPropose(a, report(a, 0, "m"))
+		w.mustPropose(l, report(l, 0, "m"))
 		w.settle()
 		w.isolate(l, true)
 		next := w.leader(w.others(l)...)
@@ -388,9 +389,13 @@ func TestRenewalsBeginAnewWithTheLeader(t *testing.T) {
 		if r, ok := next.Renewals()[string(a.self)]; !ok || time.Since(r.At) > 100*time.Millisecond {
 			t.Errorf("reports were not renewed at once with the new leader: %+v", r)
 		}
+		time.Sleep(expireAfter - 200*time.Millisecond)
+		if n := votes(next, "m"); n != 2 {
+			t.Errorf("%d votes; the node that is not heard has its time from the leadership's beginning", n)
+		}
 		time.Sleep(10 * time.Second)
 		if n := votes(next, "m"); n != 1 {
-			t.Errorf("%d votes; the node is heard", n)
+			t.Errorf("%d votes, want that of the node which is heard", n)
 		}
 		w.isolate(l, false)
 	})
