@@ -1,0 +1,107 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/detector/instance"
+)
+
+// connect tries until a connection stands. It returns nil when the attempt was aborted.
+func (w *watch) connect(ctx context.Context) *instance.Conn {
+	for ctx.Err() == nil {
+		if delay := w.retryDelay(); delay > 0 {
+			for until := time.Now().Add(delay); !w.wait(ctx, until, nil) && ctx.Err() == nil; {
+				continue
+			}
+		}
+		for !w.wait(ctx, time.Now().Add(time.Hour), w.f.dials) && ctx.Err() == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		if conn, ok := w.attempt(ctx); ok {
+			return conn
+		}
+	}
+	w.dropped()
+	return nil
+}
+
+// retryDelay is nothing before the first attempt after a break. Then it is short, so that a process that comes back within
+// down-after is found, and jittered; for one that is held down or rejects us it is the period of probes.
+func (w *watch) retryDelay() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failures == 0 {
+		return 0
+	}
+	delay := w.plan.period()
+	if _, silent := w.track.Silence(); silent && !w.track.Down() {
+		delay /= 4
+	}
+	return delay*3/4 + rand.N(delay/2)
+}
+
+// attempt dials once. The caller holds a slot, which is given back.
+func (w *watch) attempt(ctx context.Context) (*instance.Conn, bool) {
+	release := w.holdSlot()
+	defer release()
+	w.mu.Lock()
+	p := w.plan
+	now := time.Now()
+	w.track.Sent(now)
+	w.failures++
+	w.publish()
+	until, verdict := now.Add(p.patience()), false
+	if d, ok := w.track.Deadline(p.limits); ok && d.Before(until) {
+		until, verdict = d, true
+	}
+	w.mu.Unlock()
+	within, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	conn, err := w.f.o.Dialer.Dial(within, p.target, clientName)
+	done := time.Now()
+	if err == nil {
+		return conn, true
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var refusal instance.ReplyError
+	switch {
+	case ctx.Err() != nil:
+		w.track.Dropped()
+	case errors.As(err, &refusal):
+		w.track.Dropped()
+		w.answered(done, detector.ProbeLogin, detector.ClassifyReply(refusal.Text))
+	case timedOut(err) && verdict:
+		w.track.Dropped() // cut short by the verdict, which stands on what was seen before
+	default:
+		w.track.Broken(done, instance.CauseOf(err))
+	}
+	w.publish()
+	if timedOut(err) {
+		w.judge(done, until)
+	}
+	return nil, false
+}
+
+// slotTime is how long a dial holds its slot at most: dials to hosts that swallow packets must not keep the living waiting.
+const slotTime = 100 * time.Millisecond
+
+func (w *watch) holdSlot() (release func()) {
+	free := sync.OnceFunc(func() { <-w.f.dials })
+	t := time.AfterFunc(slotTime, free)
+	return func() {
+		t.Stop()
+		free()
+	}
+}
+
+// clientName is what the instance's CLIENT LIST shows for a probe's connection.
+const clientName = "sentineld-probe"
