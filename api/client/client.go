@@ -22,8 +22,12 @@ import (
 // DefaultPort is the gRPC port of a node.
 const DefaultPort = 26479
 
-// connectWithin bounds how long a node that does not answer holds up the step to the next one.
-const connectWithin = time.Second
+const (
+	// connectWithin bounds how long a node that does not answer holds up the step to the next one.
+	connectWithin = time.Second
+	// slowAfter is when a connection takes so long that the other nodes are called too.
+	slowAfter = 100 * time.Millisecond
+)
 
 // Client speaks to a cluster through whichever of its nodes works. It is a [grpc.ClientConnInterface], so that every
 // service of sentinel.v1 can be called through it, and safe for use by many goroutines.
@@ -118,8 +122,11 @@ func (c *Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, method st
 func (c *Client) try(ctx context.Context, call func(context.Context, *grpc.ClientConn) error) error {
 	var failed NoNodeError
 	var said error
-	for _, i := range c.order() {
-		reached, err := connect(ctx, c.conns[i])
+	left := c.order()
+	for len(left) > 0 {
+		var i int
+		i, left = c.next(left)
+		reached, err := c.connect(ctx, c.conns[i])
 		if err == nil {
 			err = call(ctx, c.conns[i])
 		}
@@ -149,6 +156,16 @@ func (c *Client) try(ctx context.Context, call func(context.Context, *grpc.Clien
 	return &failed
 }
 
+// next takes the node that is tried next out of those that are left: after the first, one whose connection stands.
+func (c *Client) next(left []int) (int, []int) {
+	at := 0
+	if len(left) < len(c.conns) {
+		at = max(0, slices.IndexFunc(left, func(i int) bool { return c.conns[i].GetState() == connectivity.Ready }))
+	}
+	i := left[at]
+	return i, slices.Delete(left, at, at+1)
+}
+
 // leave makes another node than i the preferred one.
 func (c *Client) leave(i int) { c.set((i + 1) % len(c.conns)) }
 
@@ -174,10 +191,17 @@ func (c *Client) order() []int {
 	return order
 }
 
-// connect waits until the connection stands or is known to fail. reached tells that it stands; a failed one gives its
-// reason by the call that follows.
-func connect(ctx context.Context, conn *grpc.ClientConn) (reached bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, connectWithin)
+// connect waits until the connection stands or is known to fail; while that takes long the other nodes are called too, so
+// that several frozen nodes cost no more time than one. reached tells that it stands; a failed one gives its reason by the
+// call that follows.
+func (c *Client) connect(ctx context.Context, conn *grpc.ClientConn) (reached bool, err error) {
+	others := time.AfterFunc(slowAfter, func() {
+		for _, other := range c.conns {
+			other.Connect()
+		}
+	})
+	defer others.Stop()
+	wait, cancel := context.WithTimeout(ctx, connectWithin)
 	defer cancel()
 	for {
 		s := conn.GetState()
@@ -190,12 +214,16 @@ func connect(ctx context.Context, conn *grpc.ClientConn) (reached bool, err erro
 			conn.Connect()
 		case connectivity.Connecting:
 		}
-		if !conn.WaitForStateChange(ctx, s) {
-			if errors.Is(context.Cause(ctx), context.Canceled) {
-				return false, status.FromContextError(ctx.Err()).Err()
-			}
-			return false, status.Errorf(codes.Unavailable, "no answer within %v", connectWithin)
+		if conn.WaitForStateChange(wait, s) {
+			continue
 		}
+		switch {
+		case errors.Is(ctx.Err(), context.Canceled):
+			return false, status.FromContextError(ctx.Err()).Err()
+		case ctx.Err() != nil:
+			return false, status.Error(codes.Unavailable, "no answer in the time allowed")
+		}
+		return false, status.Errorf(codes.Unavailable, "no answer within %v", connectWithin)
 	}
 }
 

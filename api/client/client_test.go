@@ -186,6 +186,19 @@ func TestNoNode(t *testing.T) {
 	})
 }
 
+// TestFrozenNodesCostOneWait: two frozen nodes are waited for side by side.
+func TestFrozenNodesCostOneWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := world{"a:26479": {frozen: true}, "b:26479": {frozen: true}, "c:26479": {master: set("h", 1, 0, 1)}}
+		c := w.dial(t, "a", "b", "c")
+		begun := time.Now()
+		_, err := c.Master(t.Context(), "m")
+		if took := time.Since(begun); err != nil || took > connectWithin+slowAfter {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
+}
+
 func TestFrozenNodeIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		late := &node{fail: status.Error(codes.DeadlineExceeded, "no majority in time")}

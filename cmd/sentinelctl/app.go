@@ -80,9 +80,12 @@ func args(least, most int) cobra.PositionalArgs {
 		if len(given) >= least && (most < 0 || len(given) <= most) {
 			return nil
 		}
-		return usagef("usage: %s", cmd.UseLine())
+		return usagef("usage: %s", usage(cmd))
 	}
 }
+
+// usage is a command's line in the help, without what every command has.
+func usage(cmd *cobra.Command) string { return strings.TrimSuffix(cmd.UseLine(), " [flags]") }
 
 // client connects to the cluster.
 func (a *app) client() (*client.Client, error) {

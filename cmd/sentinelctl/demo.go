@@ -56,7 +56,9 @@ func (a *app) demo(ctx, signals context.Context, node string, keep bool) (err er
 	defer func() {
 		if err != nil && signals.Err() == nil && d.nodes != nil {
 			for _, n := range d.nodes.Nodes {
-				a.say("what %s wrote last:\n%s", n.Name(), n.Log(demoLog))
+				if text := n.Log(demoLog); text != "" {
+					a.say("what %s wrote last:\n%s", n.Name(), text)
+				}
 			}
 		}
 		err = errors.Join(err, d.close(), s.Close())

@@ -19,7 +19,7 @@ func (a *app) ckquorumCmd() *cobra.Command {
 		ValidArgsFunction: a.completeMaster,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := a.reading()
-			names, err := a.names(cmd.Context(), all, args, cmd.UseLine())
+			names, err := a.names(cmd.Context(), all, args, usage(cmd))
 			if err != nil {
 				return err
 			}

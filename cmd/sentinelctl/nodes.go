@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/raftsentinel/raftsentinel/api/client"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
@@ -103,8 +102,12 @@ func (a *app) transferCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printChange(answer, fmt.Sprintf("%s leads", answer.GetLeaderNodeId()),
-				fmt.Sprintf("%s leads already; nothing changed", answer.GetLeaderNodeId()))
+			// The new leader may not be known yet.
+			done := "leadership has been handed over"
+			if leader := answer.GetLeaderNodeId(); leader != "" {
+				done = leader + " leads"
+			}
+			return a.printChange(answer, done, answer.GetLeaderNodeId()+" leads already; nothing changed")
 		},
 	}
 }

@@ -25,7 +25,7 @@ func (a *app) pauseCmd() *cobra.Command {
 			if span < 0 || span > 0 && span < time.Millisecond {
 				return usagef("--for %v: want at least 1ms", span)
 			}
-			names, err := a.names(cmd.Context(), all, args, cmd.UseLine())
+			names, err := a.names(cmd.Context(), all, args, usage(cmd))
 			if err != nil {
 				return err
 			}

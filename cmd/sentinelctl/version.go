@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the build; without that it is what the Go tool recorded.
+// version is set by the linker for a release.
 var version string
 
 func (a *app) versionCmd() *cobra.Command {
@@ -33,14 +33,19 @@ func (a *app) versionCmd() *cobra.Command {
 	}
 }
 
+// buildVersion is the release, or the commit that a development build was made from.
 func buildVersion() string {
 	if version != "" {
 		return version
 	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				return "0.1.0-dev+" + s.Value[:12]
+			}
+		}
 	}
-	return "unknown"
+	return "0.1.0-dev"
 }
 
 // writeValue writes a value as a JSON document.
