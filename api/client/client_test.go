@@ -12,13 +12,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
+
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
 
 // world is nodes by address; an address that is not there refuses connections.
