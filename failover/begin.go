@@ -13,7 +13,7 @@ func begin(v View) Step {
 	m := v.Master
 	switch {
 	case m.IsODown() && v.confirmed() < m.Options.Quorum:
-		return Prepare{Candidate: ahead(v), Instances: v.replicas(), For: confirming}
+		return Prepare{Candidate: ahead(v), Instances: v.replicas(), For: v.confirming()}
 	case m.IsODown():
 		return open(v, v.Memory.DownSince, fmt.Sprintf("objectively down: %d of %d votes", v.State.DownVotes(m, m.Address), m.Options.Quorum))
 	case v.State.DownVotes(m, m.Address) > 0:
@@ -57,7 +57,7 @@ func open(v View, due time.Time, reason string) Step {
 // look again.
 func stuck(v View, sel Selection) Step {
 	for _, c := range sel.Candidates {
-		if c.Rejection != RejectDown && c.Rejection != RejectUnseen && c.Rejection != RejectStale {
+		if c.Rejection != RejectDown && c.Rejection != RejectUnseen && c.Rejection != RejectStale || !v.long() {
 			continue
 		}
 		if to, ok := v.misplaced(c.Addr); ok {

@@ -6,10 +6,6 @@ import (
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
-// confirming is how soon to look again where only the renewals of other nodes are missing: they change nothing in the
-// state and nothing that is observed, and a master is down meanwhile.
-const confirming = 5 * time.Millisecond
-
 // Next is what to do now about a set. It is derived from the state and the observations alone, so that a new leader goes
 // on wherever the last one stopped.
 func Next(v View) Step {
@@ -21,11 +17,13 @@ func Next(v View) Step {
 	if row != nil && !row.Switched {
 		return resume(v)
 	}
+	var near Step
 	if !m.Resting() {
-		if step := begin(v); step != nil {
-			return step
+		near = begin(v)
+		if _, waits := near.(Prepare); near != nil && !waits {
+			return near
 		}
-		if len(m.VotesAgainst(m.Address)) == 0 {
+		if near == nil && len(m.VotesAgainst(m.Address)) == 0 {
 			if step := contest(v); step != nil {
 				return step
 			}
@@ -39,6 +37,9 @@ func Next(v View) Step {
 		if step := finish(v, r); step != nil {
 			return step
 		}
+	}
+	if near != nil {
+		return near
 	}
 	return idle(v, r)
 }

@@ -68,6 +68,8 @@ func TestNoCandidate(t *testing.T) {
 	s.down(addr(1), "a", "b")
 	is[failover.Measure](t, s.next())
 	s.see(addr(2), func(o *detector.Observation) { o.Info.Priority = 1; o.Down, o.LastReply = true, time.Time{} })
+	is[failover.Measure](t, s.next()) // the others may be about to say the same
+	s.now = s.now.Add(time.Second)
 	if x := is[failover.Transfer](t, s.next()); x.To != "b" && x.To != "c" {
 		t.Errorf("%+v", x)
 	}
@@ -430,5 +432,54 @@ func TestLonelyLeaderHandsOver(t *testing.T) {
 	s.now = s.now.Add(2 * time.Second)
 	if x := is[failover.Transfer](t, s.next()); x.To != "b" {
 		t.Errorf("%+v", x)
+	}
+}
+
+// Every node was killed just after it reported, and comes back when the master is well: nodes stand by their old votes for a
+// moment, and this one has not probed yet, or has an answer.
+func TestVotesFromBeforeTheLeadershipAreDoubted(t *testing.T) {
+	s := newScene(t, 1)
+	s.down(addr(1), "b", "c")
+	s.v.Since = s.st.Index()
+	is[failover.Prepare](t, s.next())
+	s.pass(1900 * time.Millisecond)
+	is[failover.Prepare](t, s.next())
+	s.pass(100 * time.Millisecond)
+	is[failover.Begin](t, s.next())
+
+	s = newScene(t, 1)
+	s.down(addr(1), "b", "a")
+	s.see(addr(1), func(o *detector.Observation) { o.Down = false })
+	s.v.Since = s.st.Index()
+	s.next()
+	s.pass(time.Minute)
+	is[failover.Prepare](t, s.next()) // its own vote it does not see any reason for
+	s.see(addr(1), func(o *detector.Observation) { o.Down = true })
+	is[failover.Begin](t, s.next())
+}
+
+// One node that cannot reach the new master keeps nobody from closing the row.
+func TestRowEndsInSpiteOfAVote(t *testing.T) {
+	s := newScene(t, 1)
+	s.down(addr(1), "a", "b")
+	s.begin()
+	s.promoted(addr(2), 1001)
+	s.switched()
+	s.down(addr(2), "c")
+	is[failover.End](t, s.next())
+}
+
+// A paused set is switched over by order all the same, to the end.
+func TestOrderedFailoverOfAPausedSet(t *testing.T) {
+	s := newScene(t, 2)
+	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: &raftlogv1.Pause{Name: "m", Reason: "r"}}})
+	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_BeginFailover{BeginFailover: &raftlogv1.BeginFailover{
+		Master: "m", Generation: s.master().Generation, OperationId: "o", Kind: raftfsm.KindForced, From: addr(1).Proto(), Candidate: addr(2).Proto(),
+	}}})
+	is[failover.Promote](t, s.next())
+	s.promoted(addr(2), 1001)
+	s.switched()
+	if r := is[failover.Repoint](t, s.next()); len(r.Actions) != 2 || !r.Actions[0].Demote {
+		t.Errorf("%+v", r)
 	}
 }

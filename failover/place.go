@@ -18,6 +18,16 @@ func (v View) longLonely() bool {
 	return !v.Memory.LonelySince.IsZero() && v.Now.Sub(v.Memory.LonelySince) >= patience
 }
 
+// long: the master, or the row, has been waiting for a candidate so long that the other nodes had every time to notice
+// which instances are down.
+func (v View) long() bool {
+	began := v.Memory.DownSince
+	if began.IsZero() || !v.Memory.RowSince.IsZero() && v.Memory.RowSince.Before(began) {
+		began = v.Memory.RowSince
+	}
+	return !began.IsZero() && v.Now.Sub(began) >= max(2*ProbePeriod(v.Master.Options), time.Second)
+}
+
 // misplaced tells whether this node is the wrong one to lead where the instance a is needed: it gets no reply from a, and
 // another voter holds no verdict against it. The voter named is the one with the fewest verdicts against the set.
 func (v View) misplaced(a raftfsm.Addr) (to string, ok bool) {

@@ -32,7 +32,7 @@ func reconcile(v View) reconciliation {
 	switch {
 	case m.Failover != nil && !m.Failover.Switched:
 		return reconciliation{waiting: "a failover is before its switch"}
-	case m.Hold != nil || m.Pause != nil:
+	case AtRest(m):
 		r.waiting = "paused or held"
 	case len(m.VotesAgainst(m.Address)) > 0:
 		r.waiting = "the master has a down vote"
@@ -67,6 +67,13 @@ func reconcile(v View) reconciliation {
 		r.actions = nil
 	}
 	return r
+}
+
+// AtRest tells whether the instances of a set are left alone: it is held, or paused and not in the midst of a failover that
+// an operator ordered.
+func AtRest(m *raftfsm.Master) bool {
+	ordered := m.Failover != nil && m.Failover.Switched && m.Failover.Kind != raftfsm.KindAutomatic
+	return m.Hold != nil || m.Pause != nil && !ordered
 }
 
 // look judges one instance: what to do about it, and whether it counts as one that syncs at this moment.

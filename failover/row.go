@@ -15,7 +15,7 @@ func resume(v View) Step {
 		return End{Epoch: row.Epoch, Outcome: raftfsm.OutcomeAborted, Reason: reason}
 	}
 	if row.Kind == raftfsm.KindAutomatic && m.IsODown() && v.confirmed() < m.Options.Quorum {
-		return Rest{Reason: "the votes are not confirmed in this leadership yet", For: confirming}
+		return Rest{Reason: "the votes are not confirmed in this leadership yet", For: v.confirming()}
 	}
 	if promoted {
 		return Promote{Row: row, Already: true}

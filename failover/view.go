@@ -19,7 +19,9 @@ type View struct {
 	// Renewed holds the nodes that stood by their reports in the present leadership. Nobody else's vote opens or resumes
 	// an automatic failover.
 	Renewed map[string]bool
-	Memory  Memory
+	// Since is the index of the state with which the present leadership began; votes up to it are older than it.
+	Since  uint64
+	Memory Memory
 }
 
 // Memory is what one leadership remembers of a set between two decisions. All of it may be lost: a new leader begins with
@@ -143,15 +145,36 @@ func (v View) alone() bool {
 	return v.answers(v.Master.Address)
 }
 
-// confirmed counts the votes against the master by voters that stand by them in this leadership.
+// doubt is how long votes from before this leadership are doubted where this node does not hold the master down itself. A
+// node that was restarted stands by its old votes before it has probed anything; by then it has taken them back.
+const doubt = 2 * time.Second
+
+// confirmed counts the votes against the master by voters that stand by them in this leadership: those that were cast in
+// it, and older ones where this node sees the same with its own eyes, or nobody took them back for a while.
 func (v View) confirmed() int {
+	o, _ := v.Observe(v.Master.Address)
+	believed := o.Down || !v.Memory.DownSince.IsZero() && v.Now.Sub(v.Memory.DownSince) >= doubt
 	n := 0
 	for _, vote := range v.Master.VotesAgainst(v.Master.Address) {
-		if raftfsm.Counts(vote.Cause) && v.State.IsVoter(vote.Node) && v.Renewed[vote.Node] {
+		old := vote.Index <= v.Since
+		switch {
+		case !raftfsm.Counts(vote.Cause) || !v.State.IsVoter(vote.Node) || !v.Renewed[vote.Node]:
+		case old && vote.Node == v.Self && !o.Down: // its own old vote it would have to renew first
+		case old && !believed:
+		default:
 			n++
 		}
 	}
 	return n
+}
+
+// confirming is how soon to look again where only the confirmation of votes is missing. It changes nothing in the state and
+// nothing that is observed, and a master is down meanwhile.
+func (v View) confirming() time.Duration {
+	if v.Now.Sub(v.Memory.DownSince) < 200*time.Millisecond {
+		return 5 * time.Millisecond
+	}
+	return min(ProbePeriod(v.Master.Options), 100*time.Millisecond)
 }
 
 // holds tells whether a node holds an instance down, for whatever cause.

@@ -14,8 +14,10 @@ import (
 type duties struct {
 	e    *Executor
 	term uint64
-	sets map[string]*set
-	due  map[string]bool
+	// since is the index of the state with which this leadership began.
+	since uint64
+	sets  map[string]*set
+	due   map[string]bool
 	// done brings back the set of a worker that has finished.
 	done    chan *set
 	running int
@@ -27,6 +29,7 @@ type duties struct {
 // leadership, whose Mark is applied here.
 func (e *Executor) Duties(ctx context.Context, term uint64) error {
 	d := &duties{e: e, term: term, sets: map[string]*set{}, due: map[string]bool{}, done: make(chan *set)}
+	d.since = e.o.Cluster.State().Index()
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		cancel()

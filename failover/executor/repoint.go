@@ -36,9 +36,10 @@ func (d *duties) repoint(ctx context.Context, s *set, m *raftfsm.Master, actions
 		a := actions[i].Addr
 		if o.told {
 			s.repointed(a, o.ended)
+			delete(s.misses, a)
 		}
 		if o.err != nil && ctx.Err() == nil {
-			s.blame(a)
+			s.miss(a)
 			d.e.o.Log.Warn("instance not repointed", "master", m.Name, "instance", a.String(), "error", o.err)
 		}
 		if o.demoted {
@@ -76,7 +77,7 @@ func (d *duties) followOn(ctx context.Context, s *set, m *raftfsm.Master, act fa
 	}
 	st := d.e.o.Cluster.State()
 	now, ok := st.Master(s.name)
-	if !ok || now.Generation != m.Generation || now.Resting() {
+	if !ok || now.Generation != m.Generation || failover.AtRest(now) {
 		return outcome{err: errChanged}
 	}
 	reason, wrong := d.viewOf(s, st, now).Astray(act.Addr, info, master)

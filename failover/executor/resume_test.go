@@ -130,6 +130,46 @@ func TestStaleLeaderHarmsNothing(t *testing.T) {
 	}
 }
 
+// Every node is killed just after the votes, or just after the row, the master recovers, and the nodes return an hour later,
+// each standing by its old votes at first: nothing is promoted.
+func TestAllNodesReturnAfterTheMasterDid(t *testing.T) {
+	for _, target := range []Point{BeforeBegin, AfterBegin, BeforePromote} {
+		t.Run(string(target), func(t *testing.T) {
+			play(t, func(t *testing.T, w *world) {
+				all := w.redis(2)
+				fired := false
+				var end context.CancelFunc
+				end = w.lead("a", func(p Point) {
+					if p == target && !fired {
+						fired = true
+						w.depose()
+						end()
+						for _, id := range []string{"a", "b", "c"} {
+							w.nodes[id].stop()
+						}
+					}
+				})
+				w.pass(6 * time.Second)
+				all[0].Hang()
+				w.until("killed", 5*time.Second, func() bool { return fired })
+				all[0].Resume()
+				w.pass(time.Hour)
+				for _, id := range []string{"a", "b", "c"} {
+					w.start(id)
+				}
+				w.lead("b", nil)
+				w.pass(time.Minute)
+				if got := w.commands(); len(got) != 0 || w.master().Address != addr(1) {
+					t.Errorf("promoted on votes of an hour ago: %v", got)
+				}
+				if !w.converged() {
+					t.Error(w.describe())
+				}
+			})
+		})
+	}
+}
+
 // A leader is cut off with an open row just before it confirms its leadership. Meanwhile its candidate dies, another is
 // promoted, and the candidate comes back as a replica: the quorum is what keeps the cut-off leader from promoting it.
 func TestCutOffLeaderIsStoppedByTheQuorum(t *testing.T) {

@@ -24,7 +24,8 @@ type set struct {
 	notBefore time.Time
 	failures  int
 	refreshed map[raftfsm.Addr]time.Time
-	resting   string // why nothing is done, as last logged
+	misses    map[raftfsm.Addr]int // attempts in a row to repoint an instance that failed
+	resting   string               // why nothing is done, as last logged
 	// begun is the epoch of the row that this leadership opened, and begunAt when it proposed it.
 	begun   uint64
 	begunAt time.Time
@@ -43,7 +44,7 @@ type reading struct {
 
 func newSet(name string) *set {
 	return &set{
-		name: name, refreshed: map[raftfsm.Addr]time.Time{}, conns: map[raftfsm.Addr]Conn{},
+		name: name, misses: map[raftfsm.Addr]int{}, refreshed: map[raftfsm.Addr]time.Time{}, conns: map[raftfsm.Addr]Conn{},
 		fenced: map[raftfsm.Addr]bool{}, read: map[raftfsm.Addr]reading{},
 	}
 }
@@ -127,7 +128,7 @@ func (d *duties) refresh(s *set, m *raftfsm.Master, instances []raftfsm.Addr) {
 // viewOf is the set as this leadership sees it: the fleet's observations, and what was read since over control connections.
 func (d *duties) viewOf(s *set, st *raftfsm.State, m *raftfsm.Master) failover.View {
 	v := d.e.view(st, m)
-	v.Memory = s.memory
+	v.Memory, v.Since = s.memory, d.since
 	fleet := v.Observe
 	v.Observe = func(a raftfsm.Addr) (detector.Observation, bool) {
 		o, ok := fleet(a)
@@ -184,18 +185,30 @@ func (s *set) hangUp() {
 	clear(s.conns)
 }
 
-// blame counts a failed attempt on an instance and leaves it alone for a while.
+// blame counts a failed attempt to promote an instance and leaves it alone for a while.
 func (s *set) blame(a raftfsm.Addr) {
-	failed, avoid := maps.Clone(s.memory.Failed), maps.Clone(s.memory.Avoid)
+	failed := maps.Clone(s.memory.Failed)
 	if failed == nil {
 		failed = map[raftfsm.Addr]int{}
 	}
+	failed[a]++
+	s.memory.Failed = failed
+	s.avoid(a, backoff(failed[a]))
+}
+
+// miss counts a failed attempt to repoint an instance and leaves it alone for a while.
+func (s *set) miss(a raftfsm.Addr) {
+	s.misses[a]++
+	s.avoid(a, min(10*time.Millisecond<<min(s.misses[a], 11), 10*time.Second))
+}
+
+func (s *set) avoid(a raftfsm.Addr, wait time.Duration) {
+	avoid := maps.Clone(s.memory.Avoid)
 	if avoid == nil {
 		avoid = map[raftfsm.Addr]time.Time{}
 	}
-	failed[a]++
-	avoid[a] = time.Now().Add(backoff(failed[a]))
-	s.memory.Failed, s.memory.Avoid = failed, avoid
+	avoid[a] = time.Now().Add(wait)
+	s.memory.Avoid = avoid
 }
 
 // repointed notes that an instance was told to follow.

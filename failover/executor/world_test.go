@@ -120,7 +120,9 @@ func (w *world) start(id string) {
 	n.fleet = f
 	ctx, stop := context.WithCancel(w.ctx)
 	n.stop = stop
+	w.mu.Lock()
 	w.nodes[id] = n
+	w.mu.Unlock()
 	w.running.Go(func() { _ = f.Run(ctx) })
 }
 
