@@ -139,7 +139,7 @@ func (f *fsm) recall(snaps raft.SnapshotStore, logs raft.LogStore) (floor uint64
 	}
 	applied, known := f.applied.load()
 	if !known {
-		f.state.Store(state)
+		f.begin(state)
 		return max(last, state.Index()), nil
 	}
 	for i := first; i <= min(applied, last); i++ {
@@ -154,8 +154,13 @@ func (f *fsm) recall(snaps raft.SnapshotStore, logs raft.LogStore) (floor uint64
 			return 0, err
 		}
 	}
-	f.state.Store(state)
+	f.begin(state)
 	return applied, nil
+}
+
+func (f *fsm) begin(s *raftfsm.State) {
+	f.news.Store(s.Index())
+	f.state.Store(s)
 }
 
 // readSnapshot opens the newest snapshot. A damaged one is no reason to go on with an older one: what it covers is gone from

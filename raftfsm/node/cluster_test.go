@@ -75,10 +75,18 @@ func TestFollowersLearnACommitAtOnce(t *testing.T) {
 			if f.State().MasterCount() != 4 {
 				t.Errorf("n%d knows %d of 4 masters after %v", f.number, f.State().MasterCount(), time.Since(begun))
 			}
+			w.mustPropose(f, monitor(fmt.Sprintf("f%d", f.number), 200+f.number))
+			synctest.Wait()
+			if _, err := f.Read(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(begun); took > 10*time.Millisecond {
+			t.Errorf("reads on followers took %v: they wait for a Mark", took)
 		}
 		time.Sleep(10 * time.Second)
-		if n := l.State().Index() - last; n > 8 {
-			t.Errorf("4 commands made %d entries: a Mark brings forth Marks", n)
+		if n := l.State().Index() - last; n > 12 {
+			t.Errorf("6 commands made %d entries: a Mark brings forth Marks", n)
 		}
 	})
 }

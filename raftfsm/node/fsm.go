@@ -21,6 +21,9 @@ import (
 // falls; after the first entry that this build does not understand nothing is applied and no snapshot is made.
 type fsm struct {
 	state atomic.Pointer[raftfsm.State]
+	// news is the highest applied entry that is more than a Mark, or higher: a state that includes it is as good as the
+	// published one.
+	news atomic.Uint64
 	// applied learns each index before the state at it is published: what was told is never newer than what is kept.
 	applied appliedStore
 	// onApplied is told of each batch after its publication.
@@ -144,6 +147,9 @@ func servers(c raft.Configuration) []raftfsm.Server {
 
 func (f *fsm) publish(b batch) {
 	f.applied.store(b.after.Index())
+	if b.news != 0 {
+		f.news.Store(b.news)
+	}
 	f.state.Store(b.after)
 	f.mu.Lock()
 	close(f.changed)
@@ -181,6 +187,7 @@ func (f *fsm) Restore(rc io.ReadCloser) error {
 	if s.Cluster() == before.Cluster() && s.Index() <= before.Index() {
 		return nil
 	}
+	f.news.Store(s.Index())
 	f.publish(batch{before: before, after: s})
 	return nil
 }

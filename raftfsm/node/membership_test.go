@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -81,6 +82,52 @@ func TestJoin(t *testing.T) {
 			})
 		})
 	}
+}
+
+// From nothing: any start order, then one more that finds the cluster, then one of the first with an empty disk.
+func TestFormFromNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, cut: map[[2]string]bool{}}
+		defer w.close()
+		peers := []string{addr(1, 26479).String(), addr(2, 26479).String(), addr(3, 26479).String()}
+		fresh := func(number int) *member {
+			m := w.add(number)
+			m.peers, m.expect = peers, 3
+			m.create(nil, nil)
+			return m
+		}
+		for _, number := range []int{3, 1, 2} {
+			m := fresh(number)
+			time.Sleep(3 * time.Second)
+			if n := len(w.members); n > 1 && w.members[0].raft.Load() != nil {
+				t.Errorf("a cluster exists before %d nodes do", n)
+			}
+			m.start()
+		}
+		voters := func(n int) func() bool {
+			return func() bool {
+				for _, m := range w.members {
+					if m.State().Voters() != n {
+						return false
+					}
+				}
+				return true
+			}
+		}
+		w.eventually("three voters", voters(3))
+		fresh(4).start()
+		w.eventually("four voters", voters(4))
+		w.settle()
+		old := w.others(w.leader())[0]
+		if err := old.halt(); err != nil {
+			t.Fatal(err)
+		}
+		w.drop(old)
+		fresh(old.number).start()
+		w.eventually("four voters again", voters(4))
+		w.settle()
+		w.mustPropose(w.members[3], monitor("m", 100))
+	})
 }
 
 func TestJoinRefused(t *testing.T) {

@@ -113,7 +113,6 @@ type Node struct {
 // hooks let tests bring their own world; the zero value is the real one.
 type hooks struct {
 	identity  *identity
-	former    *former
 	stores    func() (*stores, error)
 	transport func() quietable
 	peers     peers
@@ -155,12 +154,10 @@ func newNode(o Options, h hooks) (*Node, error) {
 		n.conns = newConns(n.creds)
 	}
 	n.fsm = newFSM(&appliedMemory{}, n.applied)
-	if n.former = h.former; n.former == nil {
-		n.former = newFormer(id, formerOptions{
-			nodeID: o.NodeID, clusterName: o.ClusterName, expect: o.BootstrapExpect, peers: o.Peers, self: n.registration(),
-			dial: n.conns.dial, log: n.log,
-		})
-	}
+	n.former = newFormer(id, formerOptions{
+		nodeID: o.NodeID, clusterName: o.ClusterName, expect: o.BootstrapExpect, peers: o.Peers, self: n.registration(),
+		dial: n.conns.dial, log: n.log,
+	})
 	return n, nil
 }
 
@@ -182,7 +179,7 @@ func (o *Options) complete(h hooks) error {
 	if o.BootstrapExpect < 0 {
 		errs = append(errs, fmt.Errorf("bootstrap-expect %d: must be 0 or more", o.BootstrapExpect))
 	}
-	if o.Dir == "" {
+	if o.Dir == "" && h.stores == nil {
 		o.BootstrapExpect, o.Peers = 1, nil
 	}
 	if o.Timing == (Timing{}) {

@@ -38,6 +38,8 @@ type member struct {
 	*Node
 	w       *world
 	number  int
+	peers   []string
+	expect  int
 	moved   uint16 // added to the Raft port
 	stores  *stores
 	trans   *raft.InmemTransport
@@ -90,10 +92,9 @@ func (m *member) create(id *identity, voters []raft.Server) {
 	}
 	n, err := newNode(Options{
 		NodeID: fmt.Sprintf("n%d", m.number), ClusterName: "test", Timing: TimingDefault, Log: log,
-		Raft: addr(m.number, 26579+m.moved), GRPC: addr(m.number, 26479), Version: "test",
+		Peers: m.peers, BootstrapExpect: m.expect, Raft: addr(m.number, 26579+m.moved), GRPC: addr(m.number, 26479), Version: "test",
 	}, hooks{
 		identity:  id,
-		former:    &former{},
 		voters:    voters,
 		stores:    func() (*stores, error) { return m.stores, nil },
 		transport: m.transport,
