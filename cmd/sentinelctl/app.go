@@ -8,9 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/raftsentinel/raftsentinel/api/client"
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/status"
+
+	"github.com/raftsentinel/raftsentinel/api/client"
 )
 
 // app is one run of the program.
@@ -139,8 +140,7 @@ func (a *app) say(format string, args ...any) {
 
 // words are an error without the wrapping of its transport.
 func words(err error) string {
-	var none *client.NoNodeError
-	if errors.As(err, &none) {
+	if none, ok := errors.AsType[*client.NoNodeError](err); ok {
 		return none.Error()
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

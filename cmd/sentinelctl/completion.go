@@ -4,8 +4,9 @@ import (
 	"context"
 	"time"
 
-	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"github.com/spf13/cobra"
+
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
 
 // completeWithin is how long somebody who pressed the tab key is kept waiting for names from the cluster.

@@ -8,11 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+
 	"github.com/raftsentinel/raftsentinel/api/client"
 	"github.com/raftsentinel/raftsentinel/cmd/stage"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
-	"github.com/redis/go-redis/v9"
-	"github.com/spf13/cobra"
 )
 
 const (
@@ -120,13 +121,13 @@ func (d *demo) start(ctx context.Context, node string) error {
 		if i > 0 {
 			o.ReplicaOf = d.redis[0].Addr()
 		}
-		r, err := d.stage.Redis(o)
+		r, err := d.stage.Redis(o) //nolint:contextcheck // it only looks for a free port
 		if err != nil {
 			return err
 		}
 		d.redis = append(d.redis, r)
 	}
-	nodes, err := d.stage.Cluster(3, stage.ClusterOptions{Prefix: "node-", Binary: node})
+	nodes, err := d.stage.Cluster(3, stage.ClusterOptions{Prefix: "node-", Binary: node}) //nolint:contextcheck // it only looks for free ports
 	if err != nil {
 		return err
 	}

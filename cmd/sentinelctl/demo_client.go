@@ -8,10 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/raftsentinel/raftsentinel/api/client"
-	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/raftsentinel/raftsentinel/api/client"
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
 
 // writeEvery is the pause between two writes of the demonstration's client.
@@ -58,7 +59,7 @@ type ack struct {
 }
 
 // watchClients starts the clients; they end with view.stop.
-func (d *demo) watchClients(ctx context.Context, old string) (*view, error) {
+func (d *demo) watchClients(ctx context.Context, old string) *view {
 	ctx, cancel := context.WithCancel(ctx)
 	v := &view{cancel: cancel, told: make([]time.Time, len(d.each)), target: old, moved: make(chan struct{})}
 	for i, c := range d.each {
@@ -78,7 +79,7 @@ func (d *demo) watchClients(ctx context.Context, old string) (*view, error) {
 		}
 	})
 	v.work.Go(func() { v.write(ctx, old) })
-	return v, nil
+	return v
 }
 
 func (v *view) stop() {

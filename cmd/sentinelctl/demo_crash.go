@@ -16,10 +16,7 @@ import (
 // crash kills the master and tells what follows, from what the cluster itself says.
 func (d *demo) crash(ctx context.Context) error {
 	old := d.redis[0].Addr()
-	view, err := d.watchClients(ctx, old)
-	if err != nil {
-		return err
-	}
+	view := d.watchClients(ctx, old)
 	defer view.stop()
 	events, err := d.follow(ctx)
 	if err != nil {

@@ -37,8 +37,12 @@ func TestTimeline(t *testing.T) {
 // TestStory: what the demonstration must have heard before it believes in a failover.
 func TestStory(t *testing.T) {
 	whole := []*sentinelv1.Event{
-		{Kind: "+sdown", NodeId: "n1"}, {Kind: "+sdown", NodeId: "n2"}, {Kind: "+odown"}, {Kind: "+selected-slave"},
-		{Kind: "+switch-master"}, {Kind: "+failover-end"},
+		{Kind: "+sdown", NodeId: "n1"},
+		{Kind: "+sdown", NodeId: "n2"},
+		{Kind: "+odown"},
+		{Kind: "+selected-slave"},
+		{Kind: "+switch-master"},
+		{Kind: "+failover-end"},
 	}
 	for missing := range whole[:len(whole)-1] {
 		var told story
@@ -107,7 +111,7 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	begun := time.Now()
-	r := ctl(t, t.Context(), "127.0.0.1:1", nil, "demo", "--sentineld", node)
+	r := ctl(t.Context(), t, "127.0.0.1:1", nil, "demo", "--sentineld", node)
 	t.Logf("took %v\n%s", time.Since(begun), r.stdout)
 	if r.status != exitDone {
 		t.Fatalf("exit %d, %s", r.status, r.stderr)
@@ -127,7 +131,7 @@ func TestDemoWithoutANode(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	r := ctl(t, t.Context(), "127.0.0.1:1", nil, "demo", "--sentineld", broken)
+	r := ctl(t.Context(), t, "127.0.0.1:1", nil, "demo", "--sentineld", broken)
 	if r.status != exitFailed || !strings.Contains(r.stderr, "ended at once") {
 		t.Errorf("exit %d, %q", r.status, r.stderr)
 	}

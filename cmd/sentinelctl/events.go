@@ -7,8 +7,9 @@ import (
 	"strings"
 	"time"
 
-	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"github.com/spf13/cobra"
+
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
 
 func (a *app) eventsCmd() *cobra.Command {

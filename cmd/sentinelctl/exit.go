@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/raftsentinel/raftsentinel/api/client"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/raftsentinel/raftsentinel/api/client"
 )
 
 // Exit statuses.

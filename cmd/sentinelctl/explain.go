@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/raftsentinel/raftsentinel/api/client"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
-	"github.com/spf13/cobra"
 )
 
 func (a *app) ckquorumCmd() *cobra.Command {

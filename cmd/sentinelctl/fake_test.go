@@ -11,13 +11,14 @@ import (
 	"testing"
 	"time"
 
-	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
 
 // cluster is a node that answers what a test puts into it, and keeps what it was asked.
@@ -333,7 +334,7 @@ type result struct {
 }
 
 // ctl runs one command line against a node. Nothing of the machine's own configuration takes part.
-func ctl(t *testing.T, ctx context.Context, endpoints string, stdin io.Reader, args ...string) result {
+func ctl(ctx context.Context, t *testing.T, endpoints string, stdin io.Reader, args ...string) result {
 	t.Helper()
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	t.Setenv("SENTINELCTL_ENDPOINTS", endpoints)

@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/raftsentinel/raftsentinel/api/client"
-	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/raftsentinel/raftsentinel/api/client"
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
 
 func (a *app) historyCmd() *cobra.Command {

@@ -24,14 +24,6 @@ func marshalJSON(m proto.Message) []byte {
 	return appendMessage(nil, m.ProtoReflect())
 }
 
-// indentJSON is the same, for people.
-func indentJSON(m proto.Message) []byte {
-	var out bytes.Buffer
-	// What appendMessage writes is valid, so that there is no error.
-	_ = json.Indent(&out, marshalJSON(m), "", "  ")
-	return append(out.Bytes(), '\n')
-}
-
 func appendMessage(b []byte, m protoreflect.Message) []byte {
 	switch v := m.Interface().(type) {
 	case *timestamppb.Timestamp:

@@ -19,7 +19,7 @@ func main() {
 // run executes one command line and returns its exit status. A cancelled ctx is an interrupt.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, isTerminal: isTerminal}
-	root := a.root()
+	root := a.root()                          //nolint:contextcheck // each command gets ctx from cobra
 	root.SetArgs(append([]string{}, args...)) // nil would be the process's own
 	root.SetIn(stdin)
 	root.SetOut(stdout)

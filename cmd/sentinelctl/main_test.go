@@ -11,9 +11,10 @@ import (
 	"testing"
 	"time"
 
-	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -56,17 +57,17 @@ func TestOutput(t *testing.T) {
 		{"events", []string{"events"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := ctl(t, t.Context(), at, nil, c.args...)
+			r := ctl(t.Context(), t, at, nil, c.args...)
 			if r.status != exitDone || r.stderr != "" {
 				t.Fatalf("exit %d, stderr %q", r.status, r.stderr)
 			}
-			for _, line := range strings.Split(r.stdout, "\n") {
+			for line := range strings.SplitSeq(r.stdout, "\n") {
 				if strings.TrimRight(line, " ") != line {
 					t.Errorf("trailing space: %q", line)
 				}
 			}
 			golden(t, c.name, r.stdout)
-			r = ctl(t, t.Context(), at, nil, append(c.args, "-o", "json")...)
+			r = ctl(t.Context(), t, at, nil, append(c.args, "-o", "json")...)
 			if r.status != exitDone {
 				t.Fatalf("exit %d, stderr %q", r.status, r.stderr)
 			}
@@ -111,11 +112,13 @@ func TestChanges(t *testing.T) {
 			`{"name":"cache","allow_missing":true,"expected_revision":0,"validate_only":false}`,
 		},
 		{
-			[]string{"reset", "*"}, "reset 2: a, b\n", "no name matches \"*\"; nothing changed\n",
+			[]string{"reset", "*"},
+			"reset 2: a, b\n", "no name matches \"*\"; nothing changed\n",
 			`{"pattern":"*","validate_only":false,"expected_revision":0}`,
 		},
 		{
-			[]string{"forget", "[fe80::1]:6380"}, "[fe80::1]:6380 forgotten\n", "[fe80::1]:6380 is not known; nothing changed\n",
+			[]string{"forget", "[fe80::1]:6380"},
+			"[fe80::1]:6380 forgotten\n", "[fe80::1]:6380 is not known; nothing changed\n",
 			`{"name":"","address":{"host":"fe80::1","port":6380},"expected_revision":0,"validate_only":false}`,
 		},
 		{
@@ -129,7 +132,8 @@ func TestChanges(t *testing.T) {
 			`{"name":"cache","adopt":{"host":"10.0.0.2","port":6379},"enforce":false,"expected_revision":0,"validate_only":false}`,
 		},
 		{
-			[]string{"node", "remove", "n3", "--yes"}, "node n3 is removed\n", "there is no node n3; nothing changed\n",
+			[]string{"node", "remove", "n3", "--yes"},
+			"node n3 is removed\n", "there is no node n3; nothing changed\n",
 			`{"node":"n3","validate_only":false,"allow_missing":false}`,
 		},
 		{
@@ -142,11 +146,11 @@ func TestChanges(t *testing.T) {
 			for _, changed := range []bool{true, false} {
 				fake.changed = changed
 				want := map[bool]string{true: c.done, false: c.same}[changed]
-				r := ctl(t, t.Context(), endpoint, nil, c.args...)
+				r := ctl(t.Context(), t, endpoint, nil, c.args...)
 				if r.status != exitDone || r.stdout != want {
 					t.Errorf("changed %t: exit %d, %q, stderr %q; want %q", changed, r.status, r.stdout, r.stderr, want)
 				}
-				r = ctl(t, t.Context(), endpoint, nil, append(c.args, "-o", "json")...)
+				r = ctl(t.Context(), t, endpoint, nil, append(c.args, "-o", "json")...)
 				if !strings.Contains(r.stdout, `"changed": `+map[bool]string{true: "true", false: "false"}[changed]) {
 					t.Errorf("changed %t: JSON %s", changed, r.stdout)
 				}
@@ -160,7 +164,7 @@ func TestChanges(t *testing.T) {
 
 func TestPauseOfAllMasters(t *testing.T) {
 	fake := sample()
-	r := ctl(t, t.Context(), fake.serve(t), nil, "pause", "--all")
+	r := ctl(t.Context(), t, fake.serve(t), nil, "pause", "--all")
 	want := "cache is paused until resumed\nqueue-with-a-longer-name is paused until resumed\n"
 	if r.status != exitDone || r.stdout != want {
 		t.Errorf("exit %d, %q, stderr %q", r.status, r.stdout, r.stderr)
@@ -170,16 +174,16 @@ func TestPauseOfAllMasters(t *testing.T) {
 func TestFailoverWaitsAndTellsTheStory(t *testing.T) {
 	fake := sample()
 	endpoint := fake.serve(t)
-	r := ctl(t, t.Context(), endpoint, nil, "failover", "cache", "--to", "10.0.0.2:6379", "--force", "--yes")
+	r := ctl(t.Context(), t, endpoint, nil, "failover", "cache", "--to", "10.0.0.2:6379", "--force", "--yes")
 	if r.status != exitDone || !strings.Contains(r.stdout, "at least 4200 B") || !strings.Contains(r.stdout, "11 ms") {
 		t.Errorf("exit %d, %s, stderr %q", r.status, r.stdout, r.stderr)
 	}
 	fake.failovers[0].Outcome, fake.failovers[0].Switched = sentinelv1.FailoverOutcome_FAILOVER_OUTCOME_ABORTED, false
-	if r = ctl(t, t.Context(), endpoint, nil, "failover", "cache", "--yes"); r.status != exitFailed {
+	if r = ctl(t.Context(), t, endpoint, nil, "failover", "cache", "--yes"); r.status != exitFailed {
 		t.Errorf("aborted: exit %d", r.status)
 	}
 	fake.hang = true
-	r = ctl(t, t.Context(), endpoint, nil, "failover", "cache", "--yes", "--timeout", "100ms")
+	r = ctl(t.Context(), t, endpoint, nil, "failover", "cache", "--yes", "--timeout", "100ms")
 	if r.status != exitUnknown || !strings.Contains(r.stderr, "the operation is ") {
 		t.Errorf("hanging: exit %d, %q", r.status, r.stderr)
 	}
@@ -271,7 +275,7 @@ func TestExitStatusOfCommands(t *testing.T) {
 			if c.with != nil {
 				c.with(fake)
 			}
-			r := ctl(t, t.Context(), fake.serve(t), nil, c.args...)
+			r := ctl(t.Context(), t, fake.serve(t), nil, c.args...)
 			if r.status != c.want || !strings.Contains(r.stderr, c.says) {
 				t.Errorf("exit %d, stderr %q; want %d, %q", r.status, r.stderr, c.want, c.says)
 			}
@@ -285,7 +289,7 @@ func TestInterrupt(t *testing.T) {
 	endpoint := fake.serve(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
-	r := ctl(t, ctx, endpoint, nil, "reset", "*")
+	r := ctl(ctx, t, endpoint, nil, "reset", "*")
 	if r.status != exitInterrupted || !strings.Contains(r.stderr, "the operation goes on") {
 		t.Errorf("exit %d, %q", r.status, r.stderr)
 	}
@@ -302,10 +306,17 @@ func TestLocal(t *testing.T) {
 			with(fake)
 			endpoint := fake.serve(t)
 			for _, args := range [][]string{
-				{"masters"}, {"master", "cache"}, {"replicas", "cache"}, {"get-master-addr", "cache"}, {"nodes"},
-				{"explain", "cache"}, {"ckquorum", "cache"}, {"ckquorum", "--all"}, {"history"},
+				{"masters"},
+				{"master", "cache"},
+				{"replicas", "cache"},
+				{"get-master-addr", "cache"},
+				{"nodes"},
+				{"explain", "cache"},
+				{"ckquorum", "cache"},
+				{"ckquorum", "--all"},
+				{"history"},
 			} {
-				r := ctl(t, t.Context(), endpoint, nil, append(args, "--timeout", "500ms", "-o", "json")...)
+				r := ctl(t.Context(), t, endpoint, nil, append(args, "--timeout", "500ms", "-o", "json")...)
 				if r.status != exitDone || !strings.Contains(r.stdout, `"local": true`) {
 					t.Errorf("%v: exit %d, %s %s", args, r.status, r.stdout, r.stderr)
 				}
@@ -315,7 +326,7 @@ func TestLocal(t *testing.T) {
 			}
 		})
 	}
-	r := ctl(t, t.Context(), sample().serve(t), nil, "get-master-addr", "cache", "--local")
+	r := ctl(t.Context(), t, sample().serve(t), nil, "get-master-addr", "cache", "--local")
 	if r.stdout != "10.0.0.1 6379\n" || r.stderr != "sentinelctl: local, 2500 ms old\n" {
 		t.Errorf("--local: %q %q", r.stdout, r.stderr)
 	}
@@ -323,13 +334,13 @@ func TestLocal(t *testing.T) {
 
 func TestEventsSince(t *testing.T) {
 	endpoint := sample().serve(t)
-	r := ctl(t, t.Context(), endpoint, nil, "events", "--since", "2026-11-22T12:00:01.005Z")
+	r := ctl(t.Context(), t, endpoint, nil, "events", "--since", "2026-11-22T12:00:01.005Z")
 	if strings.Count(r.stdout, "\n") != 1 || !strings.Contains(r.stdout, "+switch-master") {
 		t.Errorf("%q %q", r.stdout, r.stderr)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(200*time.Millisecond, cancel)
-	if r = ctl(t, ctx, endpoint, nil, "events", "-f"); r.status != exitInterrupted || r.stdout != "" {
+	if r = ctl(ctx, t, endpoint, nil, "events", "-f"); r.status != exitInterrupted || r.stdout != "" {
 		t.Errorf("-f: exit %d, %q", r.status, r.stdout)
 	}
 }
@@ -342,7 +353,7 @@ func TestSecrets(t *testing.T) {
 	}
 	for value, want := range map[string]string{"@" + file: "from a file", "-": "from stdin"} {
 		fake := sample()
-		r := ctl(t, t.Context(), fake.serve(t), strings.NewReader("from stdin\r\n"), "set", "cache", "auth-pass="+value)
+		r := ctl(t.Context(), t, fake.serve(t), strings.NewReader("from stdin\r\n"), "set", "cache", "auth-pass="+value)
 		q, ok := fake.asked[0].(*sentinelv1.UpdateMasterRequest)
 		if r.status != exitDone || !ok || q.GetOptions().GetAuthPass() != want {
 			t.Errorf("%s: exit %d, asked %v", value, r.status, fake.asked)
@@ -351,7 +362,7 @@ func TestSecrets(t *testing.T) {
 			t.Errorf("%s: shown: %q %q", value, r.stdout, r.stderr)
 		}
 	}
-	r := ctl(t, t.Context(), sample().serve(t), strings.NewReader("x"), "set", "cache", "auth-pass=-", "auth-user=-")
+	r := ctl(t.Context(), t, sample().serve(t), strings.NewReader("x"), "set", "cache", "auth-pass=-", "auth-user=-")
 	if r.status != exitUsage {
 		t.Errorf("two values from stdin: exit %d", r.status)
 	}
@@ -430,17 +441,17 @@ func TestCompletion(t *testing.T) {
 		{[]string{"__complete", "set", "cache", "tl"}, "tls=\n"},
 		{[]string{"__complete", "--endpoints", "127.0.0.1:1", "master", ""}, ":4\n"},
 	} {
-		r := ctl(t, t.Context(), endpoint, nil, c.args...)
+		r := ctl(t.Context(), t, endpoint, nil, c.args...)
 		if r.status != exitDone || !strings.Contains(r.stdout, c.want) {
 			t.Errorf("%v: exit %d, %q", c.args, r.status, r.stdout)
 		}
 	}
 	for _, shell := range []string{"bash", "zsh", "fish"} {
-		if r := ctl(t, t.Context(), endpoint, nil, "completion", shell); r.status != exitDone || !strings.Contains(r.stdout, "sentinelctl") {
+		if r := ctl(t.Context(), t, endpoint, nil, "completion", shell); r.status != exitDone || !strings.Contains(r.stdout, "sentinelctl") {
 			t.Errorf("%s: exit %d", shell, r.status)
 		}
 	}
-	if r := ctl(t, t.Context(), endpoint, nil, "version", "-o", "json"); r.status != exitDone || !strings.Contains(r.stdout, `"version"`) {
+	if r := ctl(t.Context(), t, endpoint, nil, "version", "-o", "json"); r.status != exitDone || !strings.Contains(r.stdout, `"version"`) {
 		t.Errorf("version: exit %d, %q", r.status, r.stdout)
 	}
 }

@@ -8,9 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/raftsentinel/raftsentinel/api/client"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
-	"github.com/spf13/cobra"
 )
 
 const pageSize = 500

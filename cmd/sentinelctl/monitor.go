@@ -6,12 +6,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/raftsentinel/raftsentinel/api/client"
-	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	"github.com/raftsentinel/raftsentinel/api/client"
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
 
 func (a *app) monitorCmd() *cobra.Command {

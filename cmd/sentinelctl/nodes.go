@@ -3,9 +3,10 @@ package main
 import (
 	"context"
 
+	"github.com/spf13/cobra"
+
 	"github.com/raftsentinel/raftsentinel/api/client"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
-	"github.com/spf13/cobra"
 )
 
 func (a *app) nodesCmd() *cobra.Command {

@@ -8,11 +8,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/raftsentinel/raftsentinel/api/client"
-	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/raftsentinel/raftsentinel/api/client"
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
 
 // reading is how the state is read by one command: linearizable at first, and from the first answer that shows that no
@@ -64,8 +65,7 @@ func ask[R aged](ctx context.Context, r *reading, call func(context.Context, *cl
 
 // leaderless tells whether a node may still answer for itself what it could not answer for the cluster.
 func leaderless(err error) bool {
-	var none *client.NoNodeError
-	if errors.As(err, &none) {
+	if none, ok := errors.AsType[*client.NoNodeError](err); ok {
 		return none.Sent
 	}
 	code := status.Code(err)
@@ -121,9 +121,9 @@ func (a *app) writeJSON(b []byte) error {
 }
 
 // print writes what was read, and marks it where it is local.
-func (r *reading) print(m proto.Message, t func() *table, more ...key) error {
+func (r *reading) print(m proto.Message, t func() *table) error {
 	defer r.mark()
-	return r.a.print(m, t, append(more, key{"local", r.local()})...)
+	return r.a.print(m, t, key{"local", r.local()})
 }
 
 // change makes one call that changes the state.

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 // systemConfig is read last, after the user's own file.
@@ -41,26 +40,24 @@ func (s *settings) resolve(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	var failed error
-	cmd.Root().PersistentFlags().VisitAll(func(f *pflag.Flag) {
-		if f.Changed || failed != nil {
-			return
+	for _, name := range configKeys {
+		f := cmd.Root().PersistentFlags().Lookup(name)
+		if f.Changed {
+			continue
 		}
-		name := "SENTINELCTL_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value, from := os.Getenv(name), name
+		from := "SENTINELCTL_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+		value := os.Getenv(from)
 		if value == "" {
-			value, from = files[f.Name].value, files[f.Name].from
+			value, from = files[name].value, files[name].from
 		}
 		if value == "" {
-			return
+			continue
 		}
 		if err := f.Value.Set(value); err != nil {
-			failed = usagef("%s: %q: %w", from, value, err)
+			return usagef("%s: %q: %w", from, value, err)
 		}
-	})
+	}
 	switch {
-	case failed != nil:
-		return failed
 	case s.output != "table" && s.output != "json":
 		return usagef("output %q: want table or json", s.output)
 	case s.timeout <= 0:
@@ -75,7 +72,7 @@ func (s *settings) endpointList() []string {
 	return strings.FieldsFunc(s.endpoints, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-// configKeys are what a configuration file may set.
+// configKeys are the global flags, which the environment and a configuration file may set too.
 var configKeys = []string{"endpoints", "timeout", "local", "output"}
 
 type configValue struct{ value, from string }

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/raftsentinel/raftsentinel/api/client"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
-	"github.com/spf13/cobra"
 )
 
 func (a *app) statusCmd() *cobra.Command {
@@ -78,8 +79,8 @@ func (a *app) awaitHealthy(ctx context.Context, limit time.Duration) (*sentinelv
 
 // absent tells that no node was reached.
 func absent(err error) bool {
-	var none *client.NoNodeError
-	return errors.As(err, &none)
+	_, is := errors.AsType[*client.NoNodeError](err)
+	return is
 }
 
 func statusTable(s *sentinelv1.GetStatusResponse) *table {
