@@ -17,8 +17,13 @@ import (
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
-// handshakesAtOnce bounds how many inbound connections may be unproven at one time.
-const handshakesAtOnce = 128
+const (
+	// handshakesAtOnce bounds how many inbound connections may be unproven at one time.
+	handshakesAtOnce = 128
+	// inboundPerNode bounds what one other node may hold open. It needs eight at most. Where this node's log store hangs,
+	// hashicorp/raft keeps each call, its connection and 256 KB until the store returns, and the caller comes anew each time.
+	inboundPerNode = 32
+)
 
 var linkKeepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
 
@@ -105,7 +110,7 @@ func (l *raftLink) admit(raw net.Conn) {
 		return
 	}
 	_ = conn.SetDeadline(time.Now().Add(handshakeLimit))
-	hello, err := l.auth.accept(conn, purposeRaft, l.meant)
+	hello, err := l.auth.accept(conn, purposeRaft, func(h linkHello) error { return l.meant(conn, h) })
 	if err != nil {
 		if l.closing.Err() == nil && !errors.Is(err, io.EOF) {
 			l.log.warn(refusalKey(conn, err), "raft connection refused",
@@ -126,9 +131,17 @@ func (l *raftLink) admit(raw net.Conn) {
 	}
 }
 
-// meant refuses a node that takes this one for another.
-func (l *raftLink) meant(h linkHello) error {
-	own := l.cluster()
+// meant refuses a node that takes this one for another, or that holds too much of it.
+func (l *raftLink) meant(conn *linkConn, h linkHello) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held := 0
+	for c := range l.live {
+		if c.from == h.From {
+			held++
+		}
+	}
+	own := l.clusterID
 	switch {
 	case own == "":
 		return linkRefusal{"this node has no state yet"}
@@ -136,7 +149,10 @@ func (l *raftLink) meant(h linkHello) error {
 		return linkRefusal{fmt.Sprintf("this node belongs to cluster %s, not to %s", own, printable(h.ClusterID))}
 	case h.To != l.auth.raftID:
 		return linkRefusal{fmt.Sprintf("this is node %s, not %s", l.auth.raftID, printable(string(h.To)))}
+	case held >= inboundPerNode:
+		return linkRefusal{fmt.Sprintf("%d connections of node %s are unanswered here: the log store may hang", held, h.From)}
 	}
+	conn.from = h.From
 	return nil
 }
 
@@ -218,6 +234,7 @@ func (l *raftLink) Dial(address raft.ServerAddress, timeout time.Duration) (net.
 type linkConn struct {
 	net.Conn
 	link *raftLink
+	from raft.ServerID // of an inbound connection, once it is proven; guarded by link.mu
 }
 
 // track adds a connection to those that Close ends; after Close it ends it at once.

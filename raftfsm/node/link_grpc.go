@@ -61,12 +61,7 @@ func (c *linkCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.
 	if first[0] != linkMagic[0] {
 		return replay, newLinkInfo(""), nil
 	}
-	hello, err := c.auth.accept(replay, purposeGRPC, func(h linkHello) error {
-		if h.From == "" {
-			return linkRefusal{"it names no raft id"}
-		}
-		return nil
-	})
+	hello, err := c.auth.accept(replay, purposeGRPC, func(linkHello) error { return nil })
 	if err != nil {
 		c.log.warn(refusalKey(conn, err), "connection of another node refused",
 			"remote", conn.RemoteAddr().String(), "from", printable(string(hello.From)), "error", err)

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"time"
 
@@ -91,7 +92,10 @@ func (a linkAuth) dial(conn net.Conn, h linkHello) error {
 	}
 	var c linkChallenge
 	challenge, err := readFrame(conn, &c)
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
+		return fmt.Errorf("it did not answer the handshake: %w", err)
+	case err != nil:
 		return fmt.Errorf("its answer is not a node's, is this its %s port? %w", h.Purpose, err)
 	}
 	if c.Refusal != "" {
@@ -158,6 +162,8 @@ func (a linkAuth) greet(h linkHello, purpose string, remote net.Addr) error {
 		return linkRefusal{fmt.Sprintf("this is a node's %s port, not its %s port", purpose, printable(h.Purpose))}
 	case h.ClusterName != a.clusterName:
 		return linkRefusal{fmt.Sprintf("cluster-name is %s here and %s there", strconv.Quote(a.clusterName), printable(h.ClusterName))}
+	case h.From == "":
+		return linkRefusal{"it names no raft id"}
 	case len(h.Nonce) < linkNonceSize:
 		return linkRefusal{"its nonce is too short"}
 	case !h.Secured && a.secret.IsZero() && !isLocal(remote):

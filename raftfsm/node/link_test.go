@@ -329,6 +329,38 @@ func TestLinkSilentPeerHoldsUpNobody(t *testing.T) {
 	})
 }
 
+func TestLinkBoundsWhatOneNodeHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dialling, accepting, _ := linkPair(t, slog.New(slog.DiscardHandler))
+		accepting.Open("c1")
+		var stuck []net.Conn // what a Raft whose log store hangs neither reads nor closes
+		go func() {
+			for {
+				conn, err := accepting.Accept()
+				if err != nil {
+					return
+				}
+				stuck = append(stuck, conn)
+			}
+		}()
+		for range inboundPerNode {
+			conn, err := dialling.Dial("n2-b@n2:1", time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.Close()
+		}
+		if _, err := dialling.Dial("n2-b@n2:1", time.Second); err == nil || !strings.Contains(err.Error(), "log store may hang") {
+			t.Errorf("one more: %v", err)
+		}
+		synctest.Wait()
+		_ = stuck[0].Close()
+		if _, err := dialling.Dial("n2-b@n2:1", time.Second); err != nil {
+			t.Errorf("after one was answered: %v", err)
+		}
+	})
+}
+
 func TestLinkDialHonoursTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link := newRaftLink(newPipeListener(), authOf("n1-a", "s"), raftfsm.Addr{}, slog.New(slog.DiscardHandler))
@@ -340,8 +372,8 @@ func TestLinkDialHonoursTimeout(t *testing.T) {
 			return near, nil
 		}
 		begun := time.Now()
-		if _, err := link.Dial("n2-b@n2:1", time.Second); err == nil {
-			t.Error("a peer that says nothing was taken for a node")
+		if _, err := link.Dial("n2-b@n2:1", time.Second); err == nil || !strings.Contains(err.Error(), "did not answer") {
+			t.Errorf("a peer that says nothing: %v", err)
 		}
 		if took := time.Since(begun); took != time.Second {
 			t.Errorf("gave up after %v, want 1s", took)
