@@ -25,7 +25,7 @@ const DefaultPort = 26479
 const (
 	// connectWithin bounds how long a node that does not answer holds up the step to the next one.
 	connectWithin = time.Second
-	// slowAfter is when a connection takes so long that the other nodes are called too.
+	// slowAfter is when a connection takes so long that the other nodes are called too, and how often they are looked at.
 	slowAfter = 100 * time.Millisecond
 )
 
@@ -191,18 +191,11 @@ func (c *Client) order() []int {
 	return order
 }
 
-// connect waits until the connection stands or is known to fail; while that takes long the other nodes are called too, so
-// that several frozen nodes cost no more time than one. reached tells that it stands; a failed one gives its reason by the
-// call that follows.
+// connect waits until the connection stands or is known to fail. While that takes long the other nodes are called too, and
+// as soon as one of them answers this one is given up. reached tells that the connection stands; a failed one gives its
+// reason by the call that follows.
 func (c *Client) connect(ctx context.Context, conn *grpc.ClientConn) (reached bool, err error) {
-	others := time.AfterFunc(slowAfter, func() {
-		for _, other := range c.conns {
-			other.Connect()
-		}
-	})
-	defer others.Stop()
-	wait, cancel := context.WithTimeout(ctx, connectWithin)
-	defer cancel()
+	end := time.Now().Add(connectWithin)
 	for {
 		s := conn.GetState()
 		switch s {
@@ -214,7 +207,7 @@ func (c *Client) connect(ctx context.Context, conn *grpc.ClientConn) (reached bo
 			conn.Connect()
 		case connectivity.Connecting:
 		}
-		if conn.WaitForStateChange(wait, s) {
+		if await(ctx, conn, s) {
 			continue
 		}
 		switch {
@@ -222,9 +215,29 @@ func (c *Client) connect(ctx context.Context, conn *grpc.ClientConn) (reached bo
 			return false, status.FromContextError(ctx.Err()).Err()
 		case ctx.Err() != nil:
 			return false, status.Error(codes.Unavailable, "no answer in the time allowed")
+		case !time.Now().Before(end):
+			return false, status.Errorf(codes.Unavailable, "no answer within %v", connectWithin)
+		case c.anotherStands():
+			return false, status.Error(codes.Unavailable, "no answer yet while another node answers")
 		}
-		return false, status.Errorf(codes.Unavailable, "no answer within %v", connectWithin)
 	}
+}
+
+// await waits for another state than s, for slowAfter at most.
+func await(ctx context.Context, conn *grpc.ClientConn, s connectivity.State) bool {
+	ctx, cancel := context.WithTimeout(ctx, slowAfter)
+	defer cancel()
+	return conn.WaitForStateChange(ctx, s)
+}
+
+// anotherStands tells whether any connection stands, and sees to it that all are being made.
+func (c *Client) anotherStands() bool {
+	stands := false
+	for _, conn := range c.conns {
+		conn.Connect()
+		stands = stands || conn.GetState() == connectivity.Ready
+	}
+	return stands
 }
 
 // Attempt is a node that was tried in vain.
