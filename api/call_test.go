@@ -23,7 +23,7 @@ import (
 
 func TestFailoverMaster(t *testing.T) {
 	r := newRig(t)
-	r.monitor(t, "m", "10.0.0.1", 6379)
+	r.monitor(t, "m", "10.0.0.1")
 	call := func(alter func(*sentinelv1.FailoverMasterRequest)) (*sentinelv1.FailoverMasterResponse, error) {
 		req := &sentinelv1.FailoverMasterRequest{Name: "m", RequestId: "op-1", Force: true}
 		alter(req)
@@ -32,7 +32,7 @@ func TestFailoverMaster(t *testing.T) {
 	same := func(*sentinelv1.FailoverMasterRequest) {}
 	_, err := call(same)
 	wantError(t, err, codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_NO_GOOD_REPLICA)
-	r.replica(t, "m", "10.0.0.2", 6379)
+	r.replica(t, "10.0.0.2")
 	_, err = call(func(q *sentinelv1.FailoverMasterRequest) { q.Force = false })
 	wantError(t, err, codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_HEALTHY)
 	_, err = call(func(q *sentinelv1.FailoverMasterRequest) { q.To = addr("10.0.0.1", 6379) })
@@ -54,7 +54,7 @@ func TestFailoverMaster(t *testing.T) {
 	}
 	_, err = call(func(q *sentinelv1.FailoverMasterRequest) { q.RequestId = "op-2" })
 	wantError(t, err, codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_FAILOVER_IN_PROGRESS)
-	r.monitor(t, "other", "10.0.1.1", 6379)
+	r.monitor(t, "other", "10.0.1.1")
 	_, err = call(func(q *sentinelv1.FailoverMasterRequest) { q.Name = "other" })
 	wantError(t, err, codes.InvalidArgument, sentinelv1.ErrorReason_ERROR_REASON_INVALID_ARGUMENT)
 	// The story is kept, and the repeat is still known, when the row is closed.
@@ -71,17 +71,17 @@ func TestFailoverMaster(t *testing.T) {
 func TestDownMasterNeedsNoForce(t *testing.T) {
 	fleet := fakeFleet{}
 	r := newRig(t, func(o *Options) { o.Fleet = fleet })
-	r.monitor(t, "m", "10.0.0.1", 6379)
-	r.replica(t, "m", "10.0.0.2", 6379)
+	r.monitor(t, "m", "10.0.0.1")
+	r.replica(t, "10.0.0.2")
 	call := func() error {
 		_, err := r.admin.FailoverMaster(t.Context(), &sentinelv1.FailoverMasterRequest{Name: "m"})
 		return err
 	}
 	fleet["10.0.0.1:6379"] = detector.Observation{Down: true, Cause: raftfsm.CauseAuth}
 	wantError(t, call(), codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_HEALTHY)
-	r.report(t, "a-1", "m", addr("10.0.0.1", 6379), raftfsm.CauseTimeout)
+	r.report(t, "a-1", raftfsm.CauseTimeout)
 	wantError(t, call(), codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_HEALTHY)
-	r.report(t, "b-1", "m", addr("10.0.0.1", 6379), raftfsm.CauseTimeout)
+	r.report(t, "b-1", raftfsm.CauseTimeout)
 	if err := call(); err != nil {
 		t.Error(err)
 	}
@@ -90,8 +90,8 @@ func TestDownMasterNeedsNoForce(t *testing.T) {
 // TestForwarding: a follower passes leader's calls on, once.
 func TestForwarding(t *testing.T) {
 	leader := newRig(t)
-	leader.monitor(t, "m", "10.0.0.1", 6379)
-	leader.replica(t, "m", "10.0.0.2", 6379)
+	leader.monitor(t, "m", "10.0.0.1")
+	leader.replica(t, "10.0.0.2")
 	follower := newRig(t)
 	follower.node.set(func(n *fakeNode) { n.status.Role = "follower" })
 	explain := &sentinelv1.ExplainMasterRequest{Name: "m"}
@@ -171,7 +171,7 @@ func TestActor(t *testing.T) {
 func TestPaging(t *testing.T) {
 	r := newRig(t)
 	for i := range 25 {
-		r.monitor(t, fmt.Sprintf("m%02d", i), fmt.Sprintf("10.0.0.%d", i+1), 6379)
+		r.monitor(t, fmt.Sprintf("m%02d", i), fmt.Sprintf("10.0.0.%d", i+1))
 	}
 	var names []string
 	token := ""
@@ -192,7 +192,7 @@ func TestPaging(t *testing.T) {
 		if pages == 1 {
 			// What is removed meanwhile does not shift the next page.
 			r.remove(t, "m03")
-			r.monitor(t, "m03", "10.0.1.3", 6379)
+			r.monitor(t, "m03", "10.0.1.3")
 		}
 	}
 	for i, name := range names {
@@ -224,13 +224,13 @@ func TestPageFitsAMessage(t *testing.T) {
 
 func TestStatusNodesAndQuorum(t *testing.T) {
 	r := newRig(t)
-	r.monitor(t, "m", "10.0.0.1", 6379)
+	r.monitor(t, "m", "10.0.0.1")
 	st, err := r.cluster.GetStatus(t.Context(), &sentinelv1.GetStatusRequest{})
 	if err != nil || !st.GetHealthy() || st.GetLeaderNodeId() != "a" || st.GetVoters() != 3 || st.GetMastersOk() != 1 {
 		t.Errorf("%v, %v", st, err)
 	}
-	r.report(t, "b-1", "m", addr("10.0.0.1", 6379), raftfsm.CauseAuth)
-	r.report(t, "c-1", "m", addr("10.0.0.1", 6379), raftfsm.CauseTimeout)
+	r.report(t, "b-1", raftfsm.CauseAuth)
+	r.report(t, "c-1", raftfsm.CauseTimeout)
 	st, _ = r.cluster.GetStatus(t.Context(), &sentinelv1.GetStatusRequest{})
 	if st.GetHealthy() || len(st.GetProblems()) != 2 || st.GetMastersSdown() != 1 {
 		t.Errorf("problems %q", st.GetProblems())
@@ -273,8 +273,8 @@ func TestObservations(t *testing.T) {
 		}},
 	}
 	r := newRig(t, func(o *Options) { o.Fleet = fleet })
-	r.monitor(t, "m", "10.0.0.1", 6379)
-	r.replica(t, "m", "10.0.0.2", 6379)
+	r.monitor(t, "m", "10.0.0.1")
+	r.replica(t, "10.0.0.2")
 	resp, err := r.app.ListReplicas(t.Context(), &sentinelv1.ListReplicasRequest{Name: "m"})
 	if err != nil {
 		t.Fatal(err)

@@ -22,9 +22,9 @@ import (
 // TestBadArgumentsNameWhatAndWhere: a clear error, and nothing enters the log.
 func TestBadArgumentsNameWhatAndWhere(t *testing.T) {
 	r := newRig(t)
-	r.monitor(t, "known", "10.0.0.9", 6379)
+	r.monitor(t, "known", "10.0.0.9")
 	before := r.node.State()
-	quorum := func(n int32) *sentinelv1.MasterOptions { return &sentinelv1.MasterOptions{Quorum: proto.Int32(n)} }
+	quorum := func(n int32) *sentinelv1.MasterOptions { return &sentinelv1.MasterOptions{Quorum: new(n)} }
 	monitor := func(name string, a *sentinelv1.Address, o *sentinelv1.MasterOptions) func() error {
 		return func() error {
 			_, err := r.admin.MonitorMaster(t.Context(), &sentinelv1.MonitorMasterRequest{Name: name, Address: a, Options: o})
@@ -56,11 +56,15 @@ func TestBadArgumentsNameWhatAndWhere(t *testing.T) {
 		"nothing to set":     {update(nil), []string{"nothing to set"}},
 		"no default":         {update(nil, "quorum"), []string{"quorum"}},
 		"negative":           {update(&sentinelv1.MasterOptions{DownAfterMs: proto.Int64(-1)}), []string{"down-after-milliseconds", "-1"}},
-		"script with newline": {update(&sentinelv1.MasterOptions{NotificationScript: proto.String("/a\nb")}),
-			[]string{"notification-script", "control characters"}},
+		"script with newline": {
+			update(&sentinelv1.MasterOptions{NotificationScript: new("/a\nb")}),
+			[]string{"notification-script", "control characters"},
+		},
 		"unknown tls": {update(&sentinelv1.MasterOptions{Tls: sentinelv1.TlsMode(9).Enum()}), []string{"tls", "9"}},
-		"one good, one bad": {update(&sentinelv1.MasterOptions{ParallelSyncs: proto.Int32(2), DownAfterMs: proto.Int64(0)}),
-			[]string{"down-after-milliseconds"}},
+		"one good, one bad": {
+			update(&sentinelv1.MasterOptions{ParallelSyncs: proto.Int32(2), DownAfterMs: proto.Int64(0)}),
+			[]string{"down-after-milliseconds"},
+		},
 		"page size": {func() error {
 			_, err := r.app.ListMasters(t.Context(), &sentinelv1.ListMastersRequest{PageSize: 1001})
 			return err
@@ -114,7 +118,7 @@ func TestRepeatedChangesChangeNothing(t *testing.T) {
 		}},
 		{"update", func() (change, error) {
 			return r.admin.UpdateMaster(t.Context(), &sentinelv1.UpdateMasterRequest{Name: "m", Options: &sentinelv1.MasterOptions{
-				DownAfterMs: proto.Int64(1000), AuthPass: proto.String("geheim"), RenameCommand: map[string]string{"CONFIG": "abc"},
+				DownAfterMs: proto.Int64(1000), AuthPass: new("geheim"), RenameCommand: map[string]string{"CONFIG": "abc"},
 			}})
 		}},
 		{"pause", func() (change, error) {
@@ -125,7 +129,7 @@ func TestRepeatedChangesChangeNothing(t *testing.T) {
 		}},
 		{"forget", func() (change, error) {
 			if _, known := r.node.State().Owner(raftfsm.Addr{Host: "10.0.0.2", Port: 6379}); !known && r.node.proposed < 5 {
-				r.replica(t, "m", "10.0.0.2", 6379)
+				r.replica(t, "10.0.0.2")
 			}
 			return r.admin.ForgetReplica(t.Context(), &sentinelv1.ForgetReplicaRequest{Address: addr("10.0.0.2", 6379)})
 		}},
@@ -149,11 +153,11 @@ func TestRepeatedChangesChangeNothing(t *testing.T) {
 
 func TestMonitorAgain(t *testing.T) {
 	r := newRig(t)
-	r.monitor(t, "m", "10.0.0.1", 6379)
-	r.replica(t, "m", "10.0.0.2", 6379)
+	r.monitor(t, "m", "10.0.0.1")
+	r.replica(t, "10.0.0.2")
 	monitor := func(name, host string, quorum int32) (*sentinelv1.MonitorMasterResponse, error) {
 		return r.admin.MonitorMaster(t.Context(), &sentinelv1.MonitorMasterRequest{
-			Name: name, Address: addr(host, 6379), Options: &sentinelv1.MasterOptions{Quorum: proto.Int32(quorum)},
+			Name: name, Address: addr(host, 6379), Options: &sentinelv1.MasterOptions{Quorum: new(quorum)},
 		})
 	}
 	if resp, err := monitor("m", "10.0.0.2", 2); err != nil || resp.GetChanged() || resp.GetMaster().GetAddress().GetHost() != "10.0.0.1" {
@@ -172,7 +176,7 @@ func TestMonitorAgain(t *testing.T) {
 
 func TestUpdateMask(t *testing.T) {
 	r := newRig(t)
-	r.monitor(t, "m", "10.0.0.1", 6379)
+	r.monitor(t, "m", "10.0.0.1")
 	update := func(o *sentinelv1.MasterOptions, mask ...string) *sentinelv1.MasterOptions {
 		t.Helper()
 		resp, err := r.admin.UpdateMaster(t.Context(), &sentinelv1.UpdateMasterRequest{
@@ -202,7 +206,7 @@ func TestUpdateMask(t *testing.T) {
 
 func TestExpectedRevisionAndValidateOnly(t *testing.T) {
 	r := newRig(t)
-	m := r.monitor(t, "m", "10.0.0.1", 6379).GetMaster()
+	m := r.monitor(t, "m", "10.0.0.1").GetMaster()
 	before := r.node.State()
 	up, err := r.admin.UpdateMaster(t.Context(), &sentinelv1.UpdateMasterRequest{
 		Name: "m", ValidateOnly: true, Options: &sentinelv1.MasterOptions{Quorum: proto.Int32(7)},
@@ -283,10 +287,10 @@ func TestPasswordIsTriedOnEveryInstance(t *testing.T) {
 		"10.0.0.2:6379": {AuthRejected: "WRONGPASS"},
 	}
 	r := newRig(t, func(o *Options) { o.Inspector = world })
-	r.monitor(t, "m", "10.0.0.1", 6379)
-	r.replica(t, "m", "10.0.0.2", 6379)
-	r.replica(t, "m", "10.0.0.3", 6379)
-	req := &sentinelv1.UpdateMasterRequest{Name: "m", Options: &sentinelv1.MasterOptions{AuthPass: proto.String("geheim")}}
+	r.monitor(t, "m", "10.0.0.1")
+	r.replica(t, "10.0.0.2")
+	r.replica(t, "10.0.0.3")
+	req := &sentinelv1.UpdateMasterRequest{Name: "m", Options: &sentinelv1.MasterOptions{AuthPass: new("geheim")}}
 	_, err := r.admin.UpdateMaster(t.Context(), req)
 	wantError(t, err, codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_AUTH_REJECTED)
 	if !strings.Contains(err.Error(), "10.0.0.2:6379") || strings.Contains(err.Error(), "10.0.0.1:6379") {
@@ -309,7 +313,7 @@ func TestSecretsNeverComeOut(t *testing.T) {
 	r := newRig(t, func(o *Options) {
 		o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})
-	r.monitor(t, "m", "10.0.0.1", 6379)
+	r.monitor(t, "m", "10.0.0.1")
 	up, err := r.admin.UpdateMaster(t.Context(), &sentinelv1.UpdateMasterRequest{
 		Name: "m", Options: &sentinelv1.MasterOptions{AuthPass: proto.String(secret)},
 	})
@@ -359,7 +363,7 @@ func TestSecretsNeverComeOut(t *testing.T) {
 func TestNoQuorum(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		r.monitor(t, "m", "10.0.0.1", 6379)
+		r.monitor(t, "m", "10.0.0.1")
 		r.node.set(func(n *fakeNode) { n.hang = true })
 		client := sentinelv1.NewAdminServiceClient(r.server.Direct())
 		began := time.Now()

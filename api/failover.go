@@ -62,7 +62,7 @@ func (s *Server) mayFailOver(st *raftfsm.State, m *raftfsm.Master, to raftfsm.Ad
 	}
 	if !req.GetForce() && !m.IsODown() && !s.seesDown(m.Address) {
 		return fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_HEALTHY,
-			"master %s at %s is up: a failover may lose data; force it if that is meant", m.Name, m.Address)
+			"master %s at %s is not held down: a failover may lose data; force it if that is meant", m.Name, m.Address)
 	}
 	return nil
 }
@@ -107,16 +107,18 @@ func (s *Server) begun(st *raftfsm.State, order Order) (*sentinelv1.FailoverMast
 	if order.OperationID == "" {
 		return nil, nil
 	}
-	for _, r := range failoverRows(st, "", order.OperationID) {
-		if r.master != order.Master {
-			return nil, invalid("request_id: %q names a failover of %s already", order.OperationID, r.master)
-		}
-		return &sentinelv1.FailoverMasterResponse{
-			ClusterId: st.Cluster().ID, Revision: st.Index(), OperationId: order.OperationID, Epoch: r.f.Epoch,
-			Failover: s.view(st).failover(r.master, r.f),
-		}, nil
+	rows := failoverRows(st, "", order.OperationID)
+	if len(rows) == 0 {
+		return nil, nil
 	}
-	return nil, nil
+	r := rows[0]
+	if r.master != order.Master {
+		return nil, invalid("request_id: %q names a failover of %s already", order.OperationID, r.master)
+	}
+	return &sentinelv1.FailoverMasterResponse{
+		ClusterId: st.Cluster().ID, Revision: st.Index(), OperationId: order.OperationID, Epoch: r.f.Epoch,
+		Failover: s.view(st).failover(r.master, r.f),
+	}, nil
 }
 
 // rehearse tells what an order would do.

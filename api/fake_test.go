@@ -131,10 +131,10 @@ func (n *fakeNode) set(change func(n *fakeNode)) {
 	change(n)
 }
 
-func (n *fakeNode) failures() (hang bool, read, propose error, leader *grpc.ClientConn) {
+func (n *fakeNode) failures() (leader *grpc.ClientConn, hang bool, read, propose error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.hang, n.readErr, n.proposeErr, n.leader
+	return n.leader, n.hang, n.readErr, n.proposeErr
 }
 
 func (n *fakeNode) State() *raftfsm.State {
@@ -156,7 +156,7 @@ func (n *fakeNode) Local() (*raftfsm.State, time.Duration, error) {
 }
 
 func (n *fakeNode) Read(ctx context.Context) (*raftfsm.State, error) {
-	hang, err, _, _ := n.failures()
+	_, hang, err, _ := n.failures()
 	if hang {
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -165,7 +165,7 @@ func (n *fakeNode) Read(ctx context.Context) (*raftfsm.State, error) {
 }
 
 func (n *fakeNode) Propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Result, error) {
-	if _, _, err, _ := n.failures(); err != nil {
+	if _, _, _, err := n.failures(); err != nil {
 		return raftfsm.Result{}, err
 	}
 	return n.commit(c)
@@ -178,7 +178,7 @@ func (n *fakeNode) Status() NodeStatus {
 }
 
 func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error) {
-	_, _, _, leader := n.failures()
+	leader, _, _, _ := n.failures()
 	if leader == nil {
 		return nil, errNoLeader
 	}
@@ -290,10 +290,10 @@ func addr(host string, port uint32) *sentinelv1.Address {
 	return &sentinelv1.Address{Host: host, Port: port}
 }
 
-func (r *rig) monitor(t *testing.T, name, host string, port uint32) *sentinelv1.MonitorMasterResponse {
+func (r *rig) monitor(t *testing.T, name, host string) *sentinelv1.MonitorMasterResponse {
 	t.Helper()
 	resp, err := r.admin.MonitorMaster(t.Context(), &sentinelv1.MonitorMasterRequest{
-		Name: name, Address: addr(host, port), Options: &sentinelv1.MasterOptions{Quorum: proto.Int32(2)},
+		Name: name, Address: addr(host, 6379), Options: &sentinelv1.MasterOptions{Quorum: proto.Int32(2)},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -301,28 +301,28 @@ func (r *rig) monitor(t *testing.T, name, host string, port uint32) *sentinelv1.
 	return resp
 }
 
-// replica makes an instance known as a replica.
-func (r *rig) replica(t *testing.T, name, host string, port uint32) {
+// replica makes an instance known as a replica of m.
+func (r *rig) replica(t *testing.T, host string) {
 	t.Helper()
-	m, ok := r.node.State().Master(name)
+	m, ok := r.node.State().Master("m")
 	if !ok {
-		t.Fatalf("no master %s", name)
+		t.Fatal("no master m")
 	}
 	r.node.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_StateFacts{StateFacts: &raftlogv1.StateFacts{
-		Master: name, Generation: m.Generation, Instances: []*raftlogv1.InstanceFacts{{
-			Address: &raftlogv1.Address{Host: host, Port: port}, Role: raftfsm.RoleReplica, RunId: host,
+		Master: m.Name, Generation: m.Generation, Instances: []*raftlogv1.InstanceFacts{{
+			Address: &raftlogv1.Address{Host: host, Port: 6379}, Role: raftfsm.RoleReplica, RunId: host,
 		}},
 	}}})
 }
 
-// report makes a node hold an instance down.
-func (r *rig) report(t *testing.T, node, name string, a *sentinelv1.Address, cause raftfsm.Cause) {
+// report makes a node hold the master of m down.
+func (r *rig) report(t *testing.T, node string, cause raftfsm.Cause) {
 	t.Helper()
-	m, _ := r.node.State().Master(name)
+	m, _ := r.node.State().Master("m")
 	n, _ := r.node.State().Node(node)
 	r.node.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_Report{Report: &raftlogv1.Report{
 		Node: node, Base: n.ReportBase, Down: []*raftlogv1.Verdict{{
-			Master: name, Instance: &raftlogv1.Address{Host: a.GetHost(), Port: a.GetPort()}, Generation: m.Generation, Cause: cause,
+			Master: m.Name, Instance: m.Address.Proto(), Generation: m.Generation, Cause: cause,
 			SinceMs: 1000,
 		}},
 	}}})

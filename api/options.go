@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
@@ -49,35 +48,55 @@ func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(),
 func fields() []field {
 	normal := raftfsm.DefaultOptions()
 	return []field{
-		{path: "quorum", option: "quorum", required: true,
+		{
+			path: "quorum", option: "quorum", required: true,
 			get: func(o *sentinelv1.MasterOptions) (string, bool) { return intField(o.Quorum) },
-			set: func(o *sentinelv1.MasterOptions, v string) { o.Quorum = proto.Int32(int32(number(v))) }},
-		{path: "down_after_ms", option: "down-after-milliseconds", normal: millis(normal.DownAfter),
+			set: func(o *sentinelv1.MasterOptions, v string) { o.Quorum = new(int32(number(v))) },
+		},
+		{
+			path: "down_after_ms", option: "down-after-milliseconds", normal: millis(normal.DownAfter),
 			get: func(o *sentinelv1.MasterOptions) (string, bool) { return intField(o.DownAfterMs) },
-			set: func(o *sentinelv1.MasterOptions, v string) { o.DownAfterMs = proto.Int64(number(v)) }},
-		{path: "failover_timeout_ms", option: "failover-timeout", normal: millis(normal.FailoverTimeout),
+			set: func(o *sentinelv1.MasterOptions, v string) { o.DownAfterMs = new(number(v)) },
+		},
+		{
+			path: "failover_timeout_ms", option: "failover-timeout", normal: millis(normal.FailoverTimeout),
 			get: func(o *sentinelv1.MasterOptions) (string, bool) { return intField(o.FailoverTimeoutMs) },
-			set: func(o *sentinelv1.MasterOptions, v string) { o.FailoverTimeoutMs = proto.Int64(number(v)) }},
-		{path: "parallel_syncs", option: "parallel-syncs", normal: strconv.Itoa(normal.ParallelSyncs),
+			set: func(o *sentinelv1.MasterOptions, v string) { o.FailoverTimeoutMs = new(number(v)) },
+		},
+		{
+			path: "parallel_syncs", option: "parallel-syncs", normal: strconv.Itoa(normal.ParallelSyncs),
 			get: func(o *sentinelv1.MasterOptions) (string, bool) { return intField(o.ParallelSyncs) },
-			set: func(o *sentinelv1.MasterOptions, v string) { o.ParallelSyncs = proto.Int32(int32(number(v))) }},
-		{path: "auth_user", option: "auth-user",
+			set: func(o *sentinelv1.MasterOptions, v string) { o.ParallelSyncs = new(int32(number(v))) },
+		},
+		{
+			path: "auth_user", option: "auth-user",
 			get: func(o *sentinelv1.MasterOptions) (string, bool) { return textField(o.AuthUser) },
-			set: func(o *sentinelv1.MasterOptions, v string) { o.AuthUser = &v }},
-		{path: "auth_pass", option: "auth-pass",
+			set: func(o *sentinelv1.MasterOptions, v string) { o.AuthUser = &v },
+		},
+		{
+			path: "auth_pass", option: "auth-pass",
 			get: func(o *sentinelv1.MasterOptions) (string, bool) { return textField(o.AuthPass) },
-			set: func(o *sentinelv1.MasterOptions, v string) { o.AuthPass = &v }},
-		{path: "notification_script", option: "notification-script",
+			set: func(o *sentinelv1.MasterOptions, v string) { o.AuthPass = &v },
+		},
+		{
+			path: "notification_script", option: "notification-script",
 			get: func(o *sentinelv1.MasterOptions) (string, bool) { return textField(o.NotificationScript) },
-			set: func(o *sentinelv1.MasterOptions, v string) { o.NotificationScript = &v }},
-		{path: "client_reconfig_script", option: "client-reconfig-script",
+			set: func(o *sentinelv1.MasterOptions, v string) { o.NotificationScript = &v },
+		},
+		{
+			path: "client_reconfig_script", option: "client-reconfig-script",
 			get: func(o *sentinelv1.MasterOptions) (string, bool) { return textField(o.ClientReconfigScript) },
-			set: func(o *sentinelv1.MasterOptions, v string) { o.ClientReconfigScript = &v }},
-		{path: "master_reboot_down_after_ms", option: "master-reboot-down-after-period", normal: "0",
+			set: func(o *sentinelv1.MasterOptions, v string) { o.ClientReconfigScript = &v },
+		},
+		{
+			path: "master_reboot_down_after_ms", option: "master-reboot-down-after-period", normal: "0",
 			get: func(o *sentinelv1.MasterOptions) (string, bool) { return intField(o.MasterRebootDownAfterMs) },
-			set: func(o *sentinelv1.MasterOptions, v string) { o.MasterRebootDownAfterMs = proto.Int64(number(v)) }},
-		{path: "tls", option: "tls", get: tlsField,
-			set: func(o *sentinelv1.MasterOptions, v string) { o.Tls = tlsModes[v].Enum() }},
+			set: func(o *sentinelv1.MasterOptions, v string) { o.MasterRebootDownAfterMs = new(number(v)) },
+		},
+		{
+			path: "tls", option: "tls", get: tlsField,
+			set: func(o *sentinelv1.MasterOptions, v string) { o.Tls = tlsModes[v].Enum() },
+		},
 	}
 }
 
@@ -235,11 +254,11 @@ func renames(from, to map[string]string) []*raftlogv1.OptionValue {
 // options is o as it may be shown: the password only as a fact.
 func options(o raftfsm.Options) *sentinelv1.MasterOptions {
 	return &sentinelv1.MasterOptions{
-		Quorum: proto.Int32(int32(o.Quorum)), DownAfterMs: proto.Int64(o.DownAfter.Milliseconds()),
-		FailoverTimeoutMs: proto.Int64(o.FailoverTimeout.Milliseconds()), ParallelSyncs: proto.Int32(int32(o.ParallelSyncs)),
-		AuthUser: proto.String(o.AuthUser), AuthPassSet: !o.AuthPass.IsZero(),
-		NotificationScript: proto.String(o.NotificationScript), ClientReconfigScript: proto.String(o.ClientReconfigScript),
-		MasterRebootDownAfterMs: proto.Int64(o.MasterRebootDownAfter.Milliseconds()), RenameCommand: maps.Clone(o.RenameCommand),
+		Quorum: new(int32(o.Quorum)), DownAfterMs: new(o.DownAfter.Milliseconds()),
+		FailoverTimeoutMs: new(o.FailoverTimeout.Milliseconds()), ParallelSyncs: new(int32(o.ParallelSyncs)),
+		AuthUser: new(o.AuthUser), AuthPassSet: !o.AuthPass.IsZero(),
+		NotificationScript: new(o.NotificationScript), ClientReconfigScript: new(o.ClientReconfigScript),
+		MasterRebootDownAfterMs: new(o.MasterRebootDownAfter.Milliseconds()), RenameCommand: maps.Clone(o.RenameCommand),
 		Tls: tlsModes[o.TLS].Enum(),
 	}
 }

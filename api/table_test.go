@@ -85,8 +85,10 @@ func TestPayload(t *testing.T) {
 		{on(raftfsm.EventSDown, r, ""), "slave [fd00::2]:6380 fd00::2 6380 @ mymaster 10.0.0.1 6379"},
 		{on(raftfsm.EventODown, m, "#quorum 2/2"), "master mymaster 10.0.0.1 6379 #quorum 2/2"},
 		{on(raftfsm.EventTryFailover, m, "objectively down"), "master mymaster 10.0.0.1 6379"},
-		{on(raftfsm.EventRoleChange, r, "new reported role is master"),
-			"slave [fd00::2]:6380 fd00::2 6380 @ mymaster 10.0.0.1 6379 new reported role is master"},
+		{
+			on(raftfsm.EventRoleChange, r, "new reported role is master"),
+			"slave [fd00::2]:6380 fd00::2 6380 @ mymaster 10.0.0.1 6379 new reported role is master",
+		},
 		{on(raftfsm.EventPause, m, "upgrade"), "master mymaster 10.0.0.1 6379 upgrade"},
 		{raftfsm.Event{Kind: raftfsm.EventNewEpoch, Epoch: 7, Master: "mymaster", Instance: m}, "7"},
 		{raftfsm.Event{Kind: raftfsm.EventSwitch, Master: "mymaster", From: m, To: r}, "mymaster 10.0.0.1 6379 fd00::2 6380"},

@@ -36,7 +36,7 @@ func (s *Server) follow(ctx context.Context, step func(*raftfsm.State) error, be
 		case <-ctx.Done():
 			return s.readError(context.Cause(ctx))
 		case <-s.closing:
-			return fail(codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NO_LEADER,
+			return fail(codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NODE_STOPPING,
 				"this node is stopping; resume the watch at another one")
 		}
 	}

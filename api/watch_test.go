@@ -71,9 +71,9 @@ func want(t *testing.T, next func() string, lines ...string) {
 func TestWatchMasters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		r.monitor(t, "a", "10.0.0.1", 6379)
-		r.monitor(t, "b", "10.0.0.2", 6379)
-		r.monitor(t, "gone", "10.0.0.3", 6379)
+		r.monitor(t, "a", "10.0.0.1")
+		r.monitor(t, "b", "10.0.0.2")
+		r.monitor(t, "gone", "10.0.0.3")
 		r.remove(t, "gone")
 		next := r.watch(t, &sentinelv1.WatchMastersRequest{})
 		only := r.watch(t, &sentinelv1.WatchMastersRequest{Names: []string{"b", "later"}})
@@ -88,7 +88,7 @@ func TestWatchMasters(t *testing.T) {
 		if waited := time.Since(began); waited != 0 {
 			t.Errorf("a change was told %v late: something waits for a timer", waited)
 		}
-		r.monitor(t, "later", "10.0.0.4", 6379)
+		r.monitor(t, "later", "10.0.0.4")
 		want(t, only, "later quorum 2")
 		want(t, next, "later quorum 2", "progress")
 		if waited := time.Since(began); waited != progressEvery {
@@ -100,8 +100,8 @@ func TestWatchMasters(t *testing.T) {
 // TestSlowWatcherCoalesces: what was not read meanwhile is told once, at its latest value, in the order of the last changes.
 func TestSlowWatcherCoalesces(t *testing.T) {
 	r := newRig(t)
-	r.monitor(t, "a", "10.0.0.1", 6379)
-	r.monitor(t, "b", "10.0.0.2", 6379)
+	r.monitor(t, "a", "10.0.0.1")
+	r.monitor(t, "b", "10.0.0.2")
 	w := masterWatch{hub: newHub(), stream: &recorder{}}
 	if err := w.step(r.node.State()); err != nil {
 		t.Fatal(err)
@@ -124,11 +124,11 @@ func TestSlowWatcherCoalesces(t *testing.T) {
 func TestWatchResumes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		r.monitor(t, "a", "10.0.0.1", 6379)
-		r.monitor(t, "b", "10.0.0.2", 6379)
+		r.monitor(t, "a", "10.0.0.1")
+		r.monitor(t, "b", "10.0.0.2")
 		seen := r.node.State().Index()
 		r.remove(t, "b")
-		r.monitor(t, "c", "10.0.0.3", 6379)
+		r.monitor(t, "c", "10.0.0.3")
 		want(t, r.watch(t, &sentinelv1.WatchMastersRequest{AfterClusterId: "c1", AfterRevision: seen}),
 			"removed b", "c quorum 2", "synced")
 		want(t, r.watch(t, &sentinelv1.WatchMastersRequest{AfterClusterId: "other", AfterRevision: seen}),
@@ -196,8 +196,8 @@ func (r *rig) events(t *testing.T, req *sentinelv1.WatchEventsRequest) (next fun
 func TestWatchEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		r.monitor(t, "a", "10.0.0.1", 6379)
-		r.monitor(t, "b", "10.0.0.2", 6379)
+		r.monitor(t, "a", "10.0.0.1")
+		r.monitor(t, "b", "10.0.0.2")
 		seen := r.node.State().Index()
 		all := r.events(t, &sentinelv1.WatchEventsRequest{After: &sentinelv1.EventCursor{}})
 		want(t, all, "+founded", "+sentinel", "+sentinel", "+sentinel", "+monitor a", "+monitor b", "synced")
@@ -219,7 +219,7 @@ func TestWatchEvents(t *testing.T) {
 func TestWatchEventsCompacted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		r.monitor(t, "a", "10.0.0.1", 6379)
+		r.monitor(t, "a", "10.0.0.1")
 		seen := r.node.State().Index()
 		r.quorum(t, "a", 1)
 		for i := range raftfsm.RingSize {
@@ -240,8 +240,8 @@ func TestWatchEventsCompacted(t *testing.T) {
 func TestResumeInsideAnEntry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		r.monitor(t, "a", "10.0.0.1", 6379)
-		r.monitor(t, "b", "10.0.0.2", 6379)
+		r.monitor(t, "a", "10.0.0.1")
+		r.monitor(t, "b", "10.0.0.2")
 		r.node.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_Reset_{Reset_: &raftlogv1.Reset{Pattern: "*"}}})
 		at := r.node.State().Index()
 		want(t, r.events(t, &sentinelv1.WatchEventsRequest{After: &sentinelv1.EventCursor{Index: at}}), "+reset-master b", "synced")
@@ -253,7 +253,7 @@ func TestResumeInsideAnEntry(t *testing.T) {
 // TestFramesAreShared: an entry is encoded once for all who follow.
 func TestFramesAreShared(t *testing.T) {
 	r := newRig(t)
-	r.monitor(t, "a", "10.0.0.1", 6379)
+	r.monitor(t, "a", "10.0.0.1")
 	st := r.node.State()
 	m, _ := st.Master("a")
 	h := newHub()

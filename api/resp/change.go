@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/raftsentinel/raftsentinel/api"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
@@ -73,7 +72,7 @@ func (s *Server) monitor(ctx context.Context, args []string) reply {
 	defer cancel()
 	_, err = s.admin.MonitorMaster(ctx, &sentinelv1.MonitorMasterRequest{
 		Name: name, Address: &sentinelv1.Address{Host: host, Port: uint32(n)},
-		Options: &sentinelv1.MasterOptions{Quorum: proto.Int32(int32(quorum))},
+		Options: &sentinelv1.MasterOptions{Quorum: new(int32(quorum))},
 	})
 	if err != nil {
 		return refusal(err)

@@ -121,7 +121,7 @@ func (r *reader) bulk(size int) (string, error) {
 
 // noEOF marks an end inside a command.
 func noEOF(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -13,7 +13,6 @@ type (
 	// failure is an error: its first word is the code.
 	failure   string
 	bulk      string
-	integer   int64
 	array     []reply
 	nullArray struct{}
 	// fields is a map: a flat array of names and values, in order.
@@ -23,8 +22,6 @@ type (
 func (r simple) encode(b *strings.Builder) { line(b, '+', string(r)) }
 
 func (r failure) encode(b *strings.Builder) { line(b, '-', string(r)) }
-
-func (r integer) encode(b *strings.Builder) { line(b, ':', strconv.FormatInt(int64(r), 10)) }
 
 func (nullArray) encode(b *strings.Builder) { b.WriteString("*-1\r\n") }
 

@@ -91,8 +91,10 @@ func TestMasterMap(t *testing.T) {
 			InfoAt: now.Add(-70 * time.Millisecond), Info: &detector.Info{Role: raftfsm.RoleMaster, ReplicaAnnounced: true},
 		}
 		fleet := fakeFleet{"10.0.0.1:6379": well, "10.0.0.2:6379": {
-			Connected: true, InfoAt: now, Info: &detector.Info{Role: raftfsm.RoleReplica, MasterHost: "10.0.0.1", MasterPort: 6379,
-				MasterLinkDown: 3 * time.Second, Priority: 100, Offset: 42, ReplicaAnnounced: true},
+			Connected: true, InfoAt: now, Info: &detector.Info{
+				Role: raftfsm.RoleReplica, MasterHost: "10.0.0.1", MasterPort: 6379,
+				MasterLinkDown: 3 * time.Second, Priority: 100, Offset: 42, ReplicaAnnounced: true,
+			},
 		}, "10.0.0.3:6379": {Info: &detector.Info{Role: raftfsm.RoleReplica}}}
 		r := newRig(t, fleet)
 		c := r.client(t)

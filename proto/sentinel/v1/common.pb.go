@@ -136,8 +136,8 @@ const (
 	ErrorReason_ERROR_REASON_CONFLICT ErrorReason = 24
 	// FAILED_PRECONDITION: another member has that name or address.
 	ErrorReason_ERROR_REASON_DUPLICATE_NODE ErrorReason = 25
-	// UNAVAILABLE: the reader is too slow for the watch; resume from the last message.
-	ErrorReason_ERROR_REASON_SLOW_WATCHER ErrorReason = 26
+	// UNAVAILABLE: the asked node is stopping; resume the watch at another one.
+	ErrorReason_ERROR_REASON_NODE_STOPPING ErrorReason = 26
 	// INTERNAL: a fault of sentineld; its log has more.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 27
 	// DEADLINE_EXCEEDED: a read did not end in time; nothing was changed.
@@ -173,7 +173,7 @@ var (
 		23: "ERROR_REASON_PROTECTED_MODE",
 		24: "ERROR_REASON_CONFLICT",
 		25: "ERROR_REASON_DUPLICATE_NODE",
-		26: "ERROR_REASON_SLOW_WATCHER",
+		26: "ERROR_REASON_NODE_STOPPING",
 		27: "ERROR_REASON_INTERNAL",
 		28: "ERROR_REASON_TIMEOUT",
 	}
@@ -204,7 +204,7 @@ var (
 		"ERROR_REASON_PROTECTED_MODE":       23,
 		"ERROR_REASON_CONFLICT":             24,
 		"ERROR_REASON_DUPLICATE_NODE":       25,
-		"ERROR_REASON_SLOW_WATCHER":         26,
+		"ERROR_REASON_NODE_STOPPING":        26,
 		"ERROR_REASON_INTERNAL":             27,
 		"ERROR_REASON_TIMEOUT":              28,
 	}
@@ -499,7 +499,7 @@ const file_proto_sentinel_v1_common_proto_rawDesc = "" +
 	"\vConsistency\x12\x1b\n" +
 	"\x17CONSISTENCY_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CONSISTENCY_LINEARIZABLE\x10\x01\x12\x15\n" +
-	"\x11CONSISTENCY_LOCAL\x10\x02*\xb7\a\n" +
+	"\x11CONSISTENCY_LOCAL\x10\x02*\xb8\a\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dERROR_REASON_INVALID_ARGUMENT\x10\x01\x12!\n" +
@@ -527,8 +527,8 @@ const file_proto_sentinel_v1_common_proto_rawDesc = "" +
 	"\x1cERROR_REASON_UNKNOWN_OUTCOME\x10\x16\x12\x1f\n" +
 	"\x1bERROR_REASON_PROTECTED_MODE\x10\x17\x12\x19\n" +
 	"\x15ERROR_REASON_CONFLICT\x10\x18\x12\x1f\n" +
-	"\x1bERROR_REASON_DUPLICATE_NODE\x10\x19\x12\x1d\n" +
-	"\x19ERROR_REASON_SLOW_WATCHER\x10\x1a\x12\x19\n" +
+	"\x1bERROR_REASON_DUPLICATE_NODE\x10\x19\x12\x1e\n" +
+	"\x1aERROR_REASON_NODE_STOPPING\x10\x1a\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x1b\x12\x18\n" +
 	"\x14ERROR_REASON_TIMEOUT\x10\x1c*\x9f\x01\n" +
 	"\x05Cause\x12\x15\n" +
