@@ -219,6 +219,8 @@ func instanceStatus(in *sentinelv1.Instance) string {
 
 func linkWord(o *sentinelv1.Observation) string {
 	switch {
+	case o.GetFollows() == nil: // it was a master when it was last heard
+		return ""
 	case o.GetLinkUp():
 		return "up"
 	case o.GetLinkDownMs() < 0:
