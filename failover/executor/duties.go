@@ -76,7 +76,7 @@ func (d *duties) all(s *raftfsm.State) {
 // markCared makes those due whose next step depends on what is observed.
 func (d *duties) markCared() {
 	for name, s := range d.sets {
-		if s.cared {
+		if !s.busy && s.cared { // a busy one is looked at when its worker is done
 			d.due[name] = true
 		}
 	}
@@ -100,7 +100,7 @@ func (d *duties) look(ctx context.Context, now time.Time) {
 	}
 	d.seen = st.Index()
 	for name, s := range d.sets {
-		if !s.lookAt.IsZero() && !now.Before(s.lookAt) {
+		if !s.busy && !s.lookAt.IsZero() && !now.Before(s.lookAt) {
 			d.due[name] = true
 		}
 	}

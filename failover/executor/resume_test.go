@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -43,12 +44,11 @@ func TestResumeByANewLeaderAtEveryPoint(t *testing.T) {
 				w.redis(2)
 				var end context.CancelFunc
 				died := make(chan struct{})
-				fired := false
+				var fired atomic.Bool
 				end = w.lead("a", func(p Point) {
-					if p != target || fired {
+					if p != target || !fired.CompareAndSwap(false, true) {
 						return
 					}
-					fired = true
 					w.depose()
 					end()
 					close(died)
@@ -64,8 +64,8 @@ func TestResumeByANewLeaderAtEveryPoint(t *testing.T) {
 					w.lead("b", nil)
 				})
 				w.crash(t)
-				w.until("converged", 60*time.Second, func() bool { return fired && w.master().Address != addr(1) && w.converged() })
-				if !fired {
+				w.until("converged", 60*time.Second, func() bool { return fired.Load() && w.master().Address != addr(1) && w.converged() })
+				if !fired.Load() {
 					t.Fatal("the point was never passed")
 				}
 				if m := w.master(); m.Hold != nil || m.Epoch == 0 {
@@ -85,14 +85,13 @@ func TestStaleLeaderHarmsNothing(t *testing.T) {
 			play(t, func(t *testing.T, w *world) {
 				w.redis(2)
 				frozen, thaw := make(chan struct{}), make(chan struct{})
-				fired := false
-				w.patience = time.Hour
+				var fired atomic.Bool
+				w.setPatience(time.Hour)
 				var o *office
 				o, end := w.office("a", func(p Point) {
-					if p != target || fired {
+					if p != target || !fired.CompareAndSwap(false, true) {
 						return
 					}
-					fired = true
 					o.cutOff()
 					close(frozen)
 					select {
@@ -109,11 +108,11 @@ func TestStaleLeaderHarmsNothing(t *testing.T) {
 						return
 					}
 					<-time.After(800 * time.Millisecond)
-					w.patience = 0
+					w.setPatience(0)
 					w.lead("b", nil)
 				})
 				w.crash(t)
-				w.until("converged", 60*time.Second, func() bool { return fired && w.master().Address != addr(1) && w.converged() })
+				w.until("converged", 60*time.Second, func() bool { return fired.Load() && w.master().Address != addr(1) && w.converged() })
 				before := len(w.commands())
 				address, epoch := w.master().Address, w.master().Epoch
 				close(thaw)
@@ -137,11 +136,10 @@ func TestAllNodesReturnAfterTheMasterDid(t *testing.T) {
 		t.Run(string(target), func(t *testing.T) {
 			play(t, func(t *testing.T, w *world) {
 				all := w.redis(2)
-				fired := false
+				var fired atomic.Bool
 				var end context.CancelFunc
 				end = w.lead("a", func(p Point) {
-					if p == target && !fired {
-						fired = true
+					if p == target && fired.CompareAndSwap(false, true) {
 						w.depose()
 						end()
 						for _, id := range []string{"a", "b", "c"} {
@@ -151,7 +149,7 @@ func TestAllNodesReturnAfterTheMasterDid(t *testing.T) {
 				})
 				w.pass(6 * time.Second)
 				all[0].Hang()
-				w.until("killed", 5*time.Second, func() bool { return fired })
+				w.until("killed", 5*time.Second, func() bool { return fired.Load() })
 				all[0].Resume()
 				w.pass(time.Hour)
 				for _, id := range []string{"a", "b", "c"} {
@@ -178,13 +176,12 @@ func TestCutOffLeaderIsStoppedByTheQuorum(t *testing.T) {
 		all[2].SetPriority(200)
 		w.pass(11 * time.Second)
 		frozen, thaw := make(chan struct{}), make(chan struct{})
-		fired := false
+		var fired atomic.Bool
 		var o *office
 		o, end := w.office("a", func(p Point) {
-			if p != BeforeFence || fired {
+			if p != BeforeFence || !fired.CompareAndSwap(false, true) {
 				return
 			}
-			fired = true
 			o.cutOff()
 			close(frozen)
 			select {
@@ -195,7 +192,7 @@ func TestCutOffLeaderIsStoppedByTheQuorum(t *testing.T) {
 		defer end()
 		w.pass(6 * time.Second)
 		all[0].Crash()
-		w.until("frozen", 5*time.Second, func() bool { return fired })
+		w.until("frozen", 5*time.Second, func() bool { return fired.Load() })
 		all[1].Crash()
 		w.lead("b", nil)
 		w.until("the other is promoted", 20*time.Second, func() bool { return w.master().Address == addr(3) })

@@ -137,11 +137,12 @@ func (w *world) office(id string, hook func(Point)) (*office, context.CancelFunc
 	w.term++
 	w.leader = id
 	o := &office{member: w.nodes[id], term: w.term}
+	patience := w.patience
 	w.mu.Unlock()
 	w.must(&raftlogv1.Command{Op: &raftlogv1.Command_Mark{Mark: &raftlogv1.Mark{Node: id, Term: o.term}}})
 	dialer := instance.Dialer{DialContext: w.net.From(id)}
 	e, err := New(Options{
-		Cluster: o, Fleet: o.fleet, Log: w.log.With("node", id, "term", o.term), Deadline: w.patience,
+		Cluster: o, Fleet: o.fleet, Log: w.log.With("node", id, "term", o.term), Deadline: patience,
 		Dial: func(ctx context.Context, m *raftfsm.Master, a raftfsm.Addr, name string) (Conn, error) {
 			return dialer.Dial(ctx, instance.TargetOf(m, a, nil, false), name)
 		},
@@ -252,6 +253,12 @@ func (o *office) TransferLeadership(_ context.Context, id string) error {
 	o.w.leader = ""
 	o.w.entries = append(o.w.entries, &raftlogv1.Command{Op: &raftlogv1.Command_Mark{Mark: &raftlogv1.Mark{Node: "transfer to " + id}}})
 	return nil
+}
+
+func (w *world) setPatience(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.patience = d
 }
 
 // depose ends the present leadership as far as the log is concerned.
