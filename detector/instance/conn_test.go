@@ -104,13 +104,13 @@ func TestUnaskedReply(t *testing.T) {
 func TestPartialReplyIsTakenUpAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
-		defer server.Close()
+		defer func() { _ = server.Close() }()
 		d := &Dialer{DialContext: func(context.Context, string, string) (net.Conn, error) { return client, nil }}
 		c, err := d.Dial(t.Context(), target(t, "127.0.0.1:1"), "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		go func() {
 			_, _ = server.Read(make([]byte, 4096))
 			for i, part := range []string{"*2\r\n$5\r\nab", "cde\r\n:", "7\r\n"} {
@@ -137,6 +137,27 @@ func TestPartialReplyIsTakenUpAgain(t *testing.T) {
 		}
 		if _, err := c.ReadLate(deadline(time.Second)); !errors.Is(err, errNotLate) {
 			t.Errorf("nothing is outstanding: %v", err)
+		}
+	})
+}
+
+func TestCommandThatWasNotSentHasNoLateReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe() // nobody reads it
+		defer func() { _ = server.Close() }()
+		d := &Dialer{DialContext: func(context.Context, string, string) (net.Conn, error) { return client, nil }}
+		c, err := d.Dial(t.Context(), target(t, "127.0.0.1:1"), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := c.Ping(ctx); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal(err)
+		}
+		if _, err := c.PingLate(t.Context()); !errors.Is(err, errNotLate) {
+			t.Error(err)
 		}
 	})
 }
@@ -170,6 +191,29 @@ func TestCancelledBeforeLeavesTheConnectionWhole(t *testing.T) {
 	}
 }
 
+func TestPromotedAndDemotedAgainAtOnce(t *testing.T) {
+	client, server := net.Pipe()
+	defer func() { _ = server.Close() }()
+	go func() {
+		for _, reply := range []string{
+			"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n+OK\r\n",
+			"*5\r\n$5\r\nslave\r\n$8\r\n10.0.0.9\r\n:6379\r\n$7\r\nconnect\r\n:-1\r\n$10\r\nrole:slave\r\n$0\r\n\r\n$0\r\n\r\n",
+		} {
+			if _, err := server.Read(make([]byte, 4096)); err != nil {
+				return
+			}
+			if _, err := server.Write([]byte(reply)); err != nil {
+				return
+			}
+		}
+	}()
+	d := &Dialer{DialContext: func(context.Context, string, string) (net.Conn, error) { return client, nil }}
+	_, _, err := mustDial(t, d, target(t, "127.0.0.1:1"), "").Promote(bounded(t))
+	if err == nil || !strings.Contains(err.Error(), "replica of 10.0.0.9:6379") {
+		t.Error(err)
+	}
+}
+
 func TestPongClasses(t *testing.T) {
 	for reply, want := range map[string]detector.ReplyClass{
 		"+PONG\r\n": detector.ReplyPong, "$4\r\nPONG\r\n": detector.ReplyPong, "-PONG\r\n": detector.ReplyOther,
@@ -184,7 +228,7 @@ func TestPongClasses(t *testing.T) {
 
 func TestPasswordsAreNotEchoed(t *testing.T) {
 	client, server := net.Pipe()
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	go func() {
 		_, _ = server.Read(make([]byte, 4096))
 		_, _ = server.Write([]byte("-ERR unknown command 'AUTH', with args beginning with: 'hunter2' \r\n"))

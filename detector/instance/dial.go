@@ -93,8 +93,7 @@ func (c *Conn) open(ctx context.Context, t Target, clientName string) error {
 		return nil
 	}
 	_, err := c.Do(ctx, "CLIENT", "SETNAME", clientName)
-	var refused ReplyError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[ReplyError](err); ok {
 		err = fmt.Errorf("instance %s: client setname: %w", c.addr, refused)
 		switch detector.ClassifyReply(refused.Text) {
 		case detector.ReplyLoading, detector.ReplyMasterDown, detector.ReplyBusy:
@@ -126,8 +125,8 @@ func (c *Conn) present(ctx context.Context, user string, pass raftfsm.Secret) er
 		args = []string{"AUTH", user, pass.Reveal()}
 	}
 	_, err := c.Do(ctx, args...)
-	var refused ReplyError
-	if !errors.As(err, &refused) {
+	refused, ok := errors.AsType[ReplyError](err)
+	if !ok {
 		return err
 	}
 	for _, open := range []string{"no password is set", "without any password configured"} {

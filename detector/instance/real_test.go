@@ -3,10 +3,8 @@ package instance
 import (
 	"context"
 	"errors"
-
 	"net"
 	"os"
-
 	"strings"
 	"syscall"
 	"testing"
@@ -48,6 +46,7 @@ func realRedis(t *testing.T, s *stage.Stage, o stage.RedisOptions) *stage.Redis 
 }
 
 func bounded(t *testing.T) context.Context {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
@@ -219,7 +218,7 @@ func TestRealAuth(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer conn.Close()
+			defer func() { _ = conn.Close() }()
 			if class, err := conn.Ping(bounded(t)); class != detector.ReplyPong || err != nil {
 				t.Fatalf("%v, %v", class, err)
 			}
@@ -265,8 +264,7 @@ func TestRealRewriteFails(t *testing.T) {
 	if err != nil || rewriteErr == nil || !strings.Contains(rewriteErr.Error(), "config rewrite") || info.Role != raftfsm.RoleMaster {
 		t.Errorf("%+v, %v, %v", info, rewriteErr, err)
 	}
-	var refused ReplyError
-	if !errors.As(rewriteErr, &refused) {
+	if _, ok := errors.AsType[ReplyError](rewriteErr); !ok {
 		t.Errorf("rewriteErr is no ReplyError: %v", rewriteErr)
 	}
 }
@@ -348,7 +346,9 @@ func TestRealBusyScript(t *testing.T) {
 	if _, err := c.Do(bounded(t), "SCRIPT", "KILL"); err != nil {
 		t.Fatal(err)
 	}
-	<-ended
+	if err := <-ended; err == nil {
+		t.Error("a script without end ended well")
+	}
 	if _, err := late.Follow(bounded(t), tg.Addr, false); err == nil || !strings.Contains(err.Error(), "cannot be fenced") {
 		t.Errorf("an unnamed connection gave an order: %v", err)
 	}

@@ -44,7 +44,7 @@ func TestTLS(t *testing.T) {
 	d := &Dialer{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		client, server := net.Pipe()
 		go func() {
-			defer server.Close()
+			defer func() { _ = server.Close() }()
 			s := tls.Server(server, &tls.Config{Certificates: []tls.Certificate{cert}})
 			if _, err := s.Read(make([]byte, 100)); err == nil {
 				_, _ = s.Write([]byte("+PONG\r\n"))
@@ -58,7 +58,7 @@ func TestTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if class, err := c.Ping(bounded(t)); class != detector.ReplyPong || err != nil {
 		t.Error(class, err)
 	}

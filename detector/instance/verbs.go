@@ -121,8 +121,7 @@ func (c *Conn) Promote(ctx context.Context) (info *detector.Info, rewriteErr err
 			"something else reconfigures it", c.addr, role.Master)
 	}
 	info, err = c.parseInfo(replies[1:])
-	var refused ReplyError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[ReplyError](err); ok {
 		err = c.fault([]string{"info"}, errors.New(refused.Text))
 	}
 	return info, rewriteErr, err

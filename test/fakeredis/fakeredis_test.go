@@ -48,6 +48,7 @@ func do(t *testing.T, c *instance.Conn, command string) any {
 
 func TestReplicationTakesItsTime(t *testing.T) {
 	lab(t, func(t *testing.T, n *Net) {
+		t.Helper()
 		m, r := n.Add("10.0.0.1:6379"), n.Add("10.0.0.2:6379")
 		m.Write(1000)
 		r.SetLinkDelay(time.Second, 2*time.Second)
@@ -85,6 +86,7 @@ func TestReplicationTakesItsTime(t *testing.T) {
 
 func TestPromotionAndReturn(t *testing.T) {
 	lab(t, func(t *testing.T, n *Net) {
+		t.Helper()
 		m, r, other := n.Add("10.0.0.1:6379"), n.Add("10.0.0.2:6379"), n.Add("10.0.0.3:6379")
 		m.Write(1000)
 		r.Replicate(m.Addr())
@@ -121,6 +123,7 @@ func TestPromotionAndReturn(t *testing.T) {
 
 func TestPartialResyncAdoptsTheHistory(t *testing.T) {
 	lab(t, func(t *testing.T, n *Net) {
+		t.Helper()
 		m, r := n.Add("10.0.0.1:6379"), n.Add("10.0.0.2:6379")
 		m.Write(1000)
 		r.Replicate(m.Addr())
@@ -137,6 +140,7 @@ func TestPartialResyncAdoptsTheHistory(t *testing.T) {
 
 func TestAMasterThatRestartsEmptyWipesItsReplicas(t *testing.T) {
 	lab(t, func(t *testing.T, n *Net) {
+		t.Helper()
 		m, r := n.Add("10.0.0.1:6379"), n.Add("10.0.0.2:6379")
 		m.Write(1000)
 		r.Replicate(m.Addr())
@@ -148,8 +152,23 @@ func TestAMasterThatRestartsEmptyWipesItsReplicas(t *testing.T) {
 	})
 }
 
+func TestACycleOfReplicasStaysWithoutLinks(t *testing.T) {
+	lab(t, func(t *testing.T, n *Net) {
+		t.Helper()
+		m, r := n.Add("10.0.0.1:6379"), n.Add("10.0.0.2:6379")
+		m.Write(1000)
+		r.Replicate(m.Addr())
+		do(t, connect(t, n, m, ""), "REPLICAOF 10.0.0.2 6379")
+		time.Sleep(time.Minute)
+		if m.State().LinkUp || r.State().LinkUp {
+			t.Errorf("%+v, %+v", m.State(), r.State())
+		}
+	})
+}
+
 func TestSilentMasterKeepsItsLinks(t *testing.T) {
 	lab(t, func(t *testing.T, n *Net) {
+		t.Helper()
 		m, r := n.Add("10.0.0.1:6379"), n.Add("10.0.0.2:6379")
 		m.SetWriteRate(100)
 		r.Replicate(m.Addr())
@@ -175,6 +194,7 @@ func TestSilentMasterKeepsItsLinks(t *testing.T) {
 
 func TestPauseStopsWrites(t *testing.T) {
 	lab(t, func(t *testing.T, n *Net) {
+		t.Helper()
 		m := n.Add("10.0.0.1:6379")
 		m.SetWriteRate(100)
 		c := connect(t, n, m, "")
@@ -198,6 +218,7 @@ func TestPauseStopsWrites(t *testing.T) {
 
 func TestNetworkFaults(t *testing.T) {
 	lab(t, func(t *testing.T, n *Net) {
+		t.Helper()
 		m := n.Add("10.0.0.1:6379")
 		within := func(d time.Duration) context.Context {
 			ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -243,6 +264,7 @@ func TestNetworkFaults(t *testing.T) {
 
 func TestClientsAndPublish(t *testing.T) {
 	lab(t, func(t *testing.T, n *Net) {
+		t.Helper()
 		m := n.Add("10.0.0.1:6379")
 		a, b := connect(t, n, m, "a"), connect(t, n, m, "b")
 		if got := do(t, b, "SUBSCRIBE ch").([]any); !slices.Equal(got, []any{"subscribe", "ch", int64(1)}) {
@@ -268,6 +290,7 @@ func TestClientsAndPublish(t *testing.T) {
 
 func TestLogTellsWhoGaveWhichOrder(t *testing.T) {
 	lab(t, func(t *testing.T, n *Net) {
+		t.Helper()
 		n.LogOnly(func(args []string) bool {
 			return !strings.EqualFold(args[0], "CLIENT") && args[0] != "ROLE" && args[0] != "INFO"
 		})
@@ -309,7 +332,7 @@ func TestListenOnRealPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if class, err := c.Ping(ctx); class != detector.ReplyPong || err != nil {
 		t.Error(class, err)
 	}

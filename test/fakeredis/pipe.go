@@ -69,7 +69,7 @@ func (p *pipe) setCut(on bool) {
 func (e *end) Read(b []byte) (int, error) {
 	for {
 		e.mu.Lock()
-		n, err, ready := e.tryRead(b)
+		n, ready, err := e.tryRead(b)
 		changed := e.changed
 		e.mu.Unlock()
 		if ready {
@@ -79,24 +79,24 @@ func (e *end) Read(b []byte) (int, error) {
 	}
 }
 
-func (e *end) tryRead(b []byte) (n int, err error, ready bool) {
+func (e *end) tryRead(b []byte) (n int, ready bool, err error) {
 	switch {
 	case e.closed:
-		return 0, e.fault("read", net.ErrClosed), true
+		return 0, true, e.fault("read", net.ErrClosed)
 	case e.read.passed():
-		return 0, e.fault("read", os.ErrDeadlineExceeded), true
+		return 0, true, e.fault("read", os.ErrDeadlineExceeded)
 	case e.cut:
-		return 0, nil, false
+		return 0, false, nil
 	case len(e.in) > 0:
 		n = copy(b, e.in)
 		e.in = e.in[n:]
-		return n, nil, true
+		return n, true, nil
 	case e.reset:
-		return 0, e.fault("read", os.NewSyscallError("read", syscall.ECONNRESET)), true
+		return 0, true, e.fault("read", os.NewSyscallError("read", syscall.ECONNRESET))
 	case e.eof:
-		return 0, io.EOF, true
+		return 0, true, io.EOF
 	}
-	return 0, nil, false
+	return 0, false, nil
 }
 
 func (e *end) Write(b []byte) (int, error) {

@@ -23,10 +23,9 @@ type actor struct {
 	dial  instance.Dialer
 	addrs [3]raftfsm.Addr
 	names map[string]string // replication ids, in the order in which they were first seen
-	base  [3]int64
 }
 
-func (a *actor) connect(t *testing.T, ctx context.Context, k int) *instance.Conn {
+func (a *actor) connect(ctx context.Context, t *testing.T, k int) *instance.Conn {
 	t.Helper()
 	c, err := a.dial.Dial(ctx, instance.Target{Addr: a.addrs[k]}, "story")
 	if err != nil {
@@ -38,9 +37,9 @@ func (a *actor) connect(t *testing.T, ctx context.Context, k int) *instance.Conn
 
 // scene tells what instance k shows, without what differs from run to run: ids become letters, addresses numbers,
 // offsets whether they are 0.
-func (a *actor) scene(t *testing.T, ctx context.Context, k int) string {
+func (a *actor) scene(ctx context.Context, t *testing.T, k int) string {
 	t.Helper()
-	c := a.connect(t, ctx, k)
+	c := a.connect(ctx, t, k)
 	i, err := c.Info(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -97,11 +96,11 @@ func fields(text string) []string {
 func TestLikeRealRedis(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
-	real, write := realActor(t, ctx)
+	genuine, write := realActor(ctx, t)
 	fake, fakeWrite := fakeActor(t)
 	await := func(a *actor, k int, ok func(*detector.Info) bool) {
 		t.Helper()
-		c := a.connect(t, ctx, k)
+		c := a.connect(ctx, t, k)
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for {
@@ -127,7 +126,7 @@ func TestLikeRealRedis(t *testing.T) {
 		{"three fresh masters", func(*actor, func()) {}},
 		{"1 and 2 follow 0", func(a *actor, write func()) {
 			for k := 1; k < 3; k++ {
-				follow(t, ctx, a, k, 0)
+				follow(ctx, t, a, k, 0)
 				await(a, k, up)
 			}
 			write()
@@ -136,20 +135,20 @@ func TestLikeRealRedis(t *testing.T) {
 			}
 		}},
 		{"1 is promoted", func(a *actor, _ func()) {
-			if _, _, err := a.connect(t, ctx, 1).Promote(ctx); err != nil {
+			if _, _, err := a.connect(ctx, t, 1).Promote(ctx); err != nil {
 				t.Fatal(err)
 			}
 			await(a, 0, func(i *detector.Info) bool { return len(i.Replicas) == 1 })
 		}},
 		{"0 follows 1, by part", func(a *actor, _ func()) {
-			follow(t, ctx, a, 0, 1)
+			follow(ctx, t, a, 0, 1)
 			await(a, 0, up)
 			await(a, 1, func(i *detector.Info) bool { return online(i) == 1 })
 			await(a, 2, up) // it came with 0, and follows it on
 			await(a, 0, func(i *detector.Info) bool { return online(i) == 1 })
 		}},
 		{"2 follows nobody who is there", func(a *actor, _ func()) {
-			c := a.connect(t, ctx, 2)
+			c := a.connect(ctx, t, 2)
 			if _, err := c.Follow(ctx, raftfsm.Addr{Host: "127.0.0.1", Port: 1}, false); err != nil {
 				t.Fatal(err)
 			}
@@ -157,20 +156,20 @@ func TestLikeRealRedis(t *testing.T) {
 			await(a, 0, func(i *detector.Info) bool { return online(i) == 0 })
 		}},
 		{"2 is promoted", func(a *actor, _ func()) {
-			if _, _, err := a.connect(t, ctx, 2).Promote(ctx); err != nil {
+			if _, _, err := a.connect(ctx, t, 2).Promote(ctx); err != nil {
 				t.Fatal(err)
 			}
 		}},
 	} {
-		act.do(real, write)
+		act.do(genuine, write)
 		act.do(fake, fakeWrite)
 		for k := range 3 {
-			if r, f := real.scene(t, ctx, k), fake.scene(t, ctx, k); r != f {
+			if r, f := genuine.scene(ctx, t, k), fake.scene(ctx, t, k); r != f {
 				t.Errorf("%s: instance %d\nreal %sfake %s", act.name, k, r, f)
 			}
 		}
 	}
-	sections(t, ctx, real, fake)
+	sections(ctx, t, genuine, fake)
 }
 
 func online(i *detector.Info) (n int) {
@@ -182,17 +181,17 @@ func online(i *detector.Info) (n int) {
 	return n
 }
 
-func follow(t *testing.T, ctx context.Context, a *actor, k, master int) {
+func follow(ctx context.Context, t *testing.T, a *actor, k, master int) {
 	t.Helper()
-	if _, err := a.connect(t, ctx, k).Follow(ctx, a.addrs[master], false); err != nil {
+	if _, err := a.connect(ctx, t, k).Follow(ctx, a.addrs[master], false); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // sections compares the fields of the other sections, of which the fake has a part, and the replies to wrong commands.
-func sections(t *testing.T, ctx context.Context, real, fake *actor) {
+func sections(ctx context.Context, t *testing.T, genuine, fake *actor) {
 	t.Helper()
-	r, f := real.connect(t, ctx, 0), fake.connect(t, ctx, 0)
+	r, f := genuine.connect(ctx, t, 0), fake.connect(ctx, t, 0)
 	for _, section := range []string{"server", "persistence"} {
 		rt, err := r.Do(ctx, "INFO", section)
 		if err != nil {
@@ -224,7 +223,7 @@ func sections(t *testing.T, ctx context.Context, real, fake *actor) {
 	}
 }
 
-func realActor(t *testing.T, ctx context.Context) (*actor, func()) {
+func realActor(ctx context.Context, t *testing.T) (*actor, func()) {
 	t.Helper()
 	s, err := stage.New(t.TempDir())
 	if err != nil {
@@ -247,7 +246,7 @@ func realActor(t *testing.T, ctx context.Context) (*actor, func()) {
 		a.addrs[k] = raftfsm.Addr{Host: "127.0.0.1", Port: uint16(r.Port())}
 	}
 	return a, func() {
-		if _, err := a.connect(t, ctx, 0).Do(ctx, "SET", "k", "v"); err != nil {
+		if _, err := a.connect(ctx, t, 0).Do(ctx, "SET", "k", "v"); err != nil {
 			t.Fatal(err)
 		}
 	}

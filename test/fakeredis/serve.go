@@ -2,6 +2,7 @@ package fakeredis
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -190,7 +191,7 @@ func (i *Instance) Listen() (net.Addr, error) {
 }
 
 func (i *Instance) open() error {
-	l, err := net.Listen("tcp", i.listen)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", i.listen)
 	if err != nil {
 		return err
 	}
