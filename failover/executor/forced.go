@@ -44,9 +44,13 @@ func (e *Executor) Begin(ctx context.Context, name string, to raftfsm.Addr, oper
 	return res, res.Err()
 }
 
-// Explain tells what a failover of the set would do now, from what this node observes.
-func (e *Executor) Explain(s *raftfsm.State, m *raftfsm.Master) failover.Explanation {
-	return failover.Explain(e.view(s, m))
+// Explain tells what a failover of the set would do now, from what this node observes, after the replicas were measured
+// as they would be before one: for at most the executor's deadline.
+func (e *Executor) Explain(ctx context.Context, s *raftfsm.State, m *raftfsm.Master) (failover.Explanation, error) {
+	if _, err := e.measure(ctx, m.Name, raftfsm.Addr{}); err != nil {
+		return failover.Explanation{}, err
+	}
+	return failover.Explain(e.view(s, m)), nil
 }
 
 // measure has the INFO of every instance that answers read afresh, and selects.

@@ -5,9 +5,7 @@ import (
 	"errors"
 
 	"github.com/raftsentinel/raftsentinel/api"
-	"github.com/raftsentinel/raftsentinel/detector"
 	"github.com/raftsentinel/raftsentinel/detector/instance"
-	"github.com/raftsentinel/raftsentinel/detector/probe"
 	"github.com/raftsentinel/raftsentinel/failover/executor"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 	"github.com/raftsentinel/raftsentinel/raftfsm/node"
@@ -57,12 +55,6 @@ func classify(err error) api.Failure {
 	return api.FailureOther
 }
 
-// sight is what the API reads of the fleet.
-type sight struct{ *probe.Fleet }
-
-// Observation implements [api.Fleet].
-func (s sight) Observation(a raftfsm.Addr) (detector.Observation, bool) { return s.Observe(a) }
-
 // orders lets the API order and explain failovers.
 type orders struct{ executor *executor.Executor }
 
@@ -72,8 +64,11 @@ func (o orders) Begin(ctx context.Context, order api.Order) (raftfsm.Result, err
 }
 
 // Explain implements [api.Failovers].
-func (o orders) Explain(_ context.Context, s *raftfsm.State, m *raftfsm.Master) (api.Explanation, error) {
-	e := o.executor.Explain(s, m)
+func (o orders) Explain(ctx context.Context, s *raftfsm.State, m *raftfsm.Master) (api.Explanation, error) {
+	e, err := o.executor.Explain(ctx, s, m)
+	if err != nil {
+		return api.Explanation{}, err
+	}
 	return api.Explanation{Winner: e.Choice.Best, Candidates: e.Choice.Candidates, Obstacles: e.Hinders}, nil
 }
 
