@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/keepalive"
 
 	"github.com/raftsentinel/raftsentinel/api"
 	"github.com/raftsentinel/raftsentinel/api/resp"
@@ -156,20 +155,19 @@ func (d *Daemon) wire(o Options) error {
 	}
 	visits := inspector{&o.Dialer}
 	d.api, err = api.New(api.Options{
-		Node: self, Failovers: orders{d.executor}, Fleet: sight{d.fleet}, Inspector: visits, Classify: classify,
+		Node: self, Failovers: orders{d.executor}, Fleet: d.fleet, Inspector: visits, Classify: classify,
 		Protected: d.config.ProtectedMode, FromNode: node.FromNode, Version: Version(), Log: d.log,
 	})
 	if err != nil {
 		return err
 	}
-	opts := append(d.api.GRPCOptions(), grpc.Creds(d.node.Credentials()),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}))
+	opts := append(d.api.GRPCOptions(), grpc.Creds(d.node.Credentials()))
 	d.grpc = grpc.NewServer(opts...)
 	d.api.Register(d.grpc)
 	peerv1.RegisterPeerServiceServer(d.grpc, d.node.PeerServer())
 	if d.respListener != nil {
 		d.resp, err = resp.New(resp.Options{
-			Listener: d.respListener, Node: self, API: d.api.Direct(), Fleet: sight{d.fleet}, Classify: classify,
+			Listener: d.respListener, Node: self, API: d.api.Direct(), Fleet: d.fleet, Classify: classify,
 			Protected: d.config.ProtectedMode, Version: Version(), Log: d.log,
 		})
 	}
