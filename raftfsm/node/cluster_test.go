@@ -75,6 +75,8 @@ func TestFollowersLearnACommitAtOnce(t *testing.T) {
 			if f.State().MasterCount() != 4 {
 				t.Errorf("n%d knows %d of 4 masters after %v", f.number, f.State().MasterCount(), time.Since(begun))
 			}
+		}
+		for _, f := range w.others(l) {
 			w.mustPropose(f, monitor(fmt.Sprintf("f%d", f.number), 200+f.number))
 			synctest.Wait()
 			if _, err := f.Read(t.Context()); err != nil {
@@ -307,6 +309,48 @@ func TestTransferLeadership(t *testing.T) {
 		w.mustPropose(w.leader(to, w.others(gone)[0]), monitor("m", 100))
 		w.isolate(gone, false)
 	})
+}
+
+// On a planned change the old leader's duties have returned before the next leader's begin.
+func TestHandOverWaitsForDuties(t *testing.T) {
+	for _, how := range []string{"transfer", "stop"} {
+		t.Run(how, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				l := w.leader()
+				ctx, cancel := context.WithCancel(t.Context())
+				var (
+					g      sync.WaitGroup
+					inside atomic.Int32
+					begun  atomic.Int32
+				)
+				for _, m := range w.members {
+					g.Go(func() {
+						_ = m.Lead(ctx, func(ctx context.Context, _ uint64) error {
+							begun.Add(1)
+							if inside.Add(1) > 1 {
+								t.Error("two leaders have duties at once")
+							}
+							<-ctx.Done()
+							time.Sleep(dutyGrace / 2)
+							inside.Add(-1)
+							return nil
+						})
+					})
+				}
+				w.eventually("duties run", func() bool { return inside.Load() == 1 })
+				if how == "stop" {
+					if err := l.halt(); err != nil {
+						t.Error(err)
+					}
+				} else if err := l.TransferLeadership(t.Context(), ""); err != nil {
+					t.Error(err)
+				}
+				w.eventually("the next leader's duties run", func() bool { return begun.Load() == 2 })
+				cancel()
+				g.Wait()
+			})
+		})
+	}
 }
 
 // The leader hands over before it ends, and others do not wait for an election.
