@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -43,7 +44,7 @@ func TestLeaderDiesAtEachPoint(t *testing.T) {
 	t.Parallel()
 	var points []executor.Point
 	for _, p := range executor.Points() {
-		// Adopting and restoring are no steps of a crash's failover; TestLeaderDiesWhilePuttingBack has the latter.
+		// Adopting and restoring are no steps of a crash's failover: see TestLeaderDiesWhileCorrecting.
 		if !strings.HasPrefix(string(p), "adopt.") && !strings.HasPrefix(string(p), "restore.") {
 			points = append(points, p)
 		}
@@ -92,47 +93,93 @@ func (s *set) leaderDiesAt(n *node, p executor.Point, master *server) *server {
 }
 
 // TestLeaderDiesWhilePuttingBack: the leader dies with the candidate promoted and nothing switched, the old master is
-// back before another leads, and that one dies while it puts the candidate back.
+// back before another leads, and that one dies while it makes the candidate a replica again.
 func TestLeaderDiesWhilePuttingBack(t *testing.T) {
 	l := newLab(t, 3)
 	s := l.newSet("putback", setOptions{})
 	master := s.servers[0]
-	for _, p := range []executor.Point{executor.BeforeRestore, executor.AfterRestore} {
-		for _, n := range l.nodes[1:] {
-			n.SetEnv("SENTINELD_FAILPOINT=" + string(p))
-			l.must(n.Restart(t.Context()))
-			l.formed()
-		}
+	for _, p := range []executor.Point{executor.BeforeDemote, executor.AfterDemote} {
+		l.armAll(string(p))
 		first := l.nodes[0]
 		l.arm(first, string(executor.AfterPromote))
 		l.must(master.Freeze())
 		l.dies(first)
 		l.must(master.Thaw())
-		var second *node
 		l.eventually("the next leader dies too", soon, func(context.Context) error {
-			for _, n := range l.nodes[1:] {
-				if !n.Running() {
-					second = n
-					return nil
-				}
+			if n := len(l.running()); n > 1 {
+				return fmt.Errorf("%d nodes live", n)
 			}
-			return errors.New("both live")
+			return nil
 		})
-		first.SetEnv()
-		l.must(first.Launch())
-		// The third dies at the point too if it leads next; whoever died lives again without it.
-		l.eventually("the set is at rest", soon, func(ctx context.Context) error {
-			for _, n := range l.nodes {
-				if !n.Running() {
-					n.SetEnv()
-					return errors.Join(errors.New(n.Name()+" had died"), n.Launch())
-				}
-			}
-			return s.restsOn(ctx, second, master)
-		})
-		s.settled(master)
+		s.settledDespite(2, master)
 	}
 	s.switches(0)
+}
+
+// TestLeaderDiesWhileCorrecting: the set was changed by hand, and the leader dies while it makes the master a master again,
+// or adopts the new one.
+func TestLeaderDiesWhileCorrecting(t *testing.T) {
+	l := newLab(t, 3)
+	s := l.newSet("byhand", setOptions{})
+	master, other := s.servers[0], s.servers[1]
+	for _, p := range []executor.Point{executor.BeforeRestore, executor.AfterRestore} {
+		l.armAll(string(p))
+		// A replica of nobody: of one of its own replicas it would be in sync with itself.
+		l.must(master.client.Do(t.Context(), "REPLICAOF", "127.0.0.1", "1").Err())
+		s.settledDespite(1, master)
+	}
+	for _, p := range []executor.Point{executor.BeforeAdopt, executor.AfterAdopt} {
+		for _, n := range l.nodes {
+			l.must(n.Kill())
+		}
+		l.must(other.replicaOf(t.Context(), nil))
+		for _, v := range s.servers {
+			if v != other {
+				l.must(v.replicaOf(t.Context(), other))
+			}
+		}
+		for _, n := range l.nodes {
+			n.SetEnv("SENTINELD_FAILPOINT=" + string(p))
+			l.must(n.Launch())
+		}
+		s.settledDespite(1, other)
+		master, other = other, master
+	}
+}
+
+// armAll has every node die at a point.
+func (l *lab) armAll(point string) {
+	l.t.Helper()
+	for _, n := range l.nodes {
+		n.SetEnv("SENTINELD_FAILPOINT=" + point)
+		l.must(n.Restart(l.t.Context()))
+		l.formed()
+	}
+}
+
+// settledDespite waits until the set is at rest although nodes die at their points: each lives again without its point.
+// At least as many must have died.
+func (s *set) settledDespite(deaths int, master *server) {
+	s.t.Helper()
+	died := 0
+	s.eventually(s.name+" is at rest in spite of deaths", soon, func(ctx context.Context) error {
+		for _, n := range s.nodes {
+			if !n.Running() {
+				died++
+				n.SetEnv()
+				return errors.Join(errors.New(n.Name()+" had died"), n.Launch())
+			}
+		}
+		if died < deaths {
+			return fmt.Errorf("%d nodes have died", died)
+		}
+		for _, n := range s.nodes {
+			if err := s.restsOn(ctx, n, master); err != nil {
+				return err
+			}
+		}
+		return s.follow(ctx, master)
+	})
 }
 
 // TestFrozenLeaderWakes: a leader stops between its check and its command, is overtaken, and wakes. Its command takes no effect.

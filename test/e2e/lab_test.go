@@ -88,7 +88,6 @@ func dial(t *testing.T, sn *stage.Node) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
 	return &node{
 		sn, conn, sentinelv1.NewSentinelServiceClient(conn), sentinelv1.NewAdminServiceClient(conn),
 		sentinelv1.NewClusterServiceClient(conn),
@@ -98,6 +97,7 @@ func dial(t *testing.T, sn *stage.Node) *node {
 func (l *lab) close() {
 	if l.t.Failed() {
 		var b strings.Builder
+		l.explain(&b)
 		for _, n := range l.nodes {
 			fmt.Fprintf(&b, "--- %s\n%s\n", n.Name(), n.Log(nodeLogLimit))
 		}
@@ -105,8 +105,29 @@ func (l *lab) close() {
 		_ = l.stage.WriteLogs(&b, logLimit)
 		l.t.Log(b.String())
 	}
+	for _, n := range l.nodes {
+		_ = n.conn.Close()
+	}
 	if err := l.stage.Close(); err != nil {
 		l.t.Error(err)
+	}
+}
+
+// explain shows what each node has to say about each set.
+func (l *lab) explain(w io.Writer) {
+	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	defer cancel()
+	for _, n := range l.running() {
+		once, cancelOnce := context.WithTimeout(ctx, callLimit)
+		r, err := n.masters.ListMasters(once, &sentinelv1.ListMastersRequest{Consistency: sentinelv1.Consistency_CONSISTENCY_LOCAL})
+		fmt.Fprintf(w, "--- %s: %v\n", n.Name(), err)
+		for _, m := range r.GetMasters() {
+			e, err := n.admin.ExplainMaster(once, &sentinelv1.ExplainMasterRequest{
+				Name: m.GetName(), Consistency: sentinelv1.Consistency_CONSISTENCY_LOCAL,
+			})
+			fmt.Fprintf(w, "%v\n%v, %v\n", m, e, err)
+		}
+		cancelOnce()
 	}
 }
 
@@ -117,6 +138,7 @@ func (l *lab) eventually(what string, limit time.Duration, ask func(ctx context.
 	defer cancel()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
+	var before error
 	for {
 		once, cancelOnce := context.WithTimeout(ctx, callLimit)
 		err := ask(once)
@@ -126,8 +148,9 @@ func (l *lab) eventually(what string, limit time.Duration, ask func(ctx context.
 		}
 		select {
 		case <-tick.C:
+			before = err
 		case <-ctx.Done():
-			l.t.Fatalf("%s: not within %v: %v", what, limit, err)
+			l.t.Fatalf("%s: not within %v: %v; before that: %v", what, limit, err, before)
 		}
 	}
 }

@@ -66,10 +66,29 @@ func (l *lab) newServers(name string, o setOptions) *set {
 	for i := range o.replicas {
 		s.add(stage.RedisOptions{Name: fmt.Sprintf("%s-%d", name, i+1), ReplicaOf: master.at, Config: o.config})
 	}
+	// A set that nobody ever wrote to is judged more strictly: nothing tells its replicas from emptied ones.
 	l.eventually(name+"'s replicas are in sync", soon, func(ctx context.Context) error {
-		return s.follow(ctx, master)
+		if err := s.follow(ctx, master); err != nil {
+			return err
+		}
+		if err := master.client.Set(ctx, "key", "value", 0).Err(); err != nil {
+			return err
+		}
+		if n, err := master.client.Wait(ctx, o.replicas, time.Second).Result(); err != nil || n < int64(o.replicas) {
+			return fmt.Errorf("%d replicas have what was written, %w", n, err)
+		}
+		return nil
 	})
 	return s
+}
+
+// replicaOf changes a server by hand; nil makes it a master.
+func (v *server) replicaOf(ctx context.Context, master *server) error {
+	if master == nil {
+		return v.client.Do(ctx, "REPLICAOF", "NO", "ONE").Err()
+	}
+	host, port, _ := strings.Cut(master.at, ":")
+	return v.client.Do(ctx, "REPLICAOF", host, port).Err()
 }
 
 func (s *set) add(o stage.RedisOptions) *server {
