@@ -36,6 +36,7 @@ func newTimedStore(inner raft.LogStore, limit time.Duration) *timedStore {
 func (s *timedStore) StoreLogs(logs []*raft.Log) error {
 	begun := s.begin()
 	defer s.end(begun)
+	stall()
 	return s.LogStore.StoreLogs(logs)
 }
 
@@ -43,6 +44,7 @@ func (s *timedStore) StoreLogs(logs []*raft.Log) error {
 func (s *timedStore) StoreLog(log *raft.Log) error {
 	begun := s.begin()
 	defer s.end(begun)
+	stall()
 	return s.LogStore.StoreLog(log)
 }
 

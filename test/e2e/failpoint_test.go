@@ -129,6 +129,8 @@ func TestLeaderDiesWhileCorrecting(t *testing.T) {
 		s.settledDespite(1, master)
 	}
 	for _, p := range []executor.Point{executor.BeforeAdopt, executor.AfterAdopt} {
+		// Without that, nothing would show that the new master was promoted from this set, and the set would be held.
+		s.historyKnown(master)
 		for _, n := range l.nodes {
 			l.must(n.Kill())
 		}
@@ -145,6 +147,29 @@ func TestLeaderDiesWhileCorrecting(t *testing.T) {
 		s.settledDespite(1, other)
 		master, other = other, master
 	}
+}
+
+// historyKnown waits until every node knows the replication id that the master has by now.
+func (s *set) historyKnown(master *server) {
+	s.t.Helper()
+	s.eventually("the history of "+s.name, soon, func(ctx context.Context) error {
+		info, err := master.client.Info(ctx, "replication").Result()
+		if err != nil {
+			return err
+		}
+		for _, n := range s.running() {
+			m, err := s.local(ctx, n)
+			if err != nil {
+				return err
+			}
+			for _, in := range m.GetInstances() {
+				if text(in.GetAddress()) == master.at && !strings.Contains(info, "master_replid:"+in.GetReplId()) {
+					return fmt.Errorf("%s knows %s", n.Name(), in.GetReplId())
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // armAll has every node die at a point.
