@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"time"
 
@@ -34,25 +35,33 @@ type peers interface {
 
 // conns keeps one connection to each node that was ever called.
 type conns struct {
-	creds credentials.TransportCredentials
+	creds  credentials.TransportCredentials
+	dialer func(ctx context.Context, network, address string) (net.Conn, error) // nil: TCP
 
 	mu     sync.Mutex
 	open   map[string]*grpc.ClientConn
 	closed bool
 }
 
-func newConns(creds credentials.TransportCredentials) *conns {
-	return &conns{creds: creds, open: map[string]*grpc.ClientConn{}}
+func newConns(creds credentials.TransportCredentials, dialer func(ctx context.Context, network, address string) (net.Conn, error)) *conns {
+	return &conns{creds: creds, dialer: dialer, open: map[string]*grpc.ClientConn{}}
 }
 
 func (c *conns) make(address string) (*grpc.ClientConn, error) {
 	// passthrough: the dialer resolves, anew at each attempt, and no proxy of the environment comes between two nodes.
-	cc, err := grpc.NewClient("passthrough:///"+address,
+	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(c.creds), grpc.WithNoProxy(),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: connectLimit,
+		}),
+	}
+	if c.dialer != nil {
+		options = append(options, grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return c.dialer(ctx, "tcp", address)
 		}))
+	}
+	cc, err := grpc.NewClient("passthrough:///"+address, options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to node %s: %w", address, err)
 	}

@@ -69,7 +69,9 @@ type Options struct {
 	StallLimit time.Duration
 	// RaftListener accepts Raft connections. Announced addresses are what other nodes dial.
 	RaftListener net.Listener
-	Raft         raftfsm.Addr
+	// DialContext reaches other nodes; nil dials TCP.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	Raft        raftfsm.Addr
 	GRPC         raftfsm.Addr
 	RESP         raftfsm.Addr
 	HTTP         raftfsm.Addr
@@ -144,6 +146,9 @@ func newNode(o Options, h hooks) (*Node, error) {
 	auth := linkAuth{clusterName: o.ClusterName, secret: o.Secret, raftID: n.self}
 	if h.transport == nil {
 		n.link = newRaftLink(o.RaftListener, auth, o.Raft, n.log)
+		if o.DialContext != nil {
+			n.link.dialer = o.DialContext
+		}
 		n.creds = newLinkCredentials(auth, n.log)
 	}
 	if n.hooks.caller == nil {
@@ -151,7 +156,7 @@ func newNode(o Options, h hooks) (*Node, error) {
 	}
 	n.conns = h.peers
 	if n.conns == nil {
-		n.conns = newConns(n.creds)
+		n.conns = newConns(n.creds, o.DialContext)
 	}
 	n.fsm = newFSM(&appliedMemory{}, n.applied)
 	n.former = newFormer(id, formerOptions{

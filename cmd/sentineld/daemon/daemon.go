@@ -40,6 +40,9 @@ type Options struct {
 	Stderr io.Writer
 	// Dialer reaches Redis; the zero value dials TCP.
 	Dialer instance.Dialer
+	// Listen opens the ports, and DialContext reaches other nodes; nil is the system's TCP.
+	Listen      func(ctx context.Context, network, address string) (net.Listener, error)
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Daemon is one node with everything around it.
@@ -89,12 +92,15 @@ func New(o Options) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Listen == nil {
+		o.Listen = new(net.ListenConfig).Listen
+	}
 	bind := func(port int) net.Listener {
 		if err != nil {
 			return nil
 		}
 		var l net.Listener
-		if l, err = listen(ctx, o.Config.Bind, port); err == nil {
+		if l, err = listen(ctx, o.Listen, o.Config.Bind, port); err == nil {
 			opened = append(opened, l)
 		}
 		return l
@@ -107,7 +113,9 @@ func New(o Options) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d.node, err = node.New(nodeOptions(o.Config, d.log, host, secret, raftListener))
+	options := nodeOptions(o.Config, d.log, host, secret, raftListener)
+	options.DialContext = o.DialContext
+	d.node, err = node.New(options)
 	if err != nil {
 		return nil, err
 	}
@@ -182,6 +190,12 @@ func (d *Daemon) Addr() (resp, grpc net.Addr) {
 	}
 	return resp, d.grpcListener.Addr()
 }
+
+// State is this node's latest applied state.
+func (d *Daemon) State() *raftfsm.State { return d.node.State() }
+
+// Status is this node's part in the cluster at one moment.
+func (d *Daemon) Status() api.NodeStatus { return member{d.node}.Status() }
 
 // Run serves until ctx ends or a part fails, and returns after the last goroutine has ended. Calls are served until the
 // node has handed leadership over, so that a client hears an answer and not a broken connection.

@@ -13,14 +13,16 @@ import (
 )
 
 // listen binds one port on all configured addresses. An address marked optional may be missing from the machine.
-func listen(ctx context.Context, binds []conf.Bind, port int) (net.Listener, error) {
+func listen(
+	ctx context.Context, open func(ctx context.Context, network, address string) (net.Listener, error), binds []conf.Bind, port int,
+) (net.Listener, error) {
 	var all []net.Listener
 	for _, b := range binds {
 		host := b.Host
 		if host == "*" {
 			host = ""
 		}
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+		l, err := open(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 		switch {
 		case err == nil:
 			all = append(all, l)
