@@ -72,11 +72,11 @@ type Options struct {
 	// DialContext reaches other nodes; nil dials TCP.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	Raft        raftfsm.Addr
-	GRPC         raftfsm.Addr
-	RESP         raftfsm.Addr
-	HTTP         raftfsm.Addr
-	Version      string
-	Log          *slog.Logger
+	GRPC        raftfsm.Addr
+	RESP        raftfsm.Addr
+	HTTP        raftfsm.Addr
+	Version     string
+	Log         *slog.Logger
 }
 
 // Node is one member, or one that means to become one.
@@ -110,6 +110,7 @@ type Node struct {
 	retake  chan struct{} // leadership is to be taken up anew
 	futures tally         // waits for Raft's answers
 	timed   atomic.Pointer[timedStore]
+	trans   atomic.Pointer[quietable]
 }
 
 // hooks let tests bring their own world; the zero value is the real one.
