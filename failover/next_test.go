@@ -220,7 +220,7 @@ func TestReconcileLeavesAlone(t *testing.T) {
 	}{
 		{"follows", func(*scene) {}, ""},
 		{"follows by another spelling", at("redis-1.example", true, setID), ""},
-		{"follows through a sibling", at("10.0.0.3", true, setID), ""},
+		{"hangs on a sibling", at("10.0.0.3", true, setID), "follow"},
 		{"on its way", at("10.0.0.1", false, setID), ""},
 		{"another lineage", at("10.9.9.9", true, foreignID), "follow"},
 		{"looks at a sibling", at("10.0.0.3", false, setID), "follow"},

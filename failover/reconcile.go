@@ -112,9 +112,18 @@ func (r *reconciliation) look(v View, in raftfsm.Instance, master *detector.Info
 	return &Follow{Addr: in.Addr, Demote: i.Role == raftfsm.RoleMaster, Reason: reason}, false
 }
 
-// follows: its link is up and its history is the master's, however the address is spelled.
+// follows: its link is up and its history is the master's, however the address is spelled. An address that another member
+// has is no spelling of the master's: such a replica hangs on a replica and would stand still with it.
 func follows(v View, i, master *detector.Info) bool {
-	return i.Role == raftfsm.RoleReplica && i.MasterLinkUp && !i.SyncInProgress && i.Lineage().SameHistory(master.Lineage())
+	return i.Role == raftfsm.RoleReplica && i.MasterLinkUp && !i.SyncInProgress && i.Lineage().SameHistory(master.Lineage()) &&
+		!v.chained(i)
+}
+
+// chained tells whether a replica follows a member of the set that is not the committed master.
+func (v View) chained(i *detector.Info) bool {
+	at, err := raftfsm.NewAddr(i.MasterHost, i.MasterPort)
+	_, member := v.Master.Instance(at)
+	return err == nil && member && at != v.Master.Address
 }
 
 // told: it was told to follow a moment ago.
@@ -136,6 +145,8 @@ func (v View) astray(in raftfsm.Instance, i *detector.Info) (reason string, wron
 		return "says that it is a master", true
 	case i.Role != raftfsm.RoleReplica || err == nil && at == m.Address:
 		return "", false
+	case i.MasterLinkUp && v.chained(i):
+		return fmt.Sprintf("follows %s, which is not the master", at), true
 	case i.MasterLinkUp:
 		return fmt.Sprintf("follows %s:%d, whose data is of another history", i.MasterHost, i.MasterPort), true
 	case member || i.MasterLinkDown < 0 || i.MasterLinkDown >= m.Options.DownAfter:
