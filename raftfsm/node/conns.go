@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 
 	peerv1 "github.com/raftsentinel/raftsentinel/proto/peer/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
@@ -51,6 +52,8 @@ func (c *conns) make(address string) (*grpc.ClientConn, error) {
 	// passthrough: the dialer resolves, anew at each attempt, and no proxy of the environment comes between two nodes.
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(c.creds), grpc.WithNoProxy(),
+		// After a cut has healed, a connection that TCP still waits for must not hold up calls.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: connectLimit,

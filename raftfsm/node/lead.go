@@ -79,9 +79,20 @@ func (n *Node) serveTerm(ctx context.Context, l *leadership, duties func(context
 	return true
 }
 
+// stalled tells whether this node's log store hangs. Raft cannot notice: its main loop waits for the store, and says that it
+// leads long after the others have elected another.
+func (n *Node) stalled() bool {
+	t := n.timed.Load()
+	return t != nil && t.Stalled()
+}
+
 // watchLeadership turns Raft's leadership into scopes. Raft's channel holds the latest change only, and a second true means
-// lost and regained; what counts is the state now.
+// lost and regained; what counts is the state now. A leadership whose log store hangs is over, whatever Raft says; where the
+// store answers again before another leads, a new scope begins.
 func (n *Node) watchLeadership(ctx context.Context, r *raft.Raft, again <-chan struct{}) {
+	look := time.NewTicker(n.o.StallLimit / 4)
+	defer look.Stop()
+	hung := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -89,12 +100,17 @@ func (n *Node) watchLeadership(ctx context.Context, r *raft.Raft, again <-chan s
 			return
 		case <-r.LeaderCh():
 		case <-again:
+		case <-look.C:
+			if n.stalled() == hung {
+				continue
+			}
+			hung = !hung
 		}
 		if n.leads.end(ErrLeadershipLost) != nil {
 			n.log.Info("leadership ended")
 		}
 		n.heard.wake()
-		for r.State() == raft.Leader && ctx.Err() == nil {
+		for r.State() == raft.Leader && ctx.Err() == nil && !n.stalled() {
 			err := n.establish(ctx, r)
 			if err == nil || errors.Is(err, errStopping) {
 				break
@@ -182,7 +198,7 @@ func (n *Node) ready(ctx context.Context) (*leadership, error) {
 			return l, nil
 		}
 		r := n.raft.Load()
-		if r == nil || r.State() != raft.Leader {
+		if r == nil || r.State() != raft.Leader || n.stalled() {
 			return nil, ErrNotLeader
 		}
 		select {

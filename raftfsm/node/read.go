@@ -40,7 +40,7 @@ func (n *Node) lastContact() time.Duration {
 	if r == nil {
 		return -1
 	}
-	if r.State() == raft.Leader {
+	if r.State() == raft.Leader && !n.stalled() {
 		return 0
 	}
 	last := r.LastContact()

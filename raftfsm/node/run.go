@@ -154,6 +154,7 @@ func (n *Node) startRaft(st *stores, founded bool) (*raft.Raft, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start raft: %w", err), trans.Close())
 	}
+	n.trans.Store(&trans)
 	n.raft.Store(r)
 	if n.link != nil {
 		n.link.Open(n.id.get().ClusterID)
@@ -211,6 +212,10 @@ func (n *Node) shutdown(ctx context.Context, r *raft.Raft) {
 	_ = n.futures.wait(limit)
 	n.raft.Store(nil)
 	end := r.Shutdown()
+	// Raft waits for the exchanges under way, and a peer that says nothing would hold them: they end with the transport.
+	if trans := n.trans.Load(); trans != nil {
+		_ = (*trans).Close()
+	}
 	if err := within(endLimit, end.Error); err != nil {
 		n.log.Warn("raft did not end", "error", err)
 	}

@@ -59,6 +59,9 @@ func (n *Node) Status() Status {
 func (n *Node) role(r *raft.Raft) string {
 	switch r.State() {
 	case raft.Leader:
+		if n.stalled() {
+			return "none"
+		}
 		return "leader"
 	case raft.Candidate:
 		return "candidate"
