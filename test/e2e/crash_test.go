@@ -10,7 +10,7 @@ import (
 
 // TestMasterEnds: however a master ends, there is exactly one failover, and the old master becomes a replica when it is back.
 func TestMasterEnds(t *testing.T) {
-	l := newLab(t, 3)
+	l := newLab(t)
 	debug := []string{"enable-debug-command yes"}
 	if !l.debugDirective() {
 		debug = nil
@@ -78,7 +78,7 @@ func TestMasterEnds(t *testing.T) {
 
 // TestPortDropsPackets: the master's host is well and nothing gets through to its port.
 func TestPortDropsPackets(t *testing.T) {
-	l := newLab(t, 3)
+	l := newLab(t)
 	var p *proxy
 	s := l.newSet("dropped", setOptions{proxied: func(addr string) string {
 		p = newProxy(t, addr)
@@ -94,7 +94,7 @@ func TestPortDropsPackets(t *testing.T) {
 
 // TestShortPause: a pause shorter than down-after is never a failover.
 func TestShortPause(t *testing.T) {
-	l := newLab(t, 3)
+	l := newLab(t)
 	const after = 2 * time.Second
 	s := l.newSet("pausing", setOptions{downAfter: after})
 	for range 4 {
@@ -109,7 +109,7 @@ func TestShortPause(t *testing.T) {
 
 // TestLeaderAndMasterDieTogether is one failover like any other.
 func TestLeaderAndMasterDieTogether(t *testing.T) {
-	l := newLab(t, 3)
+	l := newLab(t)
 	s := l.newSet("both", setOptions{})
 	leader, master := l.leader(), s.servers[0]
 	l.must(killTogether(leader.Process, master.Process))
@@ -123,7 +123,7 @@ func TestLeaderAndMasterDieTogether(t *testing.T) {
 
 // TestCandidateDies: the replica that was promoted dies at once, and the other one becomes master under another epoch.
 func TestCandidateDies(t *testing.T) {
-	l := newLab(t, 3)
+	l := newLab(t)
 	s := l.newSet("candidate", setOptions{})
 	master := s.servers[0]
 	l.must(master.Kill())
@@ -168,7 +168,7 @@ func newest(epochs map[uint64]string) uint64 {
 
 // TestAllNodesDieWhenFailoverIsDue: the nodes return long after the master has recovered, and touch nothing.
 func TestAllNodesDieWhenFailoverIsDue(t *testing.T) {
-	l := newLab(t, 3)
+	l := newLab(t)
 	s := l.newSet("late", setOptions{})
 	master := s.servers[0]
 	l.arm(l.leader(), "begin.after-commit")
@@ -204,7 +204,7 @@ func TestAllNodesDieWhenFailoverIsDue(t *testing.T) {
 
 // TestNeverSyncedReplica: a replica that still waits for its first copy of the data is not promoted; it would empty the set.
 func TestNeverSyncedReplica(t *testing.T) {
-	l := newLab(t, 3)
+	l := newLab(t)
 	s := &set{lab: l, name: "unsynced"}
 	// The master lists its replica, and lets it wait for a minute.
 	master := s.add(redisOptions("unsynced-0", "", "repl-diskless-sync-delay 60"))

@@ -52,7 +52,7 @@ func TestLeaderDiesAtEachPoint(t *testing.T) {
 	half := len(points) / 2
 	for name, points := range map[string][]executor.Point{"first": points[:half], "second": points[half:]} {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t, 3)
+			l := newLab(t)
 			s := l.newSet(name, setOptions{})
 			master := s.servers[0]
 			for i, p := range points {
@@ -95,7 +95,7 @@ func (s *set) leaderDiesAt(n *node, p executor.Point, master *server) *server {
 // TestLeaderDiesWhilePuttingBack: the leader dies with the candidate promoted and nothing switched, the old master is
 // back before another leads, and that one dies while it makes the candidate a replica again.
 func TestLeaderDiesWhilePuttingBack(t *testing.T) {
-	l := newLab(t, 3)
+	l := newLab(t)
 	s := l.newSet("putback", setOptions{})
 	master := s.servers[0]
 	for _, p := range []executor.Point{executor.BeforeDemote, executor.AfterDemote} {
@@ -119,7 +119,7 @@ func TestLeaderDiesWhilePuttingBack(t *testing.T) {
 // TestLeaderDiesWhileCorrecting: the set was changed by hand, and the leader dies while it makes the master a master again,
 // or adopts the new one.
 func TestLeaderDiesWhileCorrecting(t *testing.T) {
-	l := newLab(t, 3)
+	l := newLab(t)
 	s := l.newSet("byhand", setOptions{})
 	master, other := s.servers[0], s.servers[1]
 	for _, p := range []executor.Point{executor.BeforeRestore, executor.AfterRestore} {
@@ -209,7 +209,7 @@ func (s *set) settledDespite(deaths int, master *server) {
 
 // TestFrozenLeaderWakes: a leader stops between its check and its command, is overtaken, and wakes. Its command takes no effect.
 func TestFrozenLeaderWakes(t *testing.T) {
-	l := newLab(t, 3)
+	l := newLab(t)
 	s := l.newSet("asleep", setOptions{})
 	master := s.servers[0]
 	sleeper := l.nodes[0]

@@ -51,8 +51,8 @@ type node struct {
 	cluster sentinelv1.ClusterServiceClient
 }
 
-// newLab starts n nodes and waits until all are voters of one cluster. It makes the test a parallel one.
-func newLab(t *testing.T, n int, config ...string) *lab {
+// newLab starts three nodes and waits until all are voters of one cluster. It makes the test a parallel one.
+func newLab(t *testing.T) *lab {
 	t.Helper()
 	t.Parallel()
 	slots <- struct{}{}
@@ -63,7 +63,7 @@ func newLab(t *testing.T, n int, config ...string) *lab {
 	}
 	l := &lab{t: t, stage: s}
 	t.Cleanup(l.close)
-	c, err := s.Cluster(n, stage.ClusterOptions{Binary: programs.node, Config: append([]string{"loglevel debug"}, config...)})
+	c, err := s.Cluster(3, stage.ClusterOptions{Binary: programs.node, Config: []string{"loglevel debug"}})
 	if err != nil {
 		t.Fatal(err)
 	}

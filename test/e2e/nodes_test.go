@@ -15,7 +15,7 @@ import (
 // TestFrozenNodes: nodes that were stopped for a while do not take their own absence for the master's. E2E_ROUNDS sets how
 // often one, two and all are frozen.
 func TestFrozenNodes(t *testing.T) {
-	l := newLab(t, 3)
+	l := newLab(t)
 	s := l.newSet("steady", setOptions{})
 	rounds := 2
 	if n, err := strconv.Atoi(os.Getenv("E2E_ROUNDS")); err == nil {
@@ -43,7 +43,7 @@ func TestFrozenNodes(t *testing.T) {
 
 // TestOneNodeIsCutOff: with quorum 2, one node that alone cannot reach the master causes its own +sdown and nothing else.
 func TestOneNodeIsCutOff(t *testing.T) {
-	l := newLab(t, 3)
+	l := newLab(t)
 	var p *proxy
 	s := l.newSet("cut", setOptions{proxied: func(addr string) string {
 		p = newProxy(t, addr)
@@ -73,7 +73,7 @@ func TestOneNodeIsCutOff(t *testing.T) {
 // TestMajorityIsGone: one of three nodes fails nothing over, and answers local reads no older than before, restarted too. When
 // the others return, the failover that is due happens.
 func TestMajorityIsGone(t *testing.T) {
-	l := newLab(t, 3)
+	l := newLab(t)
 	s := l.newSet("frozen", setOptions{})
 	survivor, others := l.nodes[0], l.nodes[1:]
 	for _, n := range others {
@@ -123,7 +123,7 @@ func (l *lab) answers(n *node, s *set, master *server, revision uint64) {
 
 // TestOrderlyStop: a leader that is asked to stop hands leadership over and ends with status 0, in less than 3 s.
 func TestOrderlyStop(t *testing.T) {
-	l := newLab(t, 3)
+	l := newLab(t)
 	leader := l.leader()
 	begun := time.Now()
 	l.must(leader.Stop())
@@ -157,7 +157,7 @@ func TestOrderlyStop(t *testing.T) {
 // TestWrongPassword: a password that is rejected fails nothing over, and every node says so.
 func TestWrongPassword(t *testing.T) {
 	const former, right, wrong = "opensesame", "swordfish", "tiddlywinks"
-	l := newLab(t, 3)
+	l := newLab(t)
 	s := l.newSet("locked", setOptions{password: former})
 	for _, v := range s.servers {
 		l.must(v.client.ConfigSet(t.Context(), "requirepass", right).Err())
@@ -213,7 +213,7 @@ func TestWrongPassword(t *testing.T) {
 
 // TestAnyNodeTakesAnyChange: monitor, set and remove on any one node hold on all, and a restart of all forgets nothing.
 func TestAnyNodeTakesAnyChange(t *testing.T) {
-	l := newLab(t, 3)
+	l := newLab(t)
 	s := l.newServers("shared", setOptions{})
 	s.monitor(l.nodes[1], setOptions{})
 	s.settled(s.servers[0])

@@ -97,7 +97,7 @@ func TestConfigurationFaults(t *testing.T) {
 
 // TestWrongRequests: an error that names what and where, its exit status, and nothing changed.
 func TestWrongRequests(t *testing.T) {
-	l := newLab(t, 3)
+	l := newLab(t)
 	s := l.newSet("right", setOptions{})
 	other := l.newServers("other", setOptions{})
 	endpoints := "--endpoints=" + l.nodes[0].GRPCAddr()
