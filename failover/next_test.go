@@ -292,11 +292,13 @@ func TestNeverRepointedToItself(t *testing.T) {
 	}}})
 	n, _ := s.st.Master("n")
 	far := raftfsm.Addr{Host: "10.1.1.1", Port: 6379}
-	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_StateFacts{StateFacts: &raftlogv1.StateFacts{Master: "n", Generation: n.Generation,
+	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_StateFacts{StateFacts: &raftlogv1.StateFacts{
+		Master: "n", Generation: n.Generation,
 		Instances: []*raftlogv1.InstanceFacts{
 			{Address: n.Address.Proto(), RunId: "n1", Role: raftfsm.RoleMaster, ReplId: setID},
 			{Address: far.Proto(), RunId: "n2", Role: raftfsm.RoleReplica, ReplId: setID, SyncedReplId: setID},
-		}}}})
+		},
+	}}})
 	v := s.view()
 	v.Master, _ = s.st.Master("n")
 	s.see(n.Address, func(o *detector.Observation) { o.Info = masterInfo() })

@@ -100,7 +100,7 @@ func (r *reconciliation) look(v View, in raftfsm.Instance, master *detector.Info
 		r.stale = append(r.stale, in.Addr)
 		return nil, told || syncing
 	}
-	reason, wrong := v.astray(in, i)
+	reason, wrong := v.astray(i)
 	switch {
 	case told && !(wrong && i.Role == raftfsm.RoleMaster):
 		return nil, true
@@ -136,7 +136,7 @@ func (v View) told(a raftfsm.Addr) bool {
 // or its link is down and it looks elsewhere. One that looks at the committed master is left alone: it is on its way. An
 // address that nobody of the set has may be another spelling of the master's, and its link be down for a moment only:
 // that is given down-after.
-func (v View) astray(in raftfsm.Instance, i *detector.Info) (reason string, wrong bool) {
+func (v View) astray(i *detector.Info) (reason string, wrong bool) {
 	m := v.Master
 	at, err := raftfsm.NewAddr(i.MasterHost, i.MasterPort)
 	_, member := m.Instance(at)
@@ -179,5 +179,5 @@ func (v View) Astray(a raftfsm.Addr, i, master *detector.Info) (reason string, w
 	if !member || follows(v, i, master) || !v.may(in, i) {
 		return "", false
 	}
-	return v.astray(in, i)
+	return v.astray(i)
 }

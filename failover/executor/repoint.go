@@ -169,10 +169,10 @@ func lastSwitchFrom(m *raftfsm.Master, a raftfsm.Addr) *raftfsm.Failover {
 }
 
 func lost(l raftfsm.Loss) string {
-	switch l.Kind {
-	case raftfsm.LossExact:
+	if l.Kind == raftfsm.LossExact {
 		return fmt.Sprintf("%d bytes", l.Bytes)
-	case raftfsm.LossLowerBound:
+	}
+	if l.Kind == raftfsm.LossLowerBound {
 		return fmt.Sprintf("%d bytes or more", l.Bytes)
 	}
 	return "an unknown amount"

@@ -149,7 +149,7 @@ func TestAllNodesReturnAfterTheMasterDid(t *testing.T) {
 				})
 				w.pass(6 * time.Second)
 				all[0].Hang()
-				w.until("killed", 5*time.Second, func() bool { return fired.Load() })
+				w.until("killed", 5*time.Second, fired.Load)
 				all[0].Resume()
 				w.pass(time.Hour)
 				for _, id := range []string{"a", "b", "c"} {
@@ -192,7 +192,7 @@ func TestCutOffLeaderIsStoppedByTheQuorum(t *testing.T) {
 		defer end()
 		w.pass(6 * time.Second)
 		all[0].Crash()
-		w.until("frozen", 5*time.Second, func() bool { return fired.Load() })
+		w.until("frozen", 5*time.Second, fired.Load)
 		all[1].Crash()
 		w.lead("b", nil)
 		w.until("the other is promoted", 20*time.Second, func() bool { return w.master().Address == addr(3) })

@@ -385,14 +385,6 @@ func (w *world) begins() int {
 	return w.count(func(c *raftlogv1.Command) bool { return c.GetBeginFailover() != nil })
 }
 
-func (w *world) events() (out []string) {
-	seq, _ := w.nodes["a"].State().EventsSince(raftfsm.Cursor{})
-	for e := range seq {
-		out = append(out, e.Kind)
-	}
-	return out
-}
-
 // last is the story of the newest failover that has ended.
 func (w *world) last() *raftfsm.Failover {
 	w.t.Helper()
