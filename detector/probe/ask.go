@@ -66,11 +66,21 @@ func (w *watch) probe(ctx context.Context, conn *instance.Conn) bool {
 
 // kind chooses the next probe. The caller holds mu.
 func (w *watch) kind(now time.Time) detector.ProbeKind {
-	if w.urgent || w.plan.hot || !now.Before(w.infoDue) {
+	if w.urgent || w.plan.hot || !now.Before(w.infoDue) || w.foreboding(now) {
 		w.urgent = false
 		return detector.ProbeInfo
 	}
 	return detector.ProbePing
+}
+
+// foreboding tells whether the set's master has been silent towards this node for half of down-after. A failover may be
+// near: what the replicas say is then fresh when the quorum is there, and nobody has to wait for it.
+func (w *watch) foreboding(now time.Time) bool {
+	if w.plan.primary {
+		return false
+	}
+	o, ok := w.f.Observe(w.plan.head)
+	return ok && !o.LastReply.IsZero() && now.Sub(o.LastReply) > w.plan.limits.DownAfter/2
 }
 
 // bound is how long to wait for a reply before something is to be done: at half of down-after another connection is tried,

@@ -195,6 +195,28 @@ func TestContestedSetIsMeasuredOften(t *testing.T) {
 	})
 }
 
+// From half of down-after on, replicas are read before anybody votes: nobody waits for them when the quorum is there.
+func TestReplicasAreMeasuredBeforeTheVerdict(t *testing.T) {
+	inRoom(t, func(r *room) {
+		time.Sleep(37 * time.Millisecond)
+		r.at(master).Crash()
+		crashed := time.Now()
+		time.Sleep(400 * time.Millisecond)
+		if o := r.observe(replica); time.Since(o.InfoAt) < 400*time.Millisecond {
+			t.Errorf("a short silence of the master has the replicas read: %v ago", time.Since(o.InfoAt))
+		}
+		for time.Since(crashed) < 990*time.Millisecond {
+			time.Sleep(10 * time.Millisecond)
+			if o := r.observe(replica); time.Since(crashed) > 750*time.Millisecond && time.Since(o.InfoAt) > 110*time.Millisecond {
+				t.Fatalf("%v after the crash the INFO is %v old", time.Since(crashed), time.Since(o.InfoAt))
+			}
+		}
+		if r.observe(master).Down {
+			t.Fatal("the verdict fell before its time")
+		}
+	})
+}
+
 func TestRefresh(t *testing.T) {
 	inRoom(t, func(r *room) {
 		time.Sleep(33 * time.Millisecond)
