@@ -595,3 +595,37 @@ func (w *world) describe() string {
 	fmt.Fprintf(&b, "now %s\n", time.Now().Format("15:04:05.000"))
 	return b.String()
 }
+
+// catch waits in steps shorter than a message takes, for what lasts no longer.
+func (w *world) catch(what string, limit time.Duration, cond func() bool) {
+	w.t.Helper()
+	for end := time.Now().Add(limit); ; time.Sleep(50 * time.Microsecond) {
+		synctest.Wait()
+		if cond() {
+			return
+		}
+		if time.Now().After(end) {
+			w.t.Fatalf("not within %s: %s\n%s", limit, what, w.describe())
+		}
+	}
+}
+
+// killAll ends every node at the same moment.
+func (w *world) killAll() {
+	for _, n := range w.nodes {
+		w.net.Crash(n.host)
+		n.reds.crash()
+	}
+	for _, n := range w.nodes {
+		n.halt()
+	}
+}
+
+// lostTo cuts an instance off from a node, or lets it back.
+func (w *world) lostTo(n *simNode, a raftfsm.Addr, lost bool) {
+	if lost {
+		w.redis.Drop(n.host, a)
+	} else {
+		w.redis.Heal(n.host, a)
+	}
+}
