@@ -108,6 +108,13 @@ func (f *Fleet) Observe(a raftfsm.Addr) (o detector.Observation, ok bool) {
 	return o, true
 }
 
+// Evident tells whether this node has seen for itself how the instance at a is: it has answered, or been silent for long
+// enough.
+func (f *Fleet) Evident(a raftfsm.Addr) bool {
+	o, ok := f.Observe(a)
+	return ok && stanceOf(o) != stanceNone
+}
+
 // Refresh asks for a fresh INFO of the instance at a now; its arrival is seen in [detector.Observation.InfoAt]. It does
 // nothing where a is not probed.
 func (f *Fleet) Refresh(a raftfsm.Addr) {

@@ -421,6 +421,28 @@ func TestReportsExpireUnlessRenewed(t *testing.T) {
 	})
 }
 
+// A node that knows of its verdicts from the log alone cannot stand by them: they expire, its own as leader too.
+func TestReportsWithoutEvidenceAreNotRenewed(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		l := w.leader()
+		w.mustPropose(l, monitor("m", 100))
+		w.settle()
+		a := w.others(l)[0]
+		w.mustPropose(a, report(a, 0, "m"))
+		w.mustPropose(l, report(l, 0, "m"))
+		w.settle()
+		a.blind.Store(true)
+		l.blind.Store(true)
+		time.Sleep(expireAfter + renewEvery + expireEvery)
+		if _, ok := l.Renewals()[string(l.self)]; ok {
+			t.Error("the leader stands by a verdict that it has no evidence of")
+		}
+		if n := votes(l, "m"); n != 0 {
+			t.Errorf("%d votes without evidence live on", n)
+		}
+	})
+}
+
 // A new leader gives every node its full time, and the nodes renew with it at once.
 func TestRenewalsBeginAnewWithTheLeader(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {

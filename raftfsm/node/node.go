@@ -76,7 +76,10 @@ type Options struct {
 	RESP        raftfsm.Addr
 	HTTP        raftfsm.Addr
 	Version     string
-	Log         *slog.Logger
+	// Evidence tells whether this node has seen for itself, since it started, how an instance is; nil = it always has.
+	// Verdicts from before a restart are not renewed without.
+	Evidence func(raftfsm.Addr) bool
+	Log      *slog.Logger
 }
 
 // Node is one member, or one that means to become one.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"time"
 
@@ -23,6 +24,8 @@ const (
 	expireEvery = 250 * time.Millisecond
 )
 
+var errNoEvidence = errors.New("this node has not seen for itself yet what its reports say")
+
 // Renewal is the last sign of a node that stands by its reports.
 type Renewal struct {
 	// Base of the node's next report, as the node sees it.
@@ -43,19 +46,40 @@ func (l *leadership) renewals() map[string]Renewal {
 }
 
 // Renewals are, on the leader, the nodes whose live reports were renewed in this leadership and when; the leader itself
-// counts as renewed now. A node that proposed a report to this leadership counts too. Nil elsewhere.
+// counts as renewed now, once it has evidence of its own. A node that proposed a report to this leadership counts too. Nil
+// elsewhere.
 func (n *Node) Renewals() map[string]Renewal {
 	l := n.leads.get()
 	if l == nil {
 		return nil
 	}
 	out := l.renewals()
+	s := n.State()
+	if !n.evident(s) {
+		return out
+	}
 	self := Renewal{At: time.Now()}
-	if node, ok := n.State().Node(string(n.self)); ok {
+	if node, ok := s.Node(string(n.self)); ok {
 		self.Base = node.ReportBase
 	}
 	out[string(n.self)] = self
 	return out
+}
+
+// evident tells whether this node has seen with its own eyes, since it started, every instance that it holds a verdict
+// against. One that has just started knows of its verdicts from the log alone and cannot stand by them yet.
+func (n *Node) evident(s *raftfsm.State) bool {
+	if n.o.Evidence == nil {
+		return true
+	}
+	for m := range s.Masters() {
+		for _, v := range m.Votes {
+			if v.Node == string(n.self) && !n.o.Evidence(v.Instance) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // reporters are the nodes that hold votes in s.
@@ -110,6 +134,9 @@ func (n *Node) renewReports(ctx context.Context, r *raft.Raft) {
 func (n *Node) renewAt(ctx context.Context, s *raftfsm.State) error {
 	ctx, cancel := context.WithTimeout(ctx, renewEvery)
 	defer cancel()
+	if !n.evident(s) {
+		return errNoEvidence
+	}
 	client, err := n.leaderClient(ctx)
 	if err != nil {
 		return err
@@ -137,7 +164,10 @@ func (n *Node) expireReports(ctx context.Context, l *leadership) error {
 			return nil
 		case <-tick.C:
 		}
-		s, renewed := n.State(), l.renewals()
+		s, renewed := n.State(), n.Renewals()
+		if renewed == nil {
+			return nil // this leadership is over
+		}
 		if s != seen {
 			seen, live = s, reporters(s)
 		}
@@ -146,7 +176,7 @@ func (n *Node) expireReports(ctx context.Context, l *leadership) error {
 			if r, ok := renewed[node.RaftID]; ok {
 				since = r.At
 			}
-			if node.RaftID == string(n.self) || time.Since(since) <= expireAfter || !live[node.RaftID] {
+			if time.Since(since) <= expireAfter || !live[node.RaftID] {
 				continue
 			}
 			expire := &raftlogv1.ExpireReports{Node: node.RaftID, Base: node.ReportBase}

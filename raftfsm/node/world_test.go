@@ -46,6 +46,7 @@ type member struct {
 	stop    context.CancelFunc
 	done    chan error
 	running atomic.Bool
+	blind   atomic.Bool // it has no evidence of any instance
 }
 
 func addr(number int, port uint16) raftfsm.Addr {
@@ -93,6 +94,7 @@ func (m *member) create(id *identity, voters []raft.Server) {
 	n, err := newNode(Options{
 		NodeID: fmt.Sprintf("n%d", m.number), ClusterName: "test", Timing: TimingDefault, Log: log,
 		Peers: m.peers, BootstrapExpect: m.expect, Raft: addr(m.number, 26579+m.moved), GRPC: addr(m.number, 26479), Version: "test",
+		Evidence: func(raftfsm.Addr) bool { return !m.blind.Load() },
 	}, hooks{
 		identity:  id,
 		voters:    voters,
