@@ -163,6 +163,8 @@ func (n *Network) Crash(host string) {
 		if c.local.Addr().String() == host {
 			c.out.reset, c.closed = true, true
 			delete(n.conns, c)
+			c.in.wake()
+			c.out.wake()
 		}
 	}
 	n.wakeAll()

@@ -549,11 +549,11 @@ func (w *world) controls(from int) (out []fakeredis.Command) {
 	return out
 }
 
-// events of one kind in a node's ring.
+// events of one kind in a node's ring, or all for "".
 func (w *world) events(n *simNode, kind string) (out []raftfsm.Event) {
 	seq, _ := n.State().EventsSince(raftfsm.Cursor{})
 	for e := range seq {
-		if e.Kind == kind {
+		if kind == "" || e.Kind == kind {
 			out = append(out, e)
 		}
 	}

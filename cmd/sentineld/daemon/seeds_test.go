@@ -1,0 +1,119 @@
+package daemon
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+const seedLine = "sentinel monitor m 10.9.0.1 6379 2"
+
+var (
+	first  = raftfsm.Addr{Host: "10.9.0.1", Port: 6379}
+	second = raftfsm.Addr{Host: "10.9.0.2", Port: 6379}
+)
+
+// A seed is proposed once in a cluster's life, however many nodes name it and however often they start; what was removed
+// stays so.
+func TestSeedIsProposedOnce(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		w.redis.Add(first.String())
+		var nodes []*runner
+		for i := range 3 {
+			nodes = append(nodes, w.run(w.config(i+1, 3, seedLine, "sentinel down-after-milliseconds m 4321")))
+		}
+		m := nodes[2].master()
+		if m.Address != first || m.Pause != nil || m.Options.Quorum != 2 || m.Options.DownAfter != 4321*time.Millisecond {
+			t.Errorf("seeded as %+v", m)
+		}
+		restart := func() {
+			t.Helper()
+			for i, n := range nodes {
+				n.end()
+				nodes[i] = w.run(n.config)
+			}
+			time.Sleep(30 * time.Second)
+		}
+		restart()
+		if n := nodes[0].count(raftfsm.EventMonitor); n != 1 {
+			t.Errorf("monitored %d times", n)
+		}
+		nodes[1].must("SENTINEL", "SET", "m", "down-after-milliseconds", "5000")
+		restart()
+		if m := nodes[0].master(); m.Options.DownAfter != 5*time.Second {
+			t.Errorf("the file won over the cluster: down-after %s", m.Options.DownAfter)
+		}
+		nodes[1].must("SENTINEL", "REMOVE", "m")
+		restart()
+		for _, n := range nodes {
+			if _, known := n.State().Master("m"); known {
+				t.Error("a removed master came back from the file")
+			}
+			n.end()
+		}
+	})
+}
+
+// A seed that cannot be trusted comes up paused and says why; one that answers as a replica is followed to its master.
+func TestSeedIsVisited(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		redis  func(w *world)
+		at     raftfsm.Addr
+		reason string // of the pause; "" for none
+	}{
+		{"nobody there", func(*world) {}, first, "does not answer"},
+		{"frozen", func(w *world) { w.redis.Add(first.String()).Hang() }, first, "does not answer"},
+		{"password", func(w *world) { w.redis.Add(first.String()).SetAuth("", "secret") }, first, "rejects the password: NOAUTH"},
+		{"replica", func(w *world) {
+			a := w.redis.Add(first.String())
+			w.redis.Add(second.String())
+			a.Replicate(second)
+		}, second, ""},
+		{"replica of a dead master", func(w *world) {
+			a, b := w.redis.Add(first.String()), w.redis.Add(second.String())
+			a.Replicate(second)
+			b.Crash()
+		}, first, "does not answer"},
+		{"replicas in a ring", func(w *world) {
+			a, b := w.redis.Add(first.String()), w.redis.Add(second.String())
+			a.Replicate(second)
+			b.Replicate(first)
+		}, first, "chain of replicas"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			play(t, func(t *testing.T, w *world) {
+				c.redis(w)
+				n := w.run(w.config(1, 1, strings.Replace(seedLine, "6379 2", "6379 1", 1)))
+				defer n.end()
+				m := n.master()
+				reason := ""
+				if m.Pause != nil {
+					reason = m.Pause.Reason
+				}
+				if m.Address != c.at || (reason == "") != (c.reason == "") || !strings.Contains(reason, c.reason) {
+					t.Errorf("master %s, paused %q; want %s, %q", m.Address, reason, c.at, c.reason)
+				}
+			})
+		})
+	}
+}
+
+// Nodes whose files disagree do not fight: the master comes up paused and says so.
+func TestSeedsDisagree(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		w.redis.Add(first.String())
+		w.redis.Add(second.String())
+		other := strings.Replace(seedLine, first.Host, second.Host, 1)
+		nodes := []*runner{w.run(w.config(1, 2, seedLine)), w.run(w.config(2, 2, other))}
+		w.until("it is paused", func() bool { return nodes[0].master().Pause != nil })
+		if m := nodes[0].master(); !strings.Contains(m.Pause.Reason, "disagree") {
+			t.Errorf("paused because %q", m.Pause.Reason)
+		}
+		for _, n := range nodes {
+			n.end()
+		}
+	})
+}
