@@ -136,6 +136,7 @@ func (n *Node) startRaft(st *stores, founded bool) (*raft.Raft, error) {
 		trans = newLinkTransport(n.link, transportTimeout, newRaftLog(n.log))
 	}
 	trans = ackTransport{quietable: newSilentTransport(trans, timed.Stalled), book: n.acks}
+	trans = patientTransport{quietable: trans, still: n.replicates}
 	conf := n.raftConfig()
 	begin := n.hooks.voters
 	if founded {

@@ -347,3 +347,27 @@ func TestWrongPassword(t *testing.T) {
 		w.converge(time.Minute)
 	})
 }
+
+// A node that was away for minutes has what it missed within a second of its return, and counts for a majority again.
+func TestReturningNodeCatchesUp(t *testing.T) {
+	for _, away := range []time.Duration{30 * time.Second, 45 * time.Second, 3 * time.Minute, 10 * time.Minute} {
+		world3(t, func(t *testing.T, w *world) {
+			leader := w.leader()
+			one, other := w.others(leader)[0], w.others(leader)[1]
+			one.crash()
+			w.pass(time.Second)
+			w.must(leader, "SENTINEL", "SET", "m", "parallel-syncs", "2")
+			w.rest(away)
+			one.start()
+			w.until("it has what it missed", 1500*time.Millisecond, func() bool { return one.State().Index() >= leader.State().Index() })
+			other.crash()
+			began := time.Now()
+			w.must(leader, "SENTINEL", "SET", "m", "parallel-syncs", "3")
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("away for %s: a change took %s", away, took)
+			}
+			other.start()
+			w.converge(time.Minute)
+		})
+	}
+}
