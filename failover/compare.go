@@ -78,13 +78,28 @@ func (v View) masters() []raftfsm.Addr {
 	return out
 }
 
-// heir is the one other member that is a master, by a fresh reading, and was promoted from this set.
+// heir is the one other member that is a master, by a fresh reading, and was promoted from this set since the last switch.
 func (v View) heir() (raftfsm.Addr, bool) {
 	masters := v.masters()
-	if len(masters) != 1 || !v.promoted(masters[0]) {
+	if len(masters) != 1 || !v.promoted(masters[0]) || v.former(masters[0]) {
 		return raftfsm.Addr{}, false
 	}
 	return masters[0], true
+}
+
+// former tells whether an instance is an old master as it was before a failover took the mastership from it: it too was
+// promoted from this set, once. To adopt it would undo that failover, and lose what was written since.
+func (v View) former(a raftfsm.Addr) bool {
+	i, _ := v.info(a)
+	for _, row := range append([]*raftfsm.Failover{v.Master.Failover}, v.Master.History...) {
+		if row == nil || !row.Switched || row.From != a || i == nil || !known(row.OldReplID) {
+			continue
+		}
+		if row.OldReplID == i.ReplID || row.OldReplID == i.ReplID2 {
+			return true
+		}
+	}
+	return false
 }
 
 // ours tells whether it is this cluster's own doing that an instance is a master beside the committed one: the old master

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/raftfsm"
+	"github.com/raftsentinel/raftsentinel/test/fakeredis"
 )
 
 // A crashed master is replaced exactly once, by the replica that was selected, and follows when it returns.
@@ -370,4 +371,46 @@ func TestReturningNodeCatchesUp(t *testing.T) {
 			w.converge(time.Minute)
 		})
 	}
+}
+
+// An old master that was frozen and comes back while the present one is down for a moment is not made the master again:
+// that would undo a committed switch, and lose what was written since.
+func TestOldMasterIsNoHeir(t *testing.T) {
+	world3(t, func(t *testing.T, w *world) {
+		failOver := func(down func(*fakeredis.Instance)) (from, to *fakeredis.Instance) {
+			t.Helper()
+			from = w.redis.Instance(w.master(w.nodes[0]).Address)
+			down(from)
+			w.until("a failover", 5*time.Second, func() bool { return w.master(w.nodes[0]).Address != from.Addr() })
+			to = w.redis.Instance(w.master(w.nodes[0]).Address)
+			to.SetWriteRate(100)
+			return from, to
+		}
+		first, _ := failOver((*fakeredis.Instance).Crash)
+		first.Restart(false)
+		w.converge(time.Minute)
+		w.pass(15 * time.Second)
+		frozen, present := failOver((*fakeredis.Instance).Hang)
+		w.pass(10 * time.Second)
+		for _, in := range w.instances {
+			if in != frozen {
+				in.Crash()
+			}
+		}
+		w.pass(2 * downAfter)
+		frozen.Resume()
+		w.rest(2 * time.Minute)
+		if m := w.master(w.nodes[0]); m.Address != present.Addr() {
+			t.Fatalf("%s is the master, which was replaced by %s:\n%s", m.Address, present.Addr(), w.describe())
+		}
+		for _, in := range w.instances {
+			if in != frozen {
+				in.Restart(false)
+			}
+		}
+		w.converge(time.Minute)
+		if m := w.master(w.nodes[0]); m.Address != present.Addr() {
+			t.Errorf("%s is the master in the end, want %s:\n%s", m.Address, present.Addr(), w.describe())
+		}
+	})
 }
