@@ -44,6 +44,19 @@ func NewAddr(host string, port int) (Addr, error) {
 
 // checkHost accepts what a resolver could understand and refuses what could break a line of a protocol.
 func checkHost(host string) error {
+	if err := checkHostLetters(host); err != nil {
+		return err
+	}
+	if strings.Contains(host, ":") {
+		if _, err := netip.ParseAddr(host); err != nil {
+			return fmt.Errorf("host %q: is neither a host name nor an IPv6 address", host)
+		}
+	}
+	return nil
+}
+
+// checkHostLetters is the part of the rule that is law: it depends on nothing that a Go release could change.
+func checkHostLetters(host string) error {
 	if host == "" || len(host) > 253 {
 		return fmt.Errorf("host %q: must have 1 to 253 characters", host)
 	}
@@ -54,12 +67,15 @@ func checkHost(host string) error {
 			return fmt.Errorf("host %q: the character %q does not belong in a host name or address", host, r)
 		}
 	}
-	if strings.Contains(host, ":") {
-		if _, err := netip.ParseAddr(host); err != nil {
-			return fmt.Errorf("host %q: is neither a host name nor an IPv6 address", host)
-		}
-	}
 	return nil
+}
+
+// lawfulAddr is an address of the log, if it may stand in the state.
+func lawfulAddr(p *raftlogv1.Address) (Addr, error) {
+	if port := p.GetPort(); port < 1 || port > 65535 {
+		return Addr{}, fmt.Errorf("port %d: must be 1 to 65535", port)
+	}
+	return AddrOf(p), checkHostLetters(p.GetHost())
 }
 
 // String is HOST:PORT, with brackets around an IPv6 address; "" for the zero Addr.
@@ -95,7 +111,10 @@ func (a Addr) Proto() *raftlogv1.Address {
 	return &raftlogv1.Address{Host: a.Host, Port: uint32(a.Port)}
 }
 
-// AddrOf is the inverse of [Addr.Proto]. It does not validate.
+// AddrOf is the inverse of [Addr.Proto]. It does not validate; a port that no Addr can have gives the zero Addr.
 func AddrOf(p *raftlogv1.Address) Addr {
+	if p.GetPort() > 65535 {
+		return Addr{}
+	}
 	return Addr{Host: p.GetHost(), Port: uint16(p.GetPort())}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"unicode/utf8"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
@@ -18,7 +19,7 @@ func Apply(old *State, index uint64, c *raftlogv1.Command) (*State, Result) {
 	res := Result{Index: index, Code: v.code, Detail: v.detail, Epoch: v.epoch}
 	if v.code != OK {
 		refused := *old
-		refused.index = index
+		refused.index, refused.atMs = index, d.s.atMs
 		return &refused, res
 	}
 	next := d.commit()
@@ -29,7 +30,7 @@ func Apply(old *State, index uint64, c *raftlogv1.Command) (*State, Result) {
 // ApplyServers gives the state after Raft's configuration changed at index. Verdicts of nodes that vote no more cease to
 // count, and those of nodes that are members no more are dropped.
 func ApplyServers(old *State, index uint64, servers []Server) *State {
-	d := newDraft(old, index, nil)
+	d := newDraft(old, index, &raftlogv1.Header{ProposedAtMs: old.atMs})
 	d.s.servers = slices.Clone(servers)
 	slices.SortFunc(d.s.servers, func(a, b Server) int { return cmpString(a.ID, b.ID) })
 	for n := range old.Nodes() {
@@ -78,13 +79,17 @@ type draft struct {
 
 func newDraft(old *State, index uint64, head *raftlogv1.Header) *draft {
 	next := *old
-	next.index = index
+	next.index, next.atMs = index, head.GetProposedAtMs()
 	return &draft{s: &next, index: index, head: head, edited: map[string]*Master{}}
 }
 
 func (d *draft) apply(c *raftlogv1.Command) verdict {
+	if term := d.head.GetTerm(); term != 0 && term < d.s.term {
+		return refuse(StaleTerm, "decided in term %d; term %d has begun since", term, d.s.term)
+	}
 	switch op := c.GetOp().(type) {
 	case *raftlogv1.Command_Mark:
+		d.s.term = max(d.s.term, op.Mark.GetTerm())
 		return done()
 	case *raftlogv1.Command_FoundCluster:
 		return d.foundCluster(op.FoundCluster)
@@ -108,6 +113,8 @@ func (d *draft) apply(c *raftlogv1.Command) verdict {
 		return d.resume(op.Resume)
 	case *raftlogv1.Command_Hold:
 		return d.hold(op.Hold)
+	case *raftlogv1.Command_Settle:
+		return d.settle(op.Settle)
 	case *raftlogv1.Command_Report:
 		return d.report(op.Report)
 	case *raftlogv1.Command_ExpireReports:
@@ -219,6 +226,21 @@ func (s *State) note(name string, revision uint64) {
 
 func changeKey(revision uint64, name string) []byte {
 	return append(binary.BigEndian.AppendUint64(nil, revision), name...)
+}
+
+// maxText bounds a text that the state keeps, in bytes.
+const maxText = 512
+
+// clip cuts a text at the bound, between two characters.
+func clip(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	cut := maxText
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut]
 }
 
 func insert[T any](t *iradix.Tree[T], key string, v T) *iradix.Tree[T] {

@@ -23,7 +23,7 @@ func (d *draft) stateFacts(c *raftlogv1.StateFacts) verdict {
 			d.update(e, before, f)
 			continue
 		}
-		if _, err := NewAddr(a.Host, int(a.Port)); err == nil {
+		if _, err := lawfulAddr(f.GetAddress()); err == nil {
 			d.discover(e, a, f)
 		}
 	}
@@ -39,41 +39,59 @@ func (d *draft) stateFacts(c *raftlogv1.StateFacts) verdict {
 	return done()
 }
 
+// Bounds on a set. A master that lists more replicas, or ever new ones, does not fill the state.
+const (
+	maxInstances = 256
+	maxConflicts = 64
+)
+
 func (d *draft) discover(m *Master, a Addr, f *raftlogv1.InstanceFacts) {
 	other, taken := d.s.Owner(a)
-	if !taken {
-		other = d.twin(m, a, f.GetRunId())
-		taken = other != nil
-	}
-	if taken {
-		conflict := Conflict{Addr: a, Other: other.Name}
-		if !slices.Contains(m.Conflicts, conflict) {
-			m.Conflicts = append(slices.Clone(m.Conflicts), conflict)
-			d.emitOn(m, EventConflict, a, Event{Detail: "belongs to " + other.Name})
-		}
+	switch {
+	case taken && other.Name != m.Name:
+		d.conflict(m, a, other.Name, "belongs to "+other.Name)
+		return
+	case twin(m, a, f.GetRunId()) != nil:
+		d.conflict(m, a, m.Name, "is another address of an instance of this set")
+		return
+	case len(m.Instances) >= maxInstances:
 		return
 	}
 	m.Conflicts = slices.DeleteFunc(slices.Clone(m.Conflicts), func(c Conflict) bool { return c.Addr == a })
-	d.put(m, withFacts(Instance{Addr: a, SecondOffset: -1, Since: d.index}, f))
+	d.put(m, m.learn(Instance{Addr: a, SecondOffset: -1, Since: d.index}, f))
 	d.emitOn(m, EventSlave, a, Event{})
 }
 
-// twin is m itself where another of its instances has the run id: one process under two addresses is one instance.
-func (d *draft) twin(m *Master, a Addr, runID string) *Master {
-	if runID != "" && slices.ContainsFunc(m.Instances, func(in Instance) bool { return in.Addr != a && in.RunID == runID }) {
-		return m
+// conflict notes, once, why an address cannot join the set. There is one note an address.
+func (d *draft) conflict(m *Master, a Addr, other, why string) {
+	i := slices.IndexFunc(m.Conflicts, func(c Conflict) bool { return c.Addr == a })
+	switch note := (Conflict{Addr: a, Other: other}); {
+	case i >= 0 && m.Conflicts[i] == note, i < 0 && len(m.Conflicts) >= maxConflicts:
+		return
+	case i >= 0:
+		m.Conflicts = slices.Clone(m.Conflicts)
+		m.Conflicts[i] = note
+	default:
+		m.Conflicts = append(slices.Clone(m.Conflicts), note)
+	}
+	d.emitOn(m, EventConflict, a, Event{Detail: why})
+}
+
+// twin is another instance of the set with the run id: one process under two addresses is one instance.
+func twin(m *Master, a Addr, runID string) *Instance {
+	for i := range m.Instances {
+		if in := &m.Instances[i]; runID != "" && in.Addr != a && in.RunID == runID {
+			return in
+		}
 	}
 	return nil
 }
 
 func (d *draft) update(m *Master, before Instance, f *raftlogv1.InstanceFacts) {
-	if before.Addr != m.Address && before.RunID != f.GetRunId() && d.twin(m, before.Addr, f.GetRunId()) != nil {
-		d.drop(m, before.Addr)
-		m.Conflicts = append(slices.Clone(m.Conflicts), Conflict{Addr: before.Addr, Other: m.Name})
-		d.emitOn(m, EventConflict, before.Addr, Event{Detail: "is another address of an instance of this set"})
+	if other := twin(m, before.Addr, f.GetRunId()); other != nil && before.RunID != f.GetRunId() && d.merge(m, before, *other) {
 		return
 	}
-	after := withFacts(before, f)
+	after := m.learn(before, f)
 	after.Unconfirmed = false
 	d.put(m, after)
 	if before.RunID != "" && before.RunID != after.RunID {
@@ -84,10 +102,48 @@ func (d *draft) update(m *Master, before Instance, f *raftlogv1.InstanceFacts) {
 	}
 }
 
+// merge drops one of two addresses of one process, and tells whether that was the instance in hand. The address that was
+// learned last is where the master sees the process now, so that it stays; the committed master's and a candidate's stay in
+// any case, and then the other one is noted, since the master goes on listing it.
+func (d *draft) merge(m *Master, in, other Instance) (dropped bool) {
+	needed := func(a Addr) bool { return a == m.Address || m.Failover != nil && m.Failover.To == a }
+	switch {
+	case needed(in.Addr) && needed(other.Addr):
+		return false
+	case needed(other.Addr), !needed(in.Addr) && in.Since < other.Since:
+		d.drop(m, in.Addr)
+		if needed(other.Addr) {
+			d.conflict(m, in.Addr, m.Name, "is another address of an instance of this set")
+		}
+		return true
+	}
+	d.drop(m, other.Addr)
+	if needed(in.Addr) {
+		d.conflict(m, other.Addr, m.Name, "is another address of an instance of this set")
+	}
+	return false
+}
+
+// learn is an instance with what it states of itself. That it was in sync counts only under a history of this set: one that
+// follows a stranger is in sync with the stranger.
+func (m *Master) learn(in Instance, f *raftlogv1.InstanceFacts) Instance {
+	out := withFacts(in, f)
+	if id := f.GetSyncedReplId(); m.OwnHistory(id) {
+		out.SyncedReplID = id
+	}
+	return out
+}
+
+// OwnHistory tells whether a replication id is the committed master's, present or former.
+func (m *Master) OwnHistory(id string) bool {
+	master, _ := m.Instance(m.Address)
+	return id != "" && (id == master.ReplID || id == master.ReplID2)
+}
+
+// withFacts is an instance with all that it states of itself but under which history it was in sync.
 func withFacts(in Instance, f *raftlogv1.InstanceFacts) Instance {
 	in.RunID, in.Role = f.GetRunId(), f.GetRole()
 	in.ReplID, in.ReplID2, in.SecondOffset = f.GetReplId(), f.GetReplId2(), f.GetSecondOffset()
-	in.SyncedReplID = f.GetSyncedReplId()
 	return in
 }
 

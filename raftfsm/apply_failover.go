@@ -7,8 +7,8 @@ import (
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 )
 
-// maxSteps bounds the story of one failover.
-const maxSteps = 128
+// MaxSteps bounds the story of one failover; a step beyond it is refused.
+const MaxSteps = 128
 
 func (d *draft) beginFailover(c *raftlogv1.BeginFailover) verdict {
 	m, ok := d.s.Master(c.GetMaster())
@@ -29,12 +29,12 @@ func (d *draft) beginFailover(c *raftlogv1.BeginFailover) verdict {
 	d.s.epoch++
 	e.Failover = &Failover{
 		OperationID: c.GetOperationId(), Epoch: d.s.epoch, Kind: c.GetKind(), From: m.Address, To: AddrOf(c.GetCandidate()),
-		Reason: c.GetReason(), Votes: m.VotesAgainst(m.Address), Candidates: candidatesOf(c.GetCandidates()),
+		Reason: clip(c.GetReason()), Votes: m.VotesAgainst(m.Address), Candidates: candidatesOf(c.GetCandidates()),
 		Leader: d.head.GetProposer(), Replaces: c.GetReplaces(), OldOffset: c.GetOldOffset(), OldOffsetAgeMs: c.GetOldOffsetAgeMs(),
 		OldReplID: c.GetOldReplId(), ODownAtMs: m.ODownAtMs, BegunIndex: d.index, BegunAtMs: d.head.GetProposedAtMs(),
 	}
 	d.emitOn(e, EventNewEpoch, e.Address, Event{Epoch: d.s.epoch})
-	d.emitOn(e, EventTryFailover, e.Address, Event{Epoch: d.s.epoch, Detail: c.GetReason()})
+	d.emitOn(e, EventTryFailover, e.Address, Event{Epoch: d.s.epoch, Detail: e.Failover.Reason})
 	d.emitOn(e, EventSelected, e.Failover.To, Event{Epoch: d.s.epoch, From: e.Failover.From, To: e.Failover.To})
 	return verdict{epoch: d.s.epoch}
 }
@@ -91,6 +91,9 @@ func (d *draft) switchMaster(c *raftlogv1.SwitchMaster) verdict {
 		return v
 	}
 	from, to := AddrOf(c.GetFrom()), AddrOf(c.GetTo())
+	if _, member := m.Instance(to); !member {
+		return refuse(BadCandidate, "%s is not an instance of master %s any more", to, m.Name)
+	}
 	if f := m.Failover; f.Switched || from != f.From || from != m.Address || to != f.To {
 		return refuse(StaleEpoch, "the failover of %s with epoch %d does not lead from %s to %s", m.Name, f.Epoch, from, to)
 	}
@@ -101,7 +104,7 @@ func (d *draft) switchMaster(c *raftlogv1.SwitchMaster) verdict {
 	f.Steps = appendSteps(f.Steps, stepsOf(c.GetSteps()))
 	e.Failover = &f
 	if in, known := e.Instance(to); known && c.GetPromoted() != nil {
-		d.put(e, withFacts(in, c.GetPromoted()))
+		d.put(e, e.learn(in, c.GetPromoted()))
 	}
 	e.Epoch = f.Epoch
 	d.emitOn(e, EventPromoted, to, Event{Epoch: f.Epoch, OffsetMs: f.atMs()})
@@ -121,6 +124,9 @@ func (d *draft) recordStep(c *raftlogv1.RecordStep) verdict {
 	m, v := d.row(c.GetMaster(), c.GetEpoch())
 	if v.code != OK {
 		return v
+	}
+	if len(m.Failover.Steps) >= MaxSteps {
+		return refuse(TooMany, "the failover of %s with epoch %d has %d steps; no more are kept", m.Name, c.GetEpoch(), MaxSteps)
 	}
 	e := d.edit(m.Name)
 	f := *e.Failover
@@ -162,7 +168,7 @@ func (d *draft) endFailover(c *raftlogv1.EndFailover) verdict {
 		return refuse(StaleEpoch, "the failover of %s with epoch %d cannot end so: switched is %t", m.Name, m.Failover.Epoch, m.Failover.Switched)
 	}
 	e := d.edit(m.Name)
-	d.close(e, c.GetOutcome(), c.GetReason(), Loss{Kind: c.GetLoss().GetKind(), Bytes: c.GetLoss().GetBytes()})
+	d.close(e, c.GetOutcome(), clip(c.GetReason()), Loss{Kind: c.GetLoss().GetKind(), Bytes: c.GetLoss().GetBytes()})
 	return done()
 }
 
@@ -197,7 +203,7 @@ func (d *draft) close(m *Master, outcome raftlogv1.FailoverOutcome, reason strin
 }
 
 func appendSteps(steps, more []Step) []Step {
-	room := max(0, maxSteps-len(steps))
+	room := max(0, MaxSteps-len(steps))
 	return append(slices.Clip(steps), more[:min(len(more), room)]...)
 }
 
@@ -205,7 +211,7 @@ func stepsOf(ps []*raftlogv1.Step) []Step {
 	out := make([]Step, len(ps))
 	for i, p := range ps {
 		out[i] = Step{
-			Name: p.GetName(), Instance: AddrOf(p.GetInstance()), AtMs: p.GetAtMs(), TookMs: p.GetTookMs(), Detail: p.GetDetail(),
+			Name: p.GetName(), Instance: AddrOf(p.GetInstance()), AtMs: p.GetAtMs(), TookMs: p.GetTookMs(), Detail: clip(p.GetDetail()),
 		}
 	}
 	return out
@@ -215,7 +221,7 @@ func candidatesOf(ps []*raftlogv1.Candidate) []Candidate {
 	out := make([]Candidate, len(ps))
 	for i, p := range ps {
 		out[i] = Candidate{
-			Addr: AddrOf(p.GetAddress()), Chosen: p.GetChosen(), Rejection: p.GetRejection(), Detail: p.GetDetail(),
+			Addr: AddrOf(p.GetAddress()), Chosen: p.GetChosen(), Rejection: clip(p.GetRejection()), Detail: clip(p.GetDetail()),
 			Offset: p.GetOffset(), Priority: int(p.GetPriority()), RunID: p.GetRunId(), AgeMs: p.GetAgeMs(),
 		}
 	}

@@ -5,19 +5,19 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 )
 
-// CheckName tells why a master cannot be called name.
+// CheckName tells why a master cannot be called name. The rule is spelled out here, and not left to tables that change from
+// one Go release to the next: it is law.
 func CheckName(name string) error {
 	if name == "" || len(name) > 128 || !utf8.ValidString(name) {
 		return fmt.Errorf("master name %q: want 1 to 128 bytes of text", name)
 	}
 	for _, r := range name {
-		if unicode.IsSpace(r) || !unicode.IsPrint(r) {
+		if r <= ' ' || r >= 0x7f && r <= 0xa0 || r >= 0x2000 && r <= 0x200f || r == 0x2028 || r == 0x2029 || r == 0x3000 || r == 0xfeff {
 			return fmt.Errorf("master name %q: spaces and control characters are not allowed", name)
 		}
 	}
@@ -29,7 +29,7 @@ func (d *draft) monitor(c *raftlogv1.Monitor) verdict {
 	if err := CheckName(name); err != nil {
 		return refuse(InvalidArgument, "%v", err)
 	}
-	addr, err := NewAddr(c.GetAddress().GetHost(), int(c.GetAddress().GetPort()))
+	addr, err := lawfulAddr(c.GetAddress())
 	if err != nil {
 		return refuse(InvalidArgument, "master %s: %v", name, err)
 	}
@@ -53,7 +53,7 @@ func (d *draft) monitor(c *raftlogv1.Monitor) verdict {
 		Name: name, Options: opts, Generation: d.index, Address: addr,
 		Instances: []Instance{{Addr: addr, SecondOffset: -1, Since: d.index}},
 	}
-	if reason := c.GetPausedReason(); reason != "" {
+	if reason := clip(c.GetPausedReason()); reason != "" {
 		m.Pause = &Pause{Actor: d.head.GetActor(), Reason: reason, SinceMs: d.head.GetProposedAtMs()}
 	}
 	d.track(m)
@@ -205,7 +205,7 @@ func (d *draft) pause(c *raftlogv1.Pause) verdict {
 	if !ok {
 		return refuse(NotFound, "no master named %q", c.GetName())
 	}
-	p := Pause{Actor: d.head.GetActor(), Reason: c.GetReason(), SinceMs: d.head.GetProposedAtMs(), UntilMs: c.GetUntilMs()}
+	p := Pause{Actor: d.head.GetActor(), Reason: clip(c.GetReason()), SinceMs: d.head.GetProposedAtMs(), UntilMs: c.GetUntilMs()}
 	if was := m.Pause; was != nil {
 		p.SinceMs = was.SinceMs
 		if p == *was {
@@ -224,21 +224,42 @@ func (d *draft) resume(c *raftlogv1.Resume) verdict {
 		return refuse(NotFound, "no master named %q", c.GetName())
 	}
 	to := AddrOf(c.GetAdopt())
-	if m.Pause == nil && m.Hold == nil {
+	_, member := m.Instance(to)
+	moves := !to.IsZero() && to != m.Address
+	switch until := c.GetUntilMs(); {
+	case until != 0 && (m.Pause == nil || m.Pause.UntilMs != until):
+		return refuse(StaleRevision, "the pause of master %s does not end at %d any more", m.Name, until)
+	case m.Hold != nil && to.IsZero() && !c.GetEnforce():
+		return refuse(Unsettled, "master %s is held: %s; resume it with --adopt HOST:PORT or --enforce", m.Name, m.Hold.Reason)
+	case !to.IsZero() && !member:
+		return refuse(NotFound, "%s is not an instance of master %s", to, m.Name)
+	case moves && m.Failover != nil && !m.Failover.Switched:
+		return refuse(InProgress, "a failover of %s is under way (epoch %d)", m.Name, m.Failover.Epoch)
+	case m.Pause == nil && m.Hold == nil && !moves:
 		return done()
 	}
-	if m.Hold != nil && to.IsZero() && !c.GetEnforce() {
-		return refuse(Unsettled, "master %s is held: %s; resume it with --adopt HOST:PORT or --enforce", m.Name, m.Hold.Reason)
-	}
-	if _, ok := m.Instance(to); !to.IsZero() && !ok {
-		return refuse(NotFound, "%s is not an instance of master %s", to, m.Name)
-	}
 	e := d.edit(m.Name)
+	e.Enforce = c.GetEnforce() && m.Hold != nil
 	e.Pause, e.Hold = nil, nil
-	e.Enforce = c.GetEnforce()
-	d.emitOn(e, EventResume, e.Address, Event{})
-	if !to.IsZero() && to != e.Address {
+	if m.Resting() {
+		d.emitOn(e, EventResume, e.Address, Event{})
+	}
+	if moves {
 		d.moveTo(e, to, "adopted by hand")
+	}
+	return done()
+}
+
+func (d *draft) settle(c *raftlogv1.Settle) verdict {
+	m, ok := d.s.Master(c.GetName())
+	if !ok {
+		return refuse(NotFound, "no master named %q", c.GetName())
+	}
+	if m.Generation != c.GetGeneration() {
+		return refuse(StaleGeneration, "master %s is at generation %d", m.Name, m.Generation)
+	}
+	if m.Enforce {
+		d.edit(m.Name).Enforce = false
 	}
 	return done()
 }
@@ -255,9 +276,9 @@ func (d *draft) hold(c *raftlogv1.Hold) verdict {
 		return done()
 	}
 	e := d.edit(m.Name)
-	e.Hold = &Pause{Actor: d.head.GetActor(), Reason: c.GetReason(), SinceMs: d.head.GetProposedAtMs()}
+	e.Hold = &Pause{Actor: d.head.GetActor(), Reason: clip(c.GetReason()), SinceMs: d.head.GetProposedAtMs()}
 	e.Enforce = false
-	d.emitOn(e, EventHold, e.Address, Event{Detail: c.GetReason()})
+	d.emitOn(e, EventHold, e.Address, Event{Detail: e.Hold.Reason})
 	return done()
 }
 
@@ -279,7 +300,7 @@ func (d *draft) adopt(c *raftlogv1.Adopt) verdict {
 	case to == m.Address:
 		return done()
 	}
-	d.moveTo(d.edit(m.Name), to, c.GetReason())
+	d.moveTo(d.edit(m.Name), to, clip(c.GetReason()))
 	return done()
 }
 

@@ -599,3 +599,140 @@ func TestSecretNeverPrints(t *testing.T) {
 		}
 	}
 }
+
+func mark(term uint64) *raftlogv1.Command {
+	return &raftlogv1.Command{Op: &raftlogv1.Command_Mark{Mark: &raftlogv1.Mark{Node: "a", Term: term}}}
+}
+
+func TestADeposedLeadersDecisionIsRefused(t *testing.T) {
+	l := newLog(t)
+	l.ok(mark(3))
+	in := func(term uint64, c *raftlogv1.Command) *raftlogv1.Command {
+		c.Header = &raftlogv1.Header{Level: 1, Term: term}
+		return c
+	}
+	l.ok(in(3, monitor("m", 1)))
+	l.ok(mark(5))
+	l.refused(raftfsm.StaleTerm, in(3, set("m", "parallel-syncs", "2")))
+	back, err := raftfsm.ReadSnapshot(bytes.NewReader(image(t, l.state)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.state = back
+	l.refused(raftfsm.StaleTerm, in(4, set("m", "parallel-syncs", "2")))
+	l.ok(in(5, set("m", "parallel-syncs", "2")))
+}
+
+func TestSyncWithAStrangerIsNotRemembered(t *testing.T) {
+	l := newLog(t)
+	l.ok(monitor("m", 1))
+	master := l.facts("m", 1)
+	master.GetStateFacts().Instances[0].Role, master.GetStateFacts().Instances[0].ReplId = raftfsm.RoleMaster, "r1"
+	l.ok(master)
+	l.ok(l.facts("m", 2))
+	stranger := l.facts("m", 2)
+	stranger.GetStateFacts().Instances[0].ReplId, stranger.GetStateFacts().Instances[0].SyncedReplId = "foreign", "foreign"
+	l.ok(stranger)
+	in, _ := l.master("m").Instance(raftfsm.AddrOf(addr(2)))
+	if in.ReplID != "foreign" || in.SyncedReplID != "r1" {
+		t.Fatalf("%+v", in)
+	}
+}
+
+func TestPauseThatWasExtendedIsNotEndedByItsFormerEnd(t *testing.T) {
+	l := newLog(t)
+	l.ok(monitor("m", 1))
+	pause := func(until int64) *raftlogv1.Command {
+		return &raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: &raftlogv1.Pause{Name: "m", Reason: "work", UntilMs: until}}}
+	}
+	end := func(until int64) *raftlogv1.Command {
+		return &raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: &raftlogv1.Resume{Name: "m", UntilMs: until}}}
+	}
+	l.ok(pause(100))
+	l.ok(pause(900))
+	l.refused(raftfsm.StaleRevision, end(100))
+	l.ok(end(900))
+	l.refused(raftfsm.StaleRevision, end(900))
+}
+
+func TestStepsAreBounded(t *testing.T) {
+	l := newLog(t)
+	l.ok(monitor("m", 1))
+	l.ok(l.facts("m", 2))
+	epoch := l.ok(l.begin("m", 2, func(b *raftlogv1.BeginFailover) {
+		b.Kind, b.Reason = raftlogv1.FailoverKind_FAILOVER_KIND_FORCED, strings.Repeat("ä", 4000)
+	})).Epoch
+	if got := len(l.master("m").Failover.Reason); got > 512 {
+		t.Errorf("a reason of %d bytes is kept", got)
+	}
+	step := &raftlogv1.Command{Op: &raftlogv1.Command_RecordStep{RecordStep: &raftlogv1.RecordStep{
+		Master: "m", Epoch: epoch, Step: &raftlogv1.Step{Name: raftfsm.StepRepoint},
+	}}}
+	for range raftfsm.MaxSteps {
+		l.ok(step)
+	}
+	l.refused(raftfsm.TooMany, step)
+}
+
+func TestProcessThatMovedKeepsItsNewAddress(t *testing.T) {
+	l := newLog(t)
+	l.ok(monitor("m", 1))
+	l.ok(l.facts("m", 2))
+	moved := l.facts("m", 5)
+	moved.GetStateFacts().Instances[0].RunId = ""
+	l.ok(moved)
+	known := l.facts("m", 5)
+	known.GetStateFacts().Instances[0].RunId = "run2"
+	l.ok(known)
+	m := l.master("m")
+	if r := m.Replicas(); len(r) != 1 || r[0].Addr.Port != 5 || len(m.Conflicts) != 0 {
+		t.Fatalf("%+v, conflicts %v", r, m.Conflicts)
+	}
+	// The candidate of an open row stays, whatever is learned of its other address.
+	l.ok(l.begin("m", 5, func(b *raftlogv1.BeginFailover) { b.Kind = raftlogv1.FailoverKind_FAILOVER_KIND_FORCED }))
+	again := l.facts("m", 6)
+	again.GetStateFacts().Instances[0].RunId = ""
+	l.ok(again)
+	known = l.facts("m", 6)
+	known.GetStateFacts().Instances[0].RunId = "run2"
+	l.ok(known)
+	if _, ok := l.master("m").Instance(raftfsm.AddrOf(addr(5))); !ok {
+		t.Fatal("the candidate left the set")
+	}
+	if res := l.ok(known); res.Changed {
+		t.Fatal("the same reading again changed the state")
+	}
+}
+
+func TestAConflictFollowsTheOwner(t *testing.T) {
+	l := newLog(t)
+	for i, name := range []string{"a", "b", "m"} {
+		l.ok(monitor(name, 10*i+1))
+	}
+	l.ok(l.facts("a", 5))
+	l.ok(l.facts("m", 5))
+	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Remove{Remove: &raftlogv1.Remove{Name: "a"}}})
+	l.ok(l.facts("b", 5))
+	l.ok(l.facts("m", 5))
+	if c := l.master("m").Conflicts; len(c) != 1 || c[0].Other != "b" {
+		t.Fatalf("conflicts %v", c)
+	}
+	if res := l.ok(l.facts("m", 5)); res.Changed {
+		t.Fatal("the same conflict again changed the state")
+	}
+}
+
+func TestEnforceEndsWhenTheSetIsSettled(t *testing.T) {
+	l := newLog(t)
+	l.ok(monitor("m", 1))
+	generation := l.master("m").Generation
+	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Hold{Hold: &raftlogv1.Hold{Name: "m", Generation: generation, Reason: "two masters"}}})
+	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: &raftlogv1.Resume{Name: "m", Enforce: true}}})
+	if !l.master("m").Enforce {
+		t.Fatal("enforce is not kept")
+	}
+	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Settle{Settle: &raftlogv1.Settle{Name: "m", Generation: generation}}})
+	if l.master("m").Enforce {
+		t.Fatal("enforce outlives the settling")
+	}
+}

@@ -45,6 +45,10 @@ const (
 	AlreadyFounded Code = 17
 	// Duplicate: another member has that name or address.
 	Duplicate Code = 18
+	// StaleTerm: decided in a leadership that is over.
+	StaleTerm Code = 19
+	// TooMany: a bound on what the state keeps.
+	TooMany Code = 20
 )
 
 // Result is what applying a command gave. Code and Detail are the same on every node.

@@ -138,6 +138,9 @@ var optionTable = []Option{
 	},
 }
 
+// maxValue bounds the value of an option, in bytes.
+const maxValue = 4096
+
 var errOption = fmt.Errorf("bad value")
 
 // OptionTable lists the per-master options in a fixed order.
@@ -164,6 +167,9 @@ func (o Options) With(values []*raftlogv1.OptionValue) (Options, error) {
 		opt, ok := LookupOption(v.GetName())
 		if !ok {
 			return Options{}, fmt.Errorf("unknown option %q; known are %s", v.GetName(), optionNames())
+		}
+		if len(v.GetValue()) > maxValue {
+			return Options{}, fmt.Errorf("option %s: %d bytes; at most %d are allowed", opt.Name, len(v.GetValue()), maxValue)
 		}
 		if i := strings.IndexFunc(v.GetValue(), isControl); i >= 0 {
 			return Options{}, fmt.Errorf("option %s: control characters are not allowed", opt.Name)

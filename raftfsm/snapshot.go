@@ -31,6 +31,7 @@ func WriteSnapshot(w io.Writer, s *State) error {
 	out := &recordWriter{w: bufio.NewWriterSize(w, 64<<10)}
 	head := &raftlogv1.SnapshotHeader{
 		Format: snapshotFormat, Index: s.index, Level: s.level, ClusterId: s.cluster.ID, ClusterName: s.cluster.Name, Epoch: s.epoch,
+		Term: s.term, AtMs: s.atMs,
 		EventsDropped: &raftlogv1.EventRecord{Index: s.events.dropped.Index, Ordinal: s.events.dropped.Ordinal},
 	}
 	for _, v := range s.servers {
@@ -120,6 +121,7 @@ func ReadSnapshot(r io.Reader) (*State, error) {
 	}
 	s := New()
 	s.index, s.level, s.epoch = head.GetIndex(), head.GetLevel(), head.GetEpoch()
+	s.term, s.atMs = head.GetTerm(), head.GetAtMs()
 	s.cluster = Cluster{ID: head.GetClusterId(), Name: head.GetClusterName()}
 	s.events.dropped = Cursor{Index: head.GetEventsDropped().GetIndex(), Ordinal: head.GetEventsDropped().GetOrdinal()}
 	for _, v := range head.GetServers() {
@@ -227,6 +229,7 @@ func masterOf(r *raftlogv1.MasterRecord) (*Master, error) {
 	}
 	for _, in := range r.GetInstances() {
 		i := withFacts(Instance{Addr: AddrOf(in.GetFacts().GetAddress())}, in.GetFacts())
+		i.SyncedReplID = in.GetFacts().GetSyncedReplId()
 		i.Unconfirmed, i.Since = in.GetUnconfirmed(), in.GetSince()
 		m.Instances = append(m.Instances, i)
 	}

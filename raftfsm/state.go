@@ -18,6 +18,8 @@ type State struct {
 	level   uint32
 	cluster Cluster
 	epoch   uint64
+	term    uint64 // of the latest Mark
+	atMs    int64  // of the latest command
 	servers []Server
 
 	nodes      *iradix.Tree[*Node]
@@ -86,7 +88,7 @@ type Master struct {
 	History []*Failover
 	Pause   *Pause
 	Hold    *Pause
-	// Enforce: after a hold, the instances are to follow the committed master whatever they say.
+	// Enforce: after a hold, the instances are to follow the committed master whatever they say, until they were seen to.
 	Enforce bool
 	// Conflicts are addresses that the master lists as replicas and another set owns.
 	Conflicts []Conflict

@@ -79,7 +79,7 @@ func (w *watch) foreboding(now time.Time) bool {
 	if w.plan.primary {
 		return false
 	}
-	o, ok := w.f.Observe(w.plan.head)
+	o, ok := w.f.Observe(w.plan.head.Addr)
 	return ok && !o.LastReply.IsZero() && now.Sub(o.LastReply) > w.plan.limits.DownAfter/2
 }
 
@@ -101,8 +101,18 @@ func (w *watch) bound(now time.Time) time.Time {
 	return later
 }
 
-// heard records what came of a probe.
+// heard takes what came of a probe. A replica that is in sync under a history that the state does not know of tells that the
+// master has begun one: it is asked, without w's lock, for the other watch may be asking in turn.
 func (w *watch) heard(ctx context.Context, conn *instance.Conn, asked *plan, r reply) bool {
+	ok, head := w.record(ctx, conn, asked, r)
+	if i := r.info; i != nil && i.InSync() && !head.ownHistory(i.ReplID) && !head.primary {
+		w.f.Refresh(head.head.Addr)
+	}
+	return ok
+}
+
+// record notes what came of a probe, and gives the plan that stood then.
+func (w *watch) record(ctx context.Context, conn *instance.Conn, asked *plan, r reply) (ok bool, p *plan) {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -127,7 +137,7 @@ func (w *watch) heard(ctx context.Context, conn *instance.Conn, asked *plan, r r
 	}
 	w.judge(now, now)
 	w.publish()
-	return r.err == nil && ctx.Err() == nil
+	return r.err == nil && ctx.Err() == nil, w.plan
 }
 
 // answered records a reply, on whichever connection. The caller holds mu.

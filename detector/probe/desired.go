@@ -18,9 +18,9 @@ type plan struct {
 	limits     detector.Limits
 	// known is the instance in the state.
 	known raftfsm.Instance
-	// primary: it is the committed master; head is that one's address.
+	// primary: it is the committed master; head is that one, as the state has it.
 	primary bool
-	head    raftfsm.Addr
+	head    raftfsm.Instance
 	// hot: a verdict stands against an instance of the set, or a failover is open: every probe is an INFO.
 	hot bool
 	// members counts changes of the set that took instances away, so that an older list of replicas does not bring them back.
@@ -139,10 +139,10 @@ func (f *Fleet) planFor(m *raftfsm.Master, a raftfsm.Addr, members uint64) *plan
 		target:  instance.TargetOf(m, a, f.o.TLS, f.o.TLSDefault),
 		limits:  detector.Limits{DownAfter: m.Options.DownAfter},
 		primary: a == m.Address,
-		head:    m.Address,
 		hot:     m.Failover != nil || contested(m),
 	}
 	p.known, _ = m.Instance(a)
+	p.head, _ = m.Instance(m.Address)
 	if p.primary {
 		p.members = members
 		p.limits.Reboot = m.Options.MasterRebootDownAfter

@@ -208,14 +208,10 @@ func (t *stater) listed(m *raftfsm.Master) map[raftfsm.Addr]bool {
 
 // conflicting tells whether it is known already that the address cannot join the set.
 func conflicting(s *raftfsm.State, m *raftfsm.Master, a raftfsm.Addr) bool {
-	for _, c := range m.Conflicts {
-		if c.Addr != a {
-			continue
-		}
-		owner, owned := s.Owner(a)
-		return c.Other == m.Name || owned && owner.Name == c.Other
-	}
-	return false
+	owner, owned := s.Owner(a)
+	return slices.ContainsFunc(m.Conflicts, func(c raftfsm.Conflict) bool {
+		return c.Addr == a && (c.Other == m.Name || owned && owner.Name == c.Other)
+	})
 }
 
 // told is an instance as its own last INFO has it; ok is false where that may not be compared with m.
@@ -249,11 +245,14 @@ func (s *sight) facts() raftfsm.Instance {
 	}
 	in.RunID, in.Role = info.RunID, info.Role
 	in.ReplID, in.ReplID2, in.SecondOffset = info.ReplID, info.ReplID2, info.SecondOffset
-	if info.InSync() {
+	if info.InSync() && s.plan.ownHistory(info.ReplID) {
 		in.SyncedReplID = info.ReplID
 	}
 	return in
 }
+
+// ownHistory is the law's: in sync counts only under a history of the set.
+func (p *plan) ownHistory(id string) bool { return id == p.head.ReplID || id == p.head.ReplID2 }
 
 func factsProto(in raftfsm.Instance) *raftlogv1.InstanceFacts {
 	return &raftlogv1.InstanceFacts{

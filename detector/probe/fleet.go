@@ -108,11 +108,13 @@ func (f *Fleet) Observe(a raftfsm.Addr) (o detector.Observation, ok bool) {
 	return o, true
 }
 
-// Evident tells whether this node has seen for itself how the instance at a is: it has answered, or been silent for long
-// enough.
-func (f *Fleet) Evident(a raftfsm.Addr) bool {
-	o, ok := f.Observe(a)
-	return ok && stanceOf(o) != stanceNone
+// StandsBy tells whether what this node sees agrees with a vote that it holds in the state.
+func (f *Fleet) StandsBy(v raftfsm.Vote) bool {
+	o, ok := f.Observe(v.Instance)
+	if raftfsm.Counts(v.Cause) {
+		return ok && stanceOf(o) == stanceDown
+	}
+	return ok && stanceOf(o) == stanceAuth
 }
 
 // Refresh asks for a fresh INFO of the instance at a now; its arrival is seen in [detector.Observation.InfoAt]. It does

@@ -130,7 +130,7 @@ func (n *Node) establish(ctx context.Context, r *raft.Raft) error {
 	defer cancel()
 	if n.State().Cluster().ID == "" {
 		found := &raftlogv1.FoundCluster{ClusterId: n.id.get().ClusterID, ClusterName: n.o.ClusterName}
-		data, err := raftfsm.Encode(n.header(&raftlogv1.Command{Op: &raftlogv1.Command_FoundCluster{FoundCluster: found}}))
+		_, data, err := n.encode(&raftlogv1.Command{Op: &raftlogv1.Command_FoundCluster{FoundCluster: found}})
 		if err != nil {
 			return err
 		}
@@ -178,8 +178,7 @@ func (n *Node) markNews(ctx context.Context, r *raft.Raft) {
 
 // mark commits a Mark.
 func (n *Node) mark(ctx context.Context, r *raft.Raft, term uint64) (raftfsm.Result, error) {
-	c := n.header(&raftlogv1.Command{Op: &raftlogv1.Command_Mark{Mark: &raftlogv1.Mark{Node: string(n.self), Term: term}}})
-	data, err := raftfsm.Encode(c)
+	_, data, err := n.encode(&raftlogv1.Command{Op: &raftlogv1.Command_Mark{Mark: &raftlogv1.Mark{Node: string(n.self), Term: term}}})
 	if err != nil {
 		return raftfsm.Result{}, err
 	}

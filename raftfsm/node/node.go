@@ -76,9 +76,9 @@ type Options struct {
 	RESP        raftfsm.Addr
 	HTTP        raftfsm.Addr
 	Version     string
-	// Evidence tells whether this node has seen for itself, since it started, how an instance is; nil = it always has.
-	// Verdicts from before a restart are not renewed without.
-	Evidence func(raftfsm.Addr) bool
+	// StandsBy tells whether what this node has seen since it started agrees with a vote of its own; nil = it always does.
+	// Verdicts that are known from the log alone, or that have been overtaken, are not renewed.
+	StandsBy func(raftfsm.Vote) bool
 	Log      *slog.Logger
 }
 

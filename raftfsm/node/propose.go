@@ -34,14 +34,9 @@ const (
 func (n *Node) Propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Result, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	c = n.header(proto.CloneOf(c))
-	if level := n.State().FeatureLevel(); level > 0 && c.GetHeader().GetLevel() > level {
-		return raftfsm.Result{}, fmt.Errorf("command of feature level %d, but the cluster is at %d: upgrade every node first",
-			c.GetHeader().GetLevel(), level)
-	}
-	data, err := raftfsm.Encode(c)
+	c, data, err := n.encode(c)
 	if err != nil {
-		return raftfsm.Result{}, fmt.Errorf("propose: %w", err)
+		return raftfsm.Result{}, err
 	}
 	var res raftfsm.Result
 	err = n.seek(ctx, func(ctx context.Context) error {
@@ -55,8 +50,40 @@ func (n *Node) Propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Resul
 	return res, err
 }
 
+// ProposeIn commits what a leader decided in its term. It is not sent to another leader, and the law refuses it once a later
+// leadership has begun: what was decided in a leadership that is over takes no effect. Errors are Propose's.
+func (n *Node) ProposeIn(ctx context.Context, term uint64, c *raftlogv1.Command) (raftfsm.Result, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	c = proto.CloneOf(c)
+	n.header(c).Term = term
+	c, data, err := n.encode(c)
+	if err != nil {
+		return raftfsm.Result{}, err
+	}
+	if l := n.leads.get(); l == nil || l.term != term {
+		return raftfsm.Result{}, fmt.Errorf("term %d is over: %w", term, ErrNotLeader)
+	}
+	return n.proposeHere(ctx, c, data)
+}
+
+// encode completes a command and gives its entry.
+func (n *Node) encode(c *raftlogv1.Command) (*raftlogv1.Command, []byte, error) {
+	c = proto.CloneOf(c)
+	head := n.header(c)
+	if level := n.State().FeatureLevel(); level > 0 && head.GetLevel() > level {
+		return nil, nil, fmt.Errorf("command of feature level %d, but the cluster is at %d: upgrade every node first",
+			head.GetLevel(), level)
+	}
+	data, err := raftfsm.Encode(c)
+	if err != nil {
+		return nil, nil, fmt.Errorf("propose: %w", err)
+	}
+	return c, data, nil
+}
+
 // header fills in what the proposer may leave out.
-func (n *Node) header(c *raftlogv1.Command) *raftlogv1.Command {
+func (n *Node) header(c *raftlogv1.Command) *raftlogv1.Header {
 	if c.Header == nil {
 		c.Header = &raftlogv1.Header{}
 	}
@@ -70,7 +97,7 @@ func (n *Node) header(c *raftlogv1.Command) *raftlogv1.Command {
 	if h.ProposedAtMs == 0 {
 		h.ProposedAtMs = time.Now().UnixMilli()
 	}
-	return c
+	return h
 }
 
 func bounded(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -24,7 +24,7 @@ const (
 	expireEvery = 250 * time.Millisecond
 )
 
-var errNoEvidence = errors.New("this node has not seen for itself yet what its reports say")
+var errDoubt = errors.New("what this node has seen for itself does not bear out its reports")
 
 // Renewal is the last sign of a node that stands by its reports.
 type Renewal struct {
@@ -46,7 +46,7 @@ func (l *leadership) renewals() map[string]Renewal {
 }
 
 // Renewals are, on the leader, the nodes whose live reports were renewed in this leadership and when; the leader itself
-// counts as renewed now, once it has evidence of its own. A node that proposed a report to this leadership counts too. Nil
+// counts as renewed now, where it stands by its votes. A node that proposed a report to this leadership counts too. Nil
 // elsewhere.
 func (n *Node) Renewals() map[string]Renewal {
 	l := n.leads.get()
@@ -55,7 +55,7 @@ func (n *Node) Renewals() map[string]Renewal {
 	}
 	out := l.renewals()
 	s := n.State()
-	if !n.evident(s) {
+	if !n.stands(s) {
 		return out
 	}
 	self := Renewal{At: time.Now()}
@@ -66,15 +66,15 @@ func (n *Node) Renewals() map[string]Renewal {
 	return out
 }
 
-// evident tells whether this node has seen with its own eyes, since it started, every instance that it holds a verdict
-// against. One that has just started knows of its verdicts from the log alone and cannot stand by them yet.
-func (n *Node) evident(s *raftfsm.State) bool {
-	if n.o.Evidence == nil {
+// stands tells whether this node stands by all of its votes in s. One that has just started knows of them from the log
+// alone.
+func (n *Node) stands(s *raftfsm.State) bool {
+	if n.o.StandsBy == nil {
 		return true
 	}
 	for m := range s.Masters() {
 		for _, v := range m.Votes {
-			if v.Node == string(n.self) && !n.o.Evidence(v.Instance) {
+			if v.Node == string(n.self) && !n.o.StandsBy(v) {
 				return false
 			}
 		}
@@ -134,8 +134,8 @@ func (n *Node) renewReports(ctx context.Context, r *raft.Raft) {
 func (n *Node) renewAt(ctx context.Context, s *raftfsm.State) error {
 	ctx, cancel := context.WithTimeout(ctx, renewEvery)
 	defer cancel()
-	if !n.evident(s) {
-		return errNoEvidence
+	if !n.stands(s) {
+		return errDoubt
 	}
 	client, err := n.leaderClient(ctx)
 	if err != nil {

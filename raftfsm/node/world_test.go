@@ -94,7 +94,7 @@ func (m *member) create(id *identity, voters []raft.Server) {
 	n, err := newNode(Options{
 		NodeID: fmt.Sprintf("n%d", m.number), ClusterName: "test", Timing: TimingDefault, Log: log,
 		Peers: m.peers, BootstrapExpect: m.expect, Raft: addr(m.number, 26579+m.moved), GRPC: addr(m.number, 26479), Version: "test",
-		Evidence: func(raftfsm.Addr) bool { return !m.blind.Load() },
+		StandsBy: func(raftfsm.Vote) bool { return !m.blind.Load() },
 	}, hooks{
 		identity:  id,
 		voters:    voters,

@@ -115,7 +115,7 @@ func New(o Options) (_ *Daemon, err error) {
 	}
 	options := nodeOptions(o.Config, d.log, host, secret, raftListener)
 	options.DialContext = o.DialContext
-	options.Evidence = func(a raftfsm.Addr) bool { return d.fleet.Evident(a) }
+	options.StandsBy = func(v raftfsm.Vote) bool { return d.fleet.StandsBy(v) }
 	d.node, err = node.New(options)
 	if err != nil {
 		return nil, err

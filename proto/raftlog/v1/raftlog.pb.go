@@ -338,6 +338,7 @@ type Command struct {
 	//	*Command_Pause
 	//	*Command_Resume
 	//	*Command_Hold
+	//	*Command_Settle
 	//	*Command_Report
 	//	*Command_ExpireReports
 	//	*Command_StateFacts
@@ -503,6 +504,15 @@ func (x *Command) GetHold() *Hold {
 	return nil
 }
 
+func (x *Command) GetSettle() *Settle {
+	if x != nil {
+		if x, ok := x.Op.(*Command_Settle); ok {
+			return x.Settle
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetReport() *Report {
 	if x != nil {
 		if x, ok := x.Op.(*Command_Report); ok {
@@ -627,6 +637,10 @@ type Command_Hold struct {
 	Hold *Hold `protobuf:"bytes,27,opt,name=hold,proto3,oneof"`
 }
 
+type Command_Settle struct {
+	Settle *Settle `protobuf:"bytes,28,opt,name=settle,proto3,oneof"`
+}
+
 type Command_Report struct {
 	Report *Report `protobuf:"bytes,30,opt,name=report,proto3,oneof"`
 }
@@ -683,6 +697,8 @@ func (*Command_Resume) isCommand_Op() {}
 
 func (*Command_Hold) isCommand_Op() {}
 
+func (*Command_Settle) isCommand_Op() {}
+
 func (*Command_Report) isCommand_Op() {}
 
 func (*Command_ExpireReports) isCommand_Op() {}
@@ -709,7 +725,9 @@ type Header struct {
 	// Unix milliseconds on the proposer's clock; for people to read, never for decisions.
 	ProposedAtMs int64 `protobuf:"varint,3,opt,name=proposed_at_ms,json=proposedAtMs,proto3" json:"proposed_at_ms,omitempty"`
 	// Who asked, for the audit: an operator's user name, or empty for the node itself.
-	Actor         string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	Actor string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	// The term of the leadership that decided this, 0 for none: refused once a later leadership has begun.
+	Term          uint64 `protobuf:"varint,5,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -770,6 +788,13 @@ func (x *Header) GetActor() string {
 		return x.Actor
 	}
 	return ""
+}
+
+func (x *Header) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
 }
 
 // Address names a Redis instance or a node.
@@ -1485,7 +1510,9 @@ type Resume struct {
 	// How a held set is settled: the address to adopt as master.
 	Adopt *Address `protobuf:"bytes,2,opt,name=adopt,proto3" json:"adopt,omitempty"`
 	// How a held set is settled: make the instances follow the committed master.
-	Enforce       bool `protobuf:"varint,3,opt,name=enforce,proto3" json:"enforce,omitempty"`
+	Enforce bool `protobuf:"varint,3,opt,name=enforce,proto3" json:"enforce,omitempty"`
+	// The end of the pause that has run out; refused where the pause has another one by now. 0 = whatever it is.
+	UntilMs       int64 `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1539,6 +1566,13 @@ func (x *Resume) GetEnforce() bool {
 		return x.Enforce
 	}
 	return false
+}
+
+func (x *Resume) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
 }
 
 // Hold stops all action on a set whose instances contradict the committed state.
@@ -1602,6 +1636,59 @@ func (x *Hold) GetReason() string {
 	return ""
 }
 
+// Settle says that the instances of a set were seen to be as committed: what enforce allowed is over.
+type Settle struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Settle) Reset() {
+	*x = Settle{}
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Settle) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Settle) ProtoMessage() {}
+
+func (x *Settle) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Settle.ProtoReflect.Descriptor instead.
+func (*Settle) Descriptor() ([]byte, []int) {
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Settle) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Settle) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
 // Verdict is what one node holds of one instance.
 type Verdict struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -1618,7 +1705,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[16]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1630,7 +1717,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[16]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1643,7 +1730,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{16}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Verdict) GetMaster() string {
@@ -1696,7 +1783,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1708,7 +1795,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1721,7 +1808,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{17}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Report) GetNode() string {
@@ -1763,7 +1850,7 @@ type ExpireReports struct {
 
 func (x *ExpireReports) Reset() {
 	*x = ExpireReports{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1775,7 +1862,7 @@ func (x *ExpireReports) String() string {
 func (*ExpireReports) ProtoMessage() {}
 
 func (x *ExpireReports) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1788,7 +1875,7 @@ func (x *ExpireReports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireReports.ProtoReflect.Descriptor instead.
 func (*ExpireReports) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{18}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ExpireReports) GetNode() string {
@@ -1824,7 +1911,7 @@ type InstanceFacts struct {
 
 func (x *InstanceFacts) Reset() {
 	*x = InstanceFacts{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1836,7 +1923,7 @@ func (x *InstanceFacts) String() string {
 func (*InstanceFacts) ProtoMessage() {}
 
 func (x *InstanceFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1849,7 +1936,7 @@ func (x *InstanceFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceFacts.ProtoReflect.Descriptor instead.
 func (*InstanceFacts) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{19}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *InstanceFacts) GetAddress() *Address {
@@ -1916,7 +2003,7 @@ type StateFacts struct {
 
 func (x *StateFacts) Reset() {
 	*x = StateFacts{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +2015,7 @@ func (x *StateFacts) String() string {
 func (*StateFacts) ProtoMessage() {}
 
 func (x *StateFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2028,7 @@ func (x *StateFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateFacts.ProtoReflect.Descriptor instead.
 func (*StateFacts) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{20}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StateFacts) GetMaster() string {
@@ -1991,7 +2078,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2090,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2103,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{21}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Candidate) GetAddress() *Address {
@@ -2091,7 +2178,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2103,7 +2190,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2116,7 +2203,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{22}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Step) GetName() string {
@@ -2179,7 +2266,7 @@ type BeginFailover struct {
 
 func (x *BeginFailover) Reset() {
 	*x = BeginFailover{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2191,7 +2278,7 @@ func (x *BeginFailover) String() string {
 func (*BeginFailover) ProtoMessage() {}
 
 func (x *BeginFailover) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2204,7 +2291,7 @@ func (x *BeginFailover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginFailover.ProtoReflect.Descriptor instead.
 func (*BeginFailover) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{23}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *BeginFailover) GetMaster() string {
@@ -2309,7 +2396,7 @@ type SwitchMaster struct {
 
 func (x *SwitchMaster) Reset() {
 	*x = SwitchMaster{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2321,7 +2408,7 @@ func (x *SwitchMaster) String() string {
 func (*SwitchMaster) ProtoMessage() {}
 
 func (x *SwitchMaster) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2334,7 +2421,7 @@ func (x *SwitchMaster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchMaster.ProtoReflect.Descriptor instead.
 func (*SwitchMaster) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{24}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SwitchMaster) GetMaster() string {
@@ -2398,7 +2485,7 @@ type RecordStep struct {
 
 func (x *RecordStep) Reset() {
 	*x = RecordStep{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2410,7 +2497,7 @@ func (x *RecordStep) String() string {
 func (*RecordStep) ProtoMessage() {}
 
 func (x *RecordStep) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2423,7 +2510,7 @@ func (x *RecordStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordStep.ProtoReflect.Descriptor instead.
 func (*RecordStep) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{25}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RecordStep) GetMaster() string {
@@ -2458,7 +2545,7 @@ type Loss struct {
 
 func (x *Loss) Reset() {
 	*x = Loss{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2470,7 +2557,7 @@ func (x *Loss) String() string {
 func (*Loss) ProtoMessage() {}
 
 func (x *Loss) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2483,7 +2570,7 @@ func (x *Loss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Loss.ProtoReflect.Descriptor instead.
 func (*Loss) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{26}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Loss) GetKind() LossKind {
@@ -2514,7 +2601,7 @@ type EndFailover struct {
 
 func (x *EndFailover) Reset() {
 	*x = EndFailover{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2526,7 +2613,7 @@ func (x *EndFailover) String() string {
 func (*EndFailover) ProtoMessage() {}
 
 func (x *EndFailover) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2539,7 +2626,7 @@ func (x *EndFailover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndFailover.ProtoReflect.Descriptor instead.
 func (*EndFailover) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{27}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *EndFailover) GetMaster() string {
@@ -2590,7 +2677,7 @@ type Adopt struct {
 
 func (x *Adopt) Reset() {
 	*x = Adopt{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2602,7 +2689,7 @@ func (x *Adopt) String() string {
 func (*Adopt) ProtoMessage() {}
 
 func (x *Adopt) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2615,7 +2702,7 @@ func (x *Adopt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adopt.ProtoReflect.Descriptor instead.
 func (*Adopt) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{28}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Adopt) GetMaster() string {
@@ -2659,13 +2746,17 @@ type SnapshotHeader struct {
 	Servers []*RaftServer `protobuf:"bytes,7,rep,name=servers,proto3" json:"servers,omitempty"`
 	// Index and ordinal of the newest event that fell out of the ring.
 	EventsDropped *EventRecord `protobuf:"bytes,8,opt,name=events_dropped,json=eventsDropped,proto3" json:"events_dropped,omitempty"`
+	// The latest leadership that has begun.
+	Term uint64 `protobuf:"varint,9,opt,name=term,proto3" json:"term,omitempty"`
+	// Unix milliseconds of the last command, which configuration entries are dated by.
+	AtMs          int64 `protobuf:"varint,10,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2677,7 +2768,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2690,7 +2781,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{29}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SnapshotHeader) GetFormat() uint32 {
@@ -2749,6 +2840,20 @@ func (x *SnapshotHeader) GetEventsDropped() *EventRecord {
 	return nil
 }
 
+func (x *SnapshotHeader) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *SnapshotHeader) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
 // RaftServer is a member of Raft's own configuration.
 type RaftServer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2761,7 +2866,7 @@ type RaftServer struct {
 
 func (x *RaftServer) Reset() {
 	*x = RaftServer{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2773,7 +2878,7 @@ func (x *RaftServer) String() string {
 func (*RaftServer) ProtoMessage() {}
 
 func (x *RaftServer) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2786,7 +2891,7 @@ func (x *RaftServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaftServer.ProtoReflect.Descriptor instead.
 func (*RaftServer) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{30}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RaftServer) GetId() string {
@@ -2827,7 +2932,7 @@ type SnapshotRecord struct {
 
 func (x *SnapshotRecord) Reset() {
 	*x = SnapshotRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2839,7 +2944,7 @@ func (x *SnapshotRecord) String() string {
 func (*SnapshotRecord) ProtoMessage() {}
 
 func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2852,7 +2957,7 @@ func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRecord.ProtoReflect.Descriptor instead.
 func (*SnapshotRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{31}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SnapshotRecord) GetRecord() isSnapshotRecord_Record {
@@ -2954,7 +3059,7 @@ type SnapshotTrailer struct {
 
 func (x *SnapshotTrailer) Reset() {
 	*x = SnapshotTrailer{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2966,7 +3071,7 @@ func (x *SnapshotTrailer) String() string {
 func (*SnapshotTrailer) ProtoMessage() {}
 
 func (x *SnapshotTrailer) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2979,7 +3084,7 @@ func (x *SnapshotTrailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotTrailer.ProtoReflect.Descriptor instead.
 func (*SnapshotTrailer) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{32}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SnapshotTrailer) GetRecords() uint64 {
@@ -3009,7 +3114,7 @@ type NodeRecord struct {
 
 func (x *NodeRecord) Reset() {
 	*x = NodeRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3021,7 +3126,7 @@ func (x *NodeRecord) String() string {
 func (*NodeRecord) ProtoMessage() {}
 
 func (x *NodeRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3034,7 +3139,7 @@ func (x *NodeRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeRecord.ProtoReflect.Descriptor instead.
 func (*NodeRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{33}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *NodeRecord) GetRegistration() *RegisterNode {
@@ -3069,7 +3174,7 @@ type TombstoneRecord struct {
 
 func (x *TombstoneRecord) Reset() {
 	*x = TombstoneRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3081,7 +3186,7 @@ func (x *TombstoneRecord) String() string {
 func (*TombstoneRecord) ProtoMessage() {}
 
 func (x *TombstoneRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3094,7 +3199,7 @@ func (x *TombstoneRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TombstoneRecord.ProtoReflect.Descriptor instead.
 func (*TombstoneRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{34}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TombstoneRecord) GetName() string {
@@ -3137,7 +3242,7 @@ type EventRecord struct {
 
 func (x *EventRecord) Reset() {
 	*x = EventRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3149,7 +3254,7 @@ func (x *EventRecord) String() string {
 func (*EventRecord) ProtoMessage() {}
 
 func (x *EventRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3162,7 +3267,7 @@ func (x *EventRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventRecord.ProtoReflect.Descriptor instead.
 func (*EventRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{35}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *EventRecord) GetIndex() uint64 {
@@ -3292,7 +3397,7 @@ type VoteRecord struct {
 
 func (x *VoteRecord) Reset() {
 	*x = VoteRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3304,7 +3409,7 @@ func (x *VoteRecord) String() string {
 func (*VoteRecord) ProtoMessage() {}
 
 func (x *VoteRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3317,7 +3422,7 @@ func (x *VoteRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoteRecord.ProtoReflect.Descriptor instead.
 func (*VoteRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{36}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *VoteRecord) GetNode() string {
@@ -3374,7 +3479,7 @@ type InstanceRecord struct {
 
 func (x *InstanceRecord) Reset() {
 	*x = InstanceRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3386,7 +3491,7 @@ func (x *InstanceRecord) String() string {
 func (*InstanceRecord) ProtoMessage() {}
 
 func (x *InstanceRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3399,7 +3504,7 @@ func (x *InstanceRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceRecord.ProtoReflect.Descriptor instead.
 func (*InstanceRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{37}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *InstanceRecord) GetFacts() *InstanceFacts {
@@ -3458,7 +3563,7 @@ type FailoverRecord struct {
 
 func (x *FailoverRecord) Reset() {
 	*x = FailoverRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3470,7 +3575,7 @@ func (x *FailoverRecord) String() string {
 func (*FailoverRecord) ProtoMessage() {}
 
 func (x *FailoverRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3483,7 +3588,7 @@ func (x *FailoverRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailoverRecord.ProtoReflect.Descriptor instead.
 func (*FailoverRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{38}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *FailoverRecord) GetOperationId() string {
@@ -3681,7 +3786,7 @@ type PauseRecord struct {
 
 func (x *PauseRecord) Reset() {
 	*x = PauseRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3693,7 +3798,7 @@ func (x *PauseRecord) String() string {
 func (*PauseRecord) ProtoMessage() {}
 
 func (x *PauseRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3706,7 +3811,7 @@ func (x *PauseRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRecord.ProtoReflect.Descriptor instead.
 func (*PauseRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{39}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *PauseRecord) GetActor() string {
@@ -3748,7 +3853,7 @@ type ConflictRecord struct {
 
 func (x *ConflictRecord) Reset() {
 	*x = ConflictRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3760,7 +3865,7 @@ func (x *ConflictRecord) String() string {
 func (*ConflictRecord) ProtoMessage() {}
 
 func (x *ConflictRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3773,7 +3878,7 @@ func (x *ConflictRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictRecord.ProtoReflect.Descriptor instead.
 func (*ConflictRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{40}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ConflictRecord) GetAddress() *Address {
@@ -3815,7 +3920,7 @@ type MasterRecord struct {
 
 func (x *MasterRecord) Reset() {
 	*x = MasterRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3827,7 +3932,7 @@ func (x *MasterRecord) String() string {
 func (*MasterRecord) ProtoMessage() {}
 
 func (x *MasterRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3840,7 +3945,7 @@ func (x *MasterRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterRecord.ProtoReflect.Descriptor instead.
 func (*MasterRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{41}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *MasterRecord) GetName() string {
@@ -3960,7 +4065,7 @@ var File_proto_raftlog_v1_raftlog_proto protoreflect.FileDescriptor
 const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\n" +
 	"\x1eproto/raftlog/v1/raftlog.proto\x12\n" +
-	"raftlog.v1\"\xe4\b\n" +
+	"raftlog.v1\"\x92\t\n" +
 	"\aCommand\x12*\n" +
 	"\x06header\x18\x01 \x01(\v2\x12.raftlog.v1.HeaderR\x06header\x12&\n" +
 	"\x04mark\x18\n" +
@@ -3976,6 +4081,7 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x05pause\x18\x19 \x01(\v2\x11.raftlog.v1.PauseH\x00R\x05pause\x12,\n" +
 	"\x06resume\x18\x1a \x01(\v2\x12.raftlog.v1.ResumeH\x00R\x06resume\x12&\n" +
 	"\x04hold\x18\x1b \x01(\v2\x10.raftlog.v1.HoldH\x00R\x04hold\x12,\n" +
+	"\x06settle\x18\x1c \x01(\v2\x12.raftlog.v1.SettleH\x00R\x06settle\x12,\n" +
 	"\x06report\x18\x1e \x01(\v2\x12.raftlog.v1.ReportH\x00R\x06report\x12B\n" +
 	"\x0eexpire_reports\x18\x1f \x01(\v2\x19.raftlog.v1.ExpireReportsH\x00R\rexpireReports\x129\n" +
 	"\vstate_facts\x18  \x01(\v2\x16.raftlog.v1.StateFactsH\x00R\n" +
@@ -3986,12 +4092,13 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"recordStep\x12<\n" +
 	"\fend_failover\x18+ \x01(\v2\x17.raftlog.v1.EndFailoverH\x00R\vendFailover\x12)\n" +
 	"\x05adopt\x18, \x01(\v2\x11.raftlog.v1.AdoptH\x00R\x05adoptB\x04\n" +
-	"\x02op\"v\n" +
+	"\x02op\"\x8a\x01\n" +
 	"\x06Header\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x1a\n" +
 	"\bproposer\x18\x02 \x01(\tR\bproposer\x12$\n" +
 	"\x0eproposed_at_ms\x18\x03 \x01(\x03R\fproposedAtMs\x12\x14\n" +
-	"\x05actor\x18\x04 \x01(\tR\x05actor\"1\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\x12\x12\n" +
+	"\x04term\x18\x05 \x01(\x04R\x04term\"1\n" +
 	"\aAddress\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\"7\n" +
@@ -4036,17 +4143,23 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x05Pause\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x19\n" +
-	"\buntil_ms\x18\x03 \x01(\x03R\auntilMs\"a\n" +
+	"\buntil_ms\x18\x03 \x01(\x03R\auntilMs\"|\n" +
 	"\x06Resume\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x05adopt\x18\x02 \x01(\v2\x13.raftlog.v1.AddressR\x05adopt\x12\x18\n" +
-	"\aenforce\x18\x03 \x01(\bR\aenforce\"R\n" +
+	"\aenforce\x18\x03 \x01(\bR\aenforce\x12\x19\n" +
+	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\"R\n" +
 	"\x04Hold\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xb6\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"<\n" +
+	"\x06Settle\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\"\xb6\x01\n" +
 	"\aVerdict\x12\x16\n" +
 	"\x06master\x18\x01 \x01(\tR\x06master\x12/\n" +
 	"\binstance\x18\x02 \x01(\v2\x13.raftlog.v1.AddressR\binstance\x12\x1e\n" +
@@ -4141,7 +4254,7 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12-\n" +
 	"\aaddress\x18\x03 \x01(\v2\x13.raftlog.v1.AddressR\aaddress\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x9e\x02\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xc7\x02\n" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x14\n" +
@@ -4151,7 +4264,10 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\fcluster_name\x18\x05 \x01(\tR\vclusterName\x12\x14\n" +
 	"\x05epoch\x18\x06 \x01(\x04R\x05epoch\x120\n" +
 	"\aservers\x18\a \x03(\v2\x16.raftlog.v1.RaftServerR\aservers\x12>\n" +
-	"\x0eevents_dropped\x18\b \x01(\v2\x17.raftlog.v1.EventRecordR\reventsDropped\"L\n" +
+	"\x0eevents_dropped\x18\b \x01(\v2\x17.raftlog.v1.EventRecordR\reventsDropped\x12\x12\n" +
+	"\x04term\x18\t \x01(\x04R\x04term\x12\x13\n" +
+	"\x05at_ms\x18\n" +
+	" \x01(\x03R\x04atMs\"L\n" +
 	"\n" +
 	"RaftServer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
@@ -4315,7 +4431,7 @@ func file_proto_raftlog_v1_raftlog_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_raftlog_v1_raftlog_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_proto_raftlog_v1_raftlog_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_proto_raftlog_v1_raftlog_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_proto_raftlog_v1_raftlog_proto_goTypes = []any{
 	(Cause)(0),              // 0: raftlog.v1.Cause
 	(InstanceRole)(0),       // 1: raftlog.v1.InstanceRole
@@ -4338,32 +4454,33 @@ var file_proto_raftlog_v1_raftlog_proto_goTypes = []any{
 	(*Pause)(nil),           // 18: raftlog.v1.Pause
 	(*Resume)(nil),          // 19: raftlog.v1.Resume
 	(*Hold)(nil),            // 20: raftlog.v1.Hold
-	(*Verdict)(nil),         // 21: raftlog.v1.Verdict
-	(*Report)(nil),          // 22: raftlog.v1.Report
-	(*ExpireReports)(nil),   // 23: raftlog.v1.ExpireReports
-	(*InstanceFacts)(nil),   // 24: raftlog.v1.InstanceFacts
-	(*StateFacts)(nil),      // 25: raftlog.v1.StateFacts
-	(*Candidate)(nil),       // 26: raftlog.v1.Candidate
-	(*Step)(nil),            // 27: raftlog.v1.Step
-	(*BeginFailover)(nil),   // 28: raftlog.v1.BeginFailover
-	(*SwitchMaster)(nil),    // 29: raftlog.v1.SwitchMaster
-	(*RecordStep)(nil),      // 30: raftlog.v1.RecordStep
-	(*Loss)(nil),            // 31: raftlog.v1.Loss
-	(*EndFailover)(nil),     // 32: raftlog.v1.EndFailover
-	(*Adopt)(nil),           // 33: raftlog.v1.Adopt
-	(*SnapshotHeader)(nil),  // 34: raftlog.v1.SnapshotHeader
-	(*RaftServer)(nil),      // 35: raftlog.v1.RaftServer
-	(*SnapshotRecord)(nil),  // 36: raftlog.v1.SnapshotRecord
-	(*SnapshotTrailer)(nil), // 37: raftlog.v1.SnapshotTrailer
-	(*NodeRecord)(nil),      // 38: raftlog.v1.NodeRecord
-	(*TombstoneRecord)(nil), // 39: raftlog.v1.TombstoneRecord
-	(*EventRecord)(nil),     // 40: raftlog.v1.EventRecord
-	(*VoteRecord)(nil),      // 41: raftlog.v1.VoteRecord
-	(*InstanceRecord)(nil),  // 42: raftlog.v1.InstanceRecord
-	(*FailoverRecord)(nil),  // 43: raftlog.v1.FailoverRecord
-	(*PauseRecord)(nil),     // 44: raftlog.v1.PauseRecord
-	(*ConflictRecord)(nil),  // 45: raftlog.v1.ConflictRecord
-	(*MasterRecord)(nil),    // 46: raftlog.v1.MasterRecord
+	(*Settle)(nil),          // 21: raftlog.v1.Settle
+	(*Verdict)(nil),         // 22: raftlog.v1.Verdict
+	(*Report)(nil),          // 23: raftlog.v1.Report
+	(*ExpireReports)(nil),   // 24: raftlog.v1.ExpireReports
+	(*InstanceFacts)(nil),   // 25: raftlog.v1.InstanceFacts
+	(*StateFacts)(nil),      // 26: raftlog.v1.StateFacts
+	(*Candidate)(nil),       // 27: raftlog.v1.Candidate
+	(*Step)(nil),            // 28: raftlog.v1.Step
+	(*BeginFailover)(nil),   // 29: raftlog.v1.BeginFailover
+	(*SwitchMaster)(nil),    // 30: raftlog.v1.SwitchMaster
+	(*RecordStep)(nil),      // 31: raftlog.v1.RecordStep
+	(*Loss)(nil),            // 32: raftlog.v1.Loss
+	(*EndFailover)(nil),     // 33: raftlog.v1.EndFailover
+	(*Adopt)(nil),           // 34: raftlog.v1.Adopt
+	(*SnapshotHeader)(nil),  // 35: raftlog.v1.SnapshotHeader
+	(*RaftServer)(nil),      // 36: raftlog.v1.RaftServer
+	(*SnapshotRecord)(nil),  // 37: raftlog.v1.SnapshotRecord
+	(*SnapshotTrailer)(nil), // 38: raftlog.v1.SnapshotTrailer
+	(*NodeRecord)(nil),      // 39: raftlog.v1.NodeRecord
+	(*TombstoneRecord)(nil), // 40: raftlog.v1.TombstoneRecord
+	(*EventRecord)(nil),     // 41: raftlog.v1.EventRecord
+	(*VoteRecord)(nil),      // 42: raftlog.v1.VoteRecord
+	(*InstanceRecord)(nil),  // 43: raftlog.v1.InstanceRecord
+	(*FailoverRecord)(nil),  // 44: raftlog.v1.FailoverRecord
+	(*PauseRecord)(nil),     // 45: raftlog.v1.PauseRecord
+	(*ConflictRecord)(nil),  // 46: raftlog.v1.ConflictRecord
+	(*MasterRecord)(nil),    // 47: raftlog.v1.MasterRecord
 }
 var file_proto_raftlog_v1_raftlog_proto_depIdxs = []int32{
 	6,  // 0: raftlog.v1.Command.header:type_name -> raftlog.v1.Header
@@ -4379,86 +4496,87 @@ var file_proto_raftlog_v1_raftlog_proto_depIdxs = []int32{
 	18, // 10: raftlog.v1.Command.pause:type_name -> raftlog.v1.Pause
 	19, // 11: raftlog.v1.Command.resume:type_name -> raftlog.v1.Resume
 	20, // 12: raftlog.v1.Command.hold:type_name -> raftlog.v1.Hold
-	22, // 13: raftlog.v1.Command.report:type_name -> raftlog.v1.Report
-	23, // 14: raftlog.v1.Command.expire_reports:type_name -> raftlog.v1.ExpireReports
-	25, // 15: raftlog.v1.Command.state_facts:type_name -> raftlog.v1.StateFacts
-	28, // 16: raftlog.v1.Command.begin_failover:type_name -> raftlog.v1.BeginFailover
-	29, // 17: raftlog.v1.Command.switch_master:type_name -> raftlog.v1.SwitchMaster
-	30, // 18: raftlog.v1.Command.record_step:type_name -> raftlog.v1.RecordStep
-	32, // 19: raftlog.v1.Command.end_failover:type_name -> raftlog.v1.EndFailover
-	33, // 20: raftlog.v1.Command.adopt:type_name -> raftlog.v1.Adopt
-	7,  // 21: raftlog.v1.RegisterNode.raft:type_name -> raftlog.v1.Address
-	7,  // 22: raftlog.v1.RegisterNode.grpc:type_name -> raftlog.v1.Address
-	7,  // 23: raftlog.v1.RegisterNode.resp:type_name -> raftlog.v1.Address
-	7,  // 24: raftlog.v1.RegisterNode.http:type_name -> raftlog.v1.Address
-	7,  // 25: raftlog.v1.Monitor.address:type_name -> raftlog.v1.Address
-	8,  // 26: raftlog.v1.Monitor.options:type_name -> raftlog.v1.OptionValue
-	8,  // 27: raftlog.v1.Set.options:type_name -> raftlog.v1.OptionValue
-	7,  // 28: raftlog.v1.Forget.address:type_name -> raftlog.v1.Address
-	7,  // 29: raftlog.v1.Resume.adopt:type_name -> raftlog.v1.Address
-	7,  // 30: raftlog.v1.Verdict.instance:type_name -> raftlog.v1.Address
-	0,  // 31: raftlog.v1.Verdict.cause:type_name -> raftlog.v1.Cause
-	21, // 32: raftlog.v1.Report.down:type_name -> raftlog.v1.Verdict
-	21, // 33: raftlog.v1.Report.up:type_name -> raftlog.v1.Verdict
-	7,  // 34: raftlog.v1.InstanceFacts.address:type_name -> raftlog.v1.Address
-	1,  // 35: raftlog.v1.InstanceFacts.role:type_name -> raftlog.v1.InstanceRole
-	24, // 36: raftlog.v1.StateFacts.instances:type_name -> raftlog.v1.InstanceFacts
-	7,  // 37: raftlog.v1.StateFacts.gone:type_name -> raftlog.v1.Address
-	7,  // 38: raftlog.v1.Candidate.address:type_name -> raftlog.v1.Address
-	7,  // 39: raftlog.v1.Step.instance:type_name -> raftlog.v1.Address
-	2,  // 40: raftlog.v1.BeginFailover.kind:type_name -> raftlog.v1.FailoverKind
-	7,  // 41: raftlog.v1.BeginFailover.from:type_name -> raftlog.v1.Address
-	7,  // 42: raftlog.v1.BeginFailover.candidate:type_name -> raftlog.v1.Address
-	26, // 43: raftlog.v1.BeginFailover.candidates:type_name -> raftlog.v1.Candidate
-	7,  // 44: raftlog.v1.SwitchMaster.from:type_name -> raftlog.v1.Address
-	7,  // 45: raftlog.v1.SwitchMaster.to:type_name -> raftlog.v1.Address
-	27, // 46: raftlog.v1.SwitchMaster.steps:type_name -> raftlog.v1.Step
-	24, // 47: raftlog.v1.SwitchMaster.promoted:type_name -> raftlog.v1.InstanceFacts
-	27, // 48: raftlog.v1.RecordStep.step:type_name -> raftlog.v1.Step
-	4,  // 49: raftlog.v1.Loss.kind:type_name -> raftlog.v1.LossKind
-	3,  // 50: raftlog.v1.EndFailover.outcome:type_name -> raftlog.v1.FailoverOutcome
-	31, // 51: raftlog.v1.EndFailover.loss:type_name -> raftlog.v1.Loss
-	7,  // 52: raftlog.v1.Adopt.address:type_name -> raftlog.v1.Address
-	35, // 53: raftlog.v1.SnapshotHeader.servers:type_name -> raftlog.v1.RaftServer
-	40, // 54: raftlog.v1.SnapshotHeader.events_dropped:type_name -> raftlog.v1.EventRecord
-	38, // 55: raftlog.v1.SnapshotRecord.node:type_name -> raftlog.v1.NodeRecord
-	46, // 56: raftlog.v1.SnapshotRecord.master:type_name -> raftlog.v1.MasterRecord
-	39, // 57: raftlog.v1.SnapshotRecord.tombstone:type_name -> raftlog.v1.TombstoneRecord
-	40, // 58: raftlog.v1.SnapshotRecord.event:type_name -> raftlog.v1.EventRecord
-	37, // 59: raftlog.v1.SnapshotRecord.trailer:type_name -> raftlog.v1.SnapshotTrailer
-	11, // 60: raftlog.v1.NodeRecord.registration:type_name -> raftlog.v1.RegisterNode
-	1,  // 61: raftlog.v1.EventRecord.role:type_name -> raftlog.v1.InstanceRole
-	7,  // 62: raftlog.v1.EventRecord.instance:type_name -> raftlog.v1.Address
-	7,  // 63: raftlog.v1.EventRecord.master_address:type_name -> raftlog.v1.Address
-	7,  // 64: raftlog.v1.EventRecord.from:type_name -> raftlog.v1.Address
-	7,  // 65: raftlog.v1.EventRecord.to:type_name -> raftlog.v1.Address
-	0,  // 66: raftlog.v1.EventRecord.cause:type_name -> raftlog.v1.Cause
-	7,  // 67: raftlog.v1.VoteRecord.instance:type_name -> raftlog.v1.Address
-	0,  // 68: raftlog.v1.VoteRecord.cause:type_name -> raftlog.v1.Cause
-	24, // 69: raftlog.v1.InstanceRecord.facts:type_name -> raftlog.v1.InstanceFacts
-	2,  // 70: raftlog.v1.FailoverRecord.kind:type_name -> raftlog.v1.FailoverKind
-	7,  // 71: raftlog.v1.FailoverRecord.from:type_name -> raftlog.v1.Address
-	7,  // 72: raftlog.v1.FailoverRecord.to:type_name -> raftlog.v1.Address
-	41, // 73: raftlog.v1.FailoverRecord.votes:type_name -> raftlog.v1.VoteRecord
-	26, // 74: raftlog.v1.FailoverRecord.candidates:type_name -> raftlog.v1.Candidate
-	27, // 75: raftlog.v1.FailoverRecord.steps:type_name -> raftlog.v1.Step
-	3,  // 76: raftlog.v1.FailoverRecord.outcome:type_name -> raftlog.v1.FailoverOutcome
-	31, // 77: raftlog.v1.FailoverRecord.loss:type_name -> raftlog.v1.Loss
-	7,  // 78: raftlog.v1.ConflictRecord.address:type_name -> raftlog.v1.Address
-	8,  // 79: raftlog.v1.MasterRecord.options:type_name -> raftlog.v1.OptionValue
-	7,  // 80: raftlog.v1.MasterRecord.address:type_name -> raftlog.v1.Address
-	42, // 81: raftlog.v1.MasterRecord.instances:type_name -> raftlog.v1.InstanceRecord
-	41, // 82: raftlog.v1.MasterRecord.votes:type_name -> raftlog.v1.VoteRecord
-	43, // 83: raftlog.v1.MasterRecord.failover:type_name -> raftlog.v1.FailoverRecord
-	43, // 84: raftlog.v1.MasterRecord.history:type_name -> raftlog.v1.FailoverRecord
-	44, // 85: raftlog.v1.MasterRecord.pause:type_name -> raftlog.v1.PauseRecord
-	44, // 86: raftlog.v1.MasterRecord.hold:type_name -> raftlog.v1.PauseRecord
-	45, // 87: raftlog.v1.MasterRecord.conflicts:type_name -> raftlog.v1.ConflictRecord
-	88, // [88:88] is the sub-list for method output_type
-	88, // [88:88] is the sub-list for method input_type
-	88, // [88:88] is the sub-list for extension type_name
-	88, // [88:88] is the sub-list for extension extendee
-	0,  // [0:88] is the sub-list for field type_name
+	21, // 13: raftlog.v1.Command.settle:type_name -> raftlog.v1.Settle
+	23, // 14: raftlog.v1.Command.report:type_name -> raftlog.v1.Report
+	24, // 15: raftlog.v1.Command.expire_reports:type_name -> raftlog.v1.ExpireReports
+	26, // 16: raftlog.v1.Command.state_facts:type_name -> raftlog.v1.StateFacts
+	29, // 17: raftlog.v1.Command.begin_failover:type_name -> raftlog.v1.BeginFailover
+	30, // 18: raftlog.v1.Command.switch_master:type_name -> raftlog.v1.SwitchMaster
+	31, // 19: raftlog.v1.Command.record_step:type_name -> raftlog.v1.RecordStep
+	33, // 20: raftlog.v1.Command.end_failover:type_name -> raftlog.v1.EndFailover
+	34, // 21: raftlog.v1.Command.adopt:type_name -> raftlog.v1.Adopt
+	7,  // 22: raftlog.v1.RegisterNode.raft:type_name -> raftlog.v1.Address
+	7,  // 23: raftlog.v1.RegisterNode.grpc:type_name -> raftlog.v1.Address
+	7,  // 24: raftlog.v1.RegisterNode.resp:type_name -> raftlog.v1.Address
+	7,  // 25: raftlog.v1.RegisterNode.http:type_name -> raftlog.v1.Address
+	7,  // 26: raftlog.v1.Monitor.address:type_name -> raftlog.v1.Address
+	8,  // 27: raftlog.v1.Monitor.options:type_name -> raftlog.v1.OptionValue
+	8,  // 28: raftlog.v1.Set.options:type_name -> raftlog.v1.OptionValue
+	7,  // 29: raftlog.v1.Forget.address:type_name -> raftlog.v1.Address
+	7,  // 30: raftlog.v1.Resume.adopt:type_name -> raftlog.v1.Address
+	7,  // 31: raftlog.v1.Verdict.instance:type_name -> raftlog.v1.Address
+	0,  // 32: raftlog.v1.Verdict.cause:type_name -> raftlog.v1.Cause
+	22, // 33: raftlog.v1.Report.down:type_name -> raftlog.v1.Verdict
+	22, // 34: raftlog.v1.Report.up:type_name -> raftlog.v1.Verdict
+	7,  // 35: raftlog.v1.InstanceFacts.address:type_name -> raftlog.v1.Address
+	1,  // 36: raftlog.v1.InstanceFacts.role:type_name -> raftlog.v1.InstanceRole
+	25, // 37: raftlog.v1.StateFacts.instances:type_name -> raftlog.v1.InstanceFacts
+	7,  // 38: raftlog.v1.StateFacts.gone:type_name -> raftlog.v1.Address
+	7,  // 39: raftlog.v1.Candidate.address:type_name -> raftlog.v1.Address
+	7,  // 40: raftlog.v1.Step.instance:type_name -> raftlog.v1.Address
+	2,  // 41: raftlog.v1.BeginFailover.kind:type_name -> raftlog.v1.FailoverKind
+	7,  // 42: raftlog.v1.BeginFailover.from:type_name -> raftlog.v1.Address
+	7,  // 43: raftlog.v1.BeginFailover.candidate:type_name -> raftlog.v1.Address
+	27, // 44: raftlog.v1.BeginFailover.candidates:type_name -> raftlog.v1.Candidate
+	7,  // 45: raftlog.v1.SwitchMaster.from:type_name -> raftlog.v1.Address
+	7,  // 46: raftlog.v1.SwitchMaster.to:type_name -> raftlog.v1.Address
+	28, // 47: raftlog.v1.SwitchMaster.steps:type_name -> raftlog.v1.Step
+	25, // 48: raftlog.v1.SwitchMaster.promoted:type_name -> raftlog.v1.InstanceFacts
+	28, // 49: raftlog.v1.RecordStep.step:type_name -> raftlog.v1.Step
+	4,  // 50: raftlog.v1.Loss.kind:type_name -> raftlog.v1.LossKind
+	3,  // 51: raftlog.v1.EndFailover.outcome:type_name -> raftlog.v1.FailoverOutcome
+	32, // 52: raftlog.v1.EndFailover.loss:type_name -> raftlog.v1.Loss
+	7,  // 53: raftlog.v1.Adopt.address:type_name -> raftlog.v1.Address
+	36, // 54: raftlog.v1.SnapshotHeader.servers:type_name -> raftlog.v1.RaftServer
+	41, // 55: raftlog.v1.SnapshotHeader.events_dropped:type_name -> raftlog.v1.EventRecord
+	39, // 56: raftlog.v1.SnapshotRecord.node:type_name -> raftlog.v1.NodeRecord
+	47, // 57: raftlog.v1.SnapshotRecord.master:type_name -> raftlog.v1.MasterRecord
+	40, // 58: raftlog.v1.SnapshotRecord.tombstone:type_name -> raftlog.v1.TombstoneRecord
+	41, // 59: raftlog.v1.SnapshotRecord.event:type_name -> raftlog.v1.EventRecord
+	38, // 60: raftlog.v1.SnapshotRecord.trailer:type_name -> raftlog.v1.SnapshotTrailer
+	11, // 61: raftlog.v1.NodeRecord.registration:type_name -> raftlog.v1.RegisterNode
+	1,  // 62: raftlog.v1.EventRecord.role:type_name -> raftlog.v1.InstanceRole
+	7,  // 63: raftlog.v1.EventRecord.instance:type_name -> raftlog.v1.Address
+	7,  // 64: raftlog.v1.EventRecord.master_address:type_name -> raftlog.v1.Address
+	7,  // 65: raftlog.v1.EventRecord.from:type_name -> raftlog.v1.Address
+	7,  // 66: raftlog.v1.EventRecord.to:type_name -> raftlog.v1.Address
+	0,  // 67: raftlog.v1.EventRecord.cause:type_name -> raftlog.v1.Cause
+	7,  // 68: raftlog.v1.VoteRecord.instance:type_name -> raftlog.v1.Address
+	0,  // 69: raftlog.v1.VoteRecord.cause:type_name -> raftlog.v1.Cause
+	25, // 70: raftlog.v1.InstanceRecord.facts:type_name -> raftlog.v1.InstanceFacts
+	2,  // 71: raftlog.v1.FailoverRecord.kind:type_name -> raftlog.v1.FailoverKind
+	7,  // 72: raftlog.v1.FailoverRecord.from:type_name -> raftlog.v1.Address
+	7,  // 73: raftlog.v1.FailoverRecord.to:type_name -> raftlog.v1.Address
+	42, // 74: raftlog.v1.FailoverRecord.votes:type_name -> raftlog.v1.VoteRecord
+	27, // 75: raftlog.v1.FailoverRecord.candidates:type_name -> raftlog.v1.Candidate
+	28, // 76: raftlog.v1.FailoverRecord.steps:type_name -> raftlog.v1.Step
+	3,  // 77: raftlog.v1.FailoverRecord.outcome:type_name -> raftlog.v1.FailoverOutcome
+	32, // 78: raftlog.v1.FailoverRecord.loss:type_name -> raftlog.v1.Loss
+	7,  // 79: raftlog.v1.ConflictRecord.address:type_name -> raftlog.v1.Address
+	8,  // 80: raftlog.v1.MasterRecord.options:type_name -> raftlog.v1.OptionValue
+	7,  // 81: raftlog.v1.MasterRecord.address:type_name -> raftlog.v1.Address
+	43, // 82: raftlog.v1.MasterRecord.instances:type_name -> raftlog.v1.InstanceRecord
+	42, // 83: raftlog.v1.MasterRecord.votes:type_name -> raftlog.v1.VoteRecord
+	44, // 84: raftlog.v1.MasterRecord.failover:type_name -> raftlog.v1.FailoverRecord
+	44, // 85: raftlog.v1.MasterRecord.history:type_name -> raftlog.v1.FailoverRecord
+	45, // 86: raftlog.v1.MasterRecord.pause:type_name -> raftlog.v1.PauseRecord
+	45, // 87: raftlog.v1.MasterRecord.hold:type_name -> raftlog.v1.PauseRecord
+	46, // 88: raftlog.v1.MasterRecord.conflicts:type_name -> raftlog.v1.ConflictRecord
+	89, // [89:89] is the sub-list for method output_type
+	89, // [89:89] is the sub-list for method input_type
+	89, // [89:89] is the sub-list for extension type_name
+	89, // [89:89] is the sub-list for extension extendee
+	0,  // [0:89] is the sub-list for field type_name
 }
 
 func init() { file_proto_raftlog_v1_raftlog_proto_init() }
@@ -4479,6 +4597,7 @@ func file_proto_raftlog_v1_raftlog_proto_init() {
 		(*Command_Pause)(nil),
 		(*Command_Resume)(nil),
 		(*Command_Hold)(nil),
+		(*Command_Settle)(nil),
 		(*Command_Report)(nil),
 		(*Command_ExpireReports)(nil),
 		(*Command_StateFacts)(nil),
@@ -4488,7 +4607,7 @@ func file_proto_raftlog_v1_raftlog_proto_init() {
 		(*Command_EndFailover)(nil),
 		(*Command_Adopt)(nil),
 	}
-	file_proto_raftlog_v1_raftlog_proto_msgTypes[31].OneofWrappers = []any{
+	file_proto_raftlog_v1_raftlog_proto_msgTypes[32].OneofWrappers = []any{
 		(*SnapshotRecord_Node)(nil),
 		(*SnapshotRecord_Master)(nil),
 		(*SnapshotRecord_Tombstone)(nil),
@@ -4501,7 +4620,7 @@ func file_proto_raftlog_v1_raftlog_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_raftlog_v1_raftlog_proto_rawDesc), len(file_proto_raftlog_v1_raftlog_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   42,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
