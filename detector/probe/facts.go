@@ -20,7 +20,16 @@ type stater struct {
 	mu    sync.Mutex
 	dirty map[string]time.Time // sets that may differ, and since when they have
 	later map[string]time.Time // sets whose last entry failed or changed nothing: not before
-	kick  chan struct{}
+	// corrected counts, while this node does not lead, what it has said of a set lately.
+	corrected map[string]correction
+	kick      chan struct{}
+}
+
+// correction is how often this node has corrected the leader on a set, and when last. Where two nodes reach two processes at
+// one address, each would undo the other's facts for ever: every further correction waits twice as long.
+type correction struct {
+	times int
+	last  time.Time
 }
 
 // Waits of the stater.
@@ -32,10 +41,13 @@ const (
 	factsRetry = 500 * time.Millisecond
 	// factsAtOnce are proposals in flight, for the moment in which everything is new.
 	factsAtOnce = 16
+	// forgetAfter is after how long a correction is forgotten; the longest wait is patienceLimit doublings.
+	forgetAfter   = time.Hour
+	patienceLimit = 9
 )
 
 func newStater(f *Fleet) *stater {
-	return &stater{f: f, dirty: map[string]time.Time{}, later: map[string]time.Time{}, kick: make(chan struct{}, 1)}
+	return &stater{f: f, dirty: map[string]time.Time{}, later: map[string]time.Time{}, corrected: map[string]correction{}, kick: make(chan struct{}, 1)}
 }
 
 func (t *stater) mark(name string) {
@@ -72,10 +84,10 @@ func (t *stater) run(ctx context.Context) {
 // round proposes what is due, and gives the time to the next round; 0 = when something changes.
 func (t *stater) round(ctx context.Context) time.Duration {
 	c := t.f.o.Cluster
-	s, now := c.State(), time.Now()
-	ripe := now
-	if !c.Leading() {
-		ripe = now.Add(-t.turn(s))
+	s, now, leading := c.State(), time.Now(), c.Leading()
+	var turn time.Duration
+	if !leading {
+		turn = t.turn(s)
 	}
 	var next time.Duration
 	sooner := func(d time.Duration) {
@@ -87,14 +99,18 @@ func (t *stater) round(ctx context.Context) time.Duration {
 	for _, name := range t.names() {
 		facts := t.difference(s, name)
 		since, held := t.standing(name, facts)
+		due := since.Add(turn << t.patience(name, now))
 		switch {
 		case facts == nil:
-		case since.After(ripe):
-			sooner(since.Sub(ripe))
+		case due.After(now):
+			sooner(due.Sub(now))
 		case held.After(now):
 			sooner(held.Sub(now))
 		case len(todo) < factsAtOnce:
 			todo = append(todo, facts)
+			if !leading {
+				t.correct(name, now)
+			}
 		default:
 			sooner(time.Millisecond)
 		}
@@ -125,6 +141,24 @@ func (t *stater) standing(name string, facts *raftlogv1.StateFacts) (since, held
 		delete(t.later, name)
 	}
 	return t.dirty[name], t.later[name]
+}
+
+// patience is how many times the wait before a correction doubles.
+func (t *stater) patience(name string, now time.Time) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.corrected[name]
+	if now.Sub(c.last) > forgetAfter {
+		delete(t.corrected, name)
+		return 0
+	}
+	return min(c.times, patienceLimit)
+}
+
+func (t *stater) correct(name string, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.corrected[name] = correction{times: t.corrected[name].times + 1, last: now}
 }
 
 // turn is how long this node leaves a difference to others.

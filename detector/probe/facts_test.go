@@ -149,6 +149,28 @@ func TestFollowerStatesWhatStillStands(t *testing.T) {
 	})
 }
 
+// Two nodes may reach two processes at one address. The one that does not lead gives way, and asks ever more seldom.
+func TestTwoTruthsAboutOneAddressDoNotFillTheLog(t *testing.T) {
+	inRoom(t, func(r *room) {
+		r.law.set(false, nil)
+		before := len(r.law.facts())
+		for range 20 * 60 {
+			m := must(r.law.State().Master("m"))
+			in, _ := m.Instance(addrOf(third))
+			if in.RunID != "theirs" {
+				in.RunID = "theirs"
+				r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_StateFacts{StateFacts: &raftlogv1.StateFacts{
+					Master: "m", Generation: m.Generation, Instances: []*raftlogv1.InstanceFacts{factsProto(in)},
+				}}})
+			}
+			time.Sleep(time.Second)
+		}
+		if n := len(r.law.facts()) - before; n < 2 || n > 24 {
+			t.Errorf("%d entries in 20 minutes", n)
+		}
+	})
+}
+
 func TestNothingIsStatedBeforeTheSwitch(t *testing.T) {
 	inRoom(t, func(r *room) {
 		m := must(r.law.State().Master("m"))
