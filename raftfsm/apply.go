@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
+
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 )
 

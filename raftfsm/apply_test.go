@@ -576,10 +576,27 @@ func TestGlob(t *testing.T) {
 		pattern, s string
 		want       bool
 	}{
-		{"*", "", true}, {"*", "x", true}, {"m*", "my", true}, {"m*", "ym", false}, {"?", "", false}, {"a?c", "abc", true},
-		{"[a-c]x", "bx", true}, {"[^a-c]x", "bx", false}, {"[^a-c]x", "dx", true}, {`\*`, "*", true}, {`\*`, "a", false},
-		{"a*b*c", "axxbyyc", true}, {"a*b*c", "axxbyy", false}, {"", "", true}, {"", "a", false}, {"a", "", false},
-		{"[", "[", false}, {"[a", "a", true}, {"[]", "a", false}, {"*a", "aaa", true}, {"A", "a", false},
+		{"*", "", true},
+		{"*", "x", true},
+		{"m*", "my", true},
+		{"m*", "ym", false},
+		{"?", "", false},
+		{"a?c", "abc", true},
+		{"[a-c]x", "bx", true},
+		{"[^a-c]x", "bx", false},
+		{"[^a-c]x", "dx", true},
+		{`\*`, "*", true},
+		{`\*`, "a", false},
+		{"a*b*c", "axxbyyc", true},
+		{"a*b*c", "axxbyy", false},
+		{"", "", true},
+		{"", "a", false},
+		{"a", "", false},
+		{"[", "[", false},
+		{"[a", "a", true},
+		{"[]", "a", false},
+		{"*a", "aaa", true},
+		{"A", "a", false},
 		{strings.Repeat("*a", 60) + "b", strings.Repeat("a", 4000), false},
 	} {
 		if got := raftfsm.Glob(c.pattern, c.s); got != c.want {

@@ -452,10 +452,6 @@ func TestRenewalsBeginAnewWithTheLeader(t *testing.T) {
 		w.settle()
 		w.isolate(l, true)
 		next := w.leader(w.others(l)...)
-		other := w.others(l)[0]
-		if next == other {
-			other = w.others(l)[1]
-		}
 		time.Sleep(50 * time.Millisecond)
 		if r, ok := next.Renewals()[string(a.self)]; !ok || time.Since(r.At) > 100*time.Millisecond {
 			t.Errorf("reports were not renewed at once with the new leader: %+v", r)

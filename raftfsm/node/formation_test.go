@@ -84,6 +84,7 @@ func TestDecideFormation(t *testing.T) {
 				got = "join" + ids(step.via)
 			case formationFound:
 				got = "found" + ids(step.ask)
+			case formationWait:
 			}
 			if step.wrong {
 				got = "!" + got

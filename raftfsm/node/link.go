@@ -59,7 +59,7 @@ func newRaftLink(l net.Listener, auth linkAuth, advertise raftfsm.Addr, log *slo
 
 // Run accepts and shakes hands until ctx ends or Close; it returns after its last goroutine has ended.
 func (l *raftLink) Run(ctx context.Context) error {
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	var wg sync.WaitGroup

@@ -58,8 +58,7 @@ func refusalKey(conn net.Conn, err error) string {
 	if splitErr != nil {
 		host = conn.RemoteAddr().String()
 	}
-	var r linkRefusal
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[linkRefusal](err); ok {
 		return host + " " + r.reason
 	}
 	return host

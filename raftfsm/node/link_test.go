@@ -57,7 +57,7 @@ func (c *tapConn) RemoteAddr() net.Addr {
 func admitAll(linkHello) error { return nil }
 
 // shake lets two nodes meet over memory and gives either's error, and the acceptor's connection.
-func shake(t *testing.T, dialler, acceptor linkAuth, hello linkHello, purpose string, remote net.Addr) (derr, aerr error, tap *tapConn) {
+func shake(t *testing.T, dialler, acceptor linkAuth, hello linkHello, purpose string, remote net.Addr) (tap *tapConn, derr, aerr error) {
 	t.Helper()
 	near, far := net.Pipe()
 	deadline := time.Now().Add(5 * time.Second)
@@ -74,7 +74,7 @@ func shake(t *testing.T, dialler, acceptor linkAuth, hello linkHello, purpose st
 	}()
 	derr = dialler.dial(near, hello)
 	aerr = <-done
-	return derr, aerr, tap
+	return tap, derr, aerr
 }
 
 func TestHandshake(t *testing.T) {
@@ -100,7 +100,7 @@ func TestHandshake(t *testing.T) {
 		{"oneself", authOf("n2-b", "s3cret"), authOf("n2-b", "s3cret"), purposeRaft, far, "this node itself"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			derr, aerr, tap := shake(t, tc.dialler, tc.acceptor, linkHello{Purpose: purposeRaft}, tc.purpose, tc.remote)
+			tap, derr, aerr := shake(t, tc.dialler, tc.acceptor, linkHello{Purpose: purposeRaft}, tc.purpose, tc.remote)
 			for side, err := range map[string]error{"dialler": derr, "acceptor": aerr} {
 				switch {
 				case tc.want == "" && err != nil:
@@ -120,7 +120,7 @@ func TestHandshake(t *testing.T) {
 
 func TestHandshakeCannotBeReplayed(t *testing.T) {
 	a, b := authOf("n1-a", "s3cret"), authOf("n2-b", "s3cret")
-	derr, aerr, tap := shake(t, a, b, linkHello{Purpose: purposeRaft}, purposeRaft, nil)
+	tap, derr, aerr := shake(t, a, b, linkHello{Purpose: purposeRaft}, purposeRaft, nil)
 	if derr != nil || aerr != nil {
 		t.Fatal(derr, aerr)
 	}

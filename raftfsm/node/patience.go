@@ -36,7 +36,7 @@ func (t patientTransport) AppendEntries(
 func (t patientTransport) InstallSnapshot(
 	id raft.ServerID, target raft.ServerAddress, req *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader,
 ) error {
-	beat := &raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term, Leader: req.Leader}
+	beat := &raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term}
 	if err := t.insist(id, target, beat, &raft.AppendEntriesResponse{}); err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -112,7 +111,7 @@ func TestRealCluster(t *testing.T) {
 	var peers []string
 	for i := range 3 {
 		rl, gl := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
-		p := &process{t: t, name: fmt.Sprintf("n%d", i), dir: filepath.Join(t.TempDir()), raft: rl.Addr().String(), grpc: gl.Addr().String()}
+		p := &process{t: t, name: fmt.Sprintf("n%d", i), dir: t.TempDir(), raft: rl.Addr().String(), grpc: gl.Addr().String()}
 		_, _ = rl.Close(), gl.Close()
 		procs, peers = append(procs, p), append(peers, p.grpc)
 	}
@@ -143,8 +142,10 @@ func TestRealCluster(t *testing.T) {
 	for i, p := range procs {
 		p.insist(i)
 	}
-	if _, err := New(Options{NodeID: "n0", ClusterName: "test", Dir: procs[0].dir, RaftListener: listen(t, "127.0.0.1:0"),
-		Raft: parseAddr(t, procs[0].raft), GRPC: parseAddr(t, procs[0].grpc)}); err == nil || !strings.Contains(err.Error(), procs[0].dir) {
+	if _, err := New(Options{
+		NodeID: "n0", ClusterName: "test", Dir: procs[0].dir, RaftListener: listen(t, "127.0.0.1:0"),
+		Raft: parseAddr(t, procs[0].raft), GRPC: parseAddr(t, procs[0].grpc),
+	}); err == nil || !strings.Contains(err.Error(), procs[0].dir) {
 		t.Errorf("a second process in the same dir: %v", err)
 	}
 

@@ -117,9 +117,8 @@ func (n *Node) renewReports(ctx context.Context, r *raft.Raft) {
 					at = at.Add(renewRetry - renewEvery)
 				}
 				continue
-			} else {
-				wait = time.After(due)
 			}
+			wait = time.After(time.Until(at.Add(renewEvery)))
 		}
 		select {
 		case <-ctx.Done():

@@ -25,7 +25,11 @@ func newGatedStore() *gatedStore {
 	return g
 }
 
-func (g *gatedStore) shut()          { <-g.gate }
+func (g *gatedStore) shut() {
+	if err := <-g.gate; err != nil {
+		panic("the gate was shut")
+	}
+}
 func (g *gatedStore) open(err error) { g.gate <- err }
 
 func (g *gatedStore) StoreLogs(logs []*raft.Log) error {

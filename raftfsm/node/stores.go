@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -65,8 +66,8 @@ func (n *Node) openStores() (*stores, error) {
 // Close closes what was opened last first.
 func (st *stores) Close() error {
 	var errs []error
-	for i := len(st.closers) - 1; i >= 0; i-- {
-		errs = append(errs, st.closers[i].Close())
+	for _, c := range slices.Backward(st.closers) {
+		errs = append(errs, c.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -337,7 +337,7 @@ type memClient struct {
 	to string
 }
 
-func call[Req, Resp any](c memClient, ctx context.Context, req Req, f func(peerv1.PeerServiceServer, context.Context, Req) (Resp, error)) (Resp, error) {
+func call[Req, Resp any](ctx context.Context, c memClient, req Req, f func(peerv1.PeerServiceServer, context.Context, Req) (Resp, error)) (Resp, error) {
 	var zero Resp
 	m, err := c.find(c.to)
 	if err != nil {
@@ -351,25 +351,25 @@ func call[Req, Resp any](c memClient, ctx context.Context, req Req, f func(peerv
 }
 
 func (c memClient) Describe(ctx context.Context, r *peerv1.DescribeRequest, _ ...grpc.CallOption) (*peerv1.DescribeResponse, error) {
-	return call(c, ctx, r, peerv1.PeerServiceServer.Describe)
+	return call(ctx, c, r, peerv1.PeerServiceServer.Describe)
 }
 
 func (c memClient) Promise(ctx context.Context, r *peerv1.PromiseRequest, _ ...grpc.CallOption) (*peerv1.PromiseResponse, error) {
-	return call(c, ctx, r, peerv1.PeerServiceServer.Promise)
+	return call(ctx, c, r, peerv1.PeerServiceServer.Promise)
 }
 
 func (c memClient) Join(ctx context.Context, r *peerv1.JoinRequest, _ ...grpc.CallOption) (*peerv1.JoinResponse, error) {
-	return call(c, ctx, r, peerv1.PeerServiceServer.Join)
+	return call(ctx, c, r, peerv1.PeerServiceServer.Join)
 }
 
 func (c memClient) Propose(ctx context.Context, r *peerv1.ProposeRequest, _ ...grpc.CallOption) (*peerv1.ProposeResponse, error) {
-	return call(c, ctx, r, peerv1.PeerServiceServer.Propose)
+	return call(ctx, c, r, peerv1.PeerServiceServer.Propose)
 }
 
 func (c memClient) ReadIndex(ctx context.Context, r *peerv1.ReadIndexRequest, _ ...grpc.CallOption) (*peerv1.ReadIndexResponse, error) {
-	return call(c, ctx, r, peerv1.PeerServiceServer.ReadIndex)
+	return call(ctx, c, r, peerv1.PeerServiceServer.ReadIndex)
 }
 
 func (c memClient) Renew(ctx context.Context, r *peerv1.RenewRequest, _ ...grpc.CallOption) (*peerv1.RenewResponse, error) {
-	return call(c, ctx, r, peerv1.PeerServiceServer.Renew)
+	return call(ctx, c, r, peerv1.PeerServiceServer.Renew)
 }

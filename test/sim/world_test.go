@@ -95,7 +95,7 @@ func play(t *testing.T, nodes int, test func(t *testing.T, w *world)) {
 	if _, err := os.Stat(base); err != nil {
 		base = ""
 	}
-	dir, err := os.MkdirTemp(base, "sim")
+	dir, err := os.MkdirTemp(base, "sim") //nolint:usetesting // in memory where there is such a place: the disk is no part of virtual time
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,8 +305,10 @@ func (w *world) watch(quorum int, kv ...string) {
 	w.t.Helper()
 	via := w.nodes[0]
 	w.must(via, "SENTINEL", "MONITOR", "m", address(1).Host, "6379", strconv.Itoa(quorum))
-	w.must(via, append([]string{"SENTINEL", "SET", "m", "down-after-milliseconds", strconv.Itoa(int(downAfter.Milliseconds())),
-		"failover-timeout", "60000"}, kv...)...)
+	w.must(via, append([]string{
+		"SENTINEL", "SET", "m", "down-after-milliseconds", strconv.Itoa(int(downAfter.Milliseconds())),
+		"failover-timeout", "60000",
+	}, kv...)...)
 	w.until("the set is known", 30*time.Second, func() bool {
 		for _, n := range w.nodes {
 			m, ok := n.State().Master("m")

@@ -24,7 +24,7 @@ func (i inspector) Inspect(ctx context.Context, a raftfsm.Addr, o raftfsm.Option
 	if err != nil {
 		return api.Inspection{}, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	info, err := conn.Info(ctx)
 	if rejected, ok := authRejected(err); ok {
 		return api.Inspection{AuthRejected: rejected}, nil
