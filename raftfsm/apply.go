@@ -199,20 +199,30 @@ func same(a, b *Master) bool {
 		slices.Equal(a.History, b.History)
 }
 
-// own keeps the index of addresses in step with the instances of m.
+// own keeps the indexes of addresses and processes in step with the instances of m.
 func (d *draft) own(before, m *Master) {
 	if before != nil && slices.Equal(before.Instances, m.Instances) {
 		return
 	}
 	if before != nil {
-		for _, in := range before.Instances {
-			if _, stays := m.Instance(in.Addr); !stays {
-				d.s.owners, _, _ = d.s.owners.Delete([]byte(in.Addr.String()))
-			}
-		}
+		d.s.disown(before)
 	}
+	d.s.owns(m)
+}
+
+func (s *State) disown(m *Master) {
 	for _, in := range m.Instances {
-		d.s.owners, _, _ = d.s.owners.Insert([]byte(in.Addr.String()), m.Name)
+		s.owners, _, _ = s.owners.Delete([]byte(in.Addr.String()))
+		s.processes, _, _ = s.processes.Delete([]byte(in.RunID + "\x00" + m.Name))
+	}
+}
+
+func (s *State) owns(m *Master) {
+	for _, in := range m.Instances {
+		s.owners = insert(s.owners, in.Addr.String(), m.Name)
+		if in.RunID != "" {
+			s.processes = insert(s.processes, in.RunID+"\x00"+m.Name, m.Name)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"fmt"
 	"slices"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
@@ -94,12 +95,28 @@ func (d *draft) update(m *Master, before Instance, f *raftlogv1.InstanceFacts) {
 	after := m.learn(before, f)
 	after.Unconfirmed = false
 	d.put(m, after)
+	if before.RunID != after.RunID {
+		d.keepApart(m, after)
+	}
 	if before.RunID != "" && before.RunID != after.RunID {
 		d.emitOn(m, EventReboot, before.Addr, Event{})
 	}
 	if before.Role != RoleUnknown && before.Role != after.Role {
 		d.emitOn(m, EventRoleChange, before.Addr, Event{Detail: "new reported role is " + RoleWord(after.Role)})
 	}
+}
+
+// keepApart holds a set that has a process of another set among its instances, under another spelling of its address. What
+// one of the two does to the process the other would undo.
+func (d *draft) keepApart(m *Master, in Instance) {
+	other, ok := d.s.ProcessOwner(in.RunID, m.Name)
+	if !ok || m.Hold != nil {
+		return
+	}
+	reason := fmt.Sprintf("%s is an instance of master %s too, under another address; remove one of the two masters or forget the replica",
+		in.Addr, other.Name)
+	m.Hold = &Pause{Reason: reason, SinceMs: d.head.GetProposedAtMs()}
+	d.emitOn(m, EventHold, in.Addr, Event{Detail: reason})
 }
 
 // merge drops one of two addresses of one process, and tells whether that was the instance in hand. The address that was

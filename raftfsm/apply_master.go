@@ -86,9 +86,7 @@ func (d *draft) remove(c *raftlogv1.Remove) verdict {
 	if !ok {
 		return refuse(NotFound, "no master named %q", c.GetName())
 	}
-	for _, in := range m.Instances {
-		d.s.owners, _, _ = d.s.owners.Delete([]byte(in.Addr.String()))
-	}
+	d.s.disown(m)
 	d.s.masters, _, _ = d.s.masters.Delete([]byte(m.Name))
 	d.s.tombstones = insert(d.s.tombstones, m.Name, d.index)
 	d.s.note(m.Name, d.index)

@@ -753,3 +753,27 @@ func TestEnforceEndsWhenTheSetIsSettled(t *testing.T) {
 		t.Fatal("enforce outlives the settling")
 	}
 }
+
+// Two spellings of one address are two addresses until the process behind them has said who it is.
+func TestAProcessOfTwoSetsHoldsTheSecond(t *testing.T) {
+	l := newLog(t)
+	l.ok(monitor("m", 1))
+	l.ok(l.facts("m", 1, 2))
+	l.ok(monitor("n", 11))
+	same := l.facts("n", 11)
+	same.GetStateFacts().Instances[0].RunId = "run1"
+	l.ok(same)
+	if n := l.master("n"); n.Hold == nil || l.master("m").Hold != nil {
+		t.Fatalf("n: %+v, m: %+v", n.Hold, l.master("m").Hold)
+	}
+	if o, ok := l.state.ProcessOwner("run1", "n"); !ok || o.Name != "m" {
+		t.Fatalf("owner %v", o)
+	}
+	back, err := raftfsm.ReadSnapshot(bytes.NewReader(image(t, l.state)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o, ok := back.ProcessOwner("run1", "m"); !ok || o.Name != "n" {
+		t.Fatalf("owner after a restore %v", o)
+	}
+}

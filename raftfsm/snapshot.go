@@ -157,9 +157,7 @@ func (s *State) load(rec *raftlogv1.SnapshotRecord) error {
 			return err
 		}
 		s.masters = insert(s.masters, m.Name, m)
-		for _, in := range m.Instances {
-			s.owners = insert(s.owners, in.Addr.String(), m.Name)
-		}
+		s.owns(m)
 		for _, f := range m.History {
 			s.archive = s.archive.with(m.Name, f)
 		}

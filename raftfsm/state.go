@@ -26,6 +26,7 @@ type State struct {
 	nodes      *iradix.Tree[*Node]
 	masters    *iradix.Tree[*Master]
 	owners     *iradix.Tree[string] // instance address -> name of its set
+	processes  *iradix.Tree[string] // (run id, name) -> name of a set with that process
 	tombstones *iradix.Tree[uint64] // removed name -> index of the removal
 	changes    *iradix.Tree[string] // (revision, name) -> name: each name once, at its last change
 	lastChange *iradix.Tree[uint64] // name -> its revision in changes
@@ -209,6 +210,7 @@ func New() *State {
 		nodes:      iradix.New[*Node](),
 		masters:    iradix.New[*Master](),
 		owners:     iradix.New[string](),
+		processes:  iradix.New[string](),
 		tombstones: iradix.New[uint64](),
 		changes:    iradix.New[string](),
 		lastChange: iradix.New[uint64](),
@@ -278,6 +280,21 @@ func (s *State) Owner(a Addr) (*Master, bool) {
 		return nil, false
 	}
 	return s.Master(name)
+}
+
+// ProcessOwner finds a set, other than the one named, that has the process with the run id under whatever address.
+func (s *State) ProcessOwner(runID, other string) (*Master, bool) {
+	if runID == "" {
+		return nil, false
+	}
+	it := s.processes.Root().Iterator()
+	it.SeekPrefix([]byte(runID + "\x00"))
+	for _, name, ok := it.Next(); ok; _, name, ok = it.Next() {
+		if name != other {
+			return s.Master(name)
+		}
+	}
+	return nil, false
 }
 
 // Tombstone tells whether a name was removed by hand, and at which index.
