@@ -15,17 +15,21 @@ build: ## bin/sentineld and bin/sentinelctl
 redis: ## a Redis server's program, without a service
 	@scripts/get-redis.sh
 
+.PHONY: cc
+cc: ## a C compiler, for the race detector
+	@scripts/get-cc.sh
+
 .PHONY: demo
 demo: redis build ## a whole cluster with real Redis on this machine, a crash, and its timeline
 	bin/sentinelctl demo
 
 .PHONY: test
-test: redis ## everything that needs only Redis and no root, with the race detector
-	$(GO) test -race -timeout 6m ./...
+test: redis cc ## everything that needs only Redis and no root, with the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout 6m ./...
 
 .PHONY: e2e
-e2e: redis ## real processes alone
-	$(GO) test -race -count 1 -v -timeout 6m ./test/e2e
+e2e: redis cc ## real processes alone
+	CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 6m ./test/e2e
 
 .PHONY: bench-failover
 bench-failover: redis ## the figures of docs/benchmarks.md; ROUNDS=20 by default
