@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/raftfsm"
@@ -21,6 +22,8 @@ func begin(v View) Step {
 			return Transfer{To: to, Reason: fmt.Sprintf("this node alone cannot reach master %s", m.Address)}
 		}
 		return Prepare{Candidate: ahead(v), Instances: v.replicas(), For: ProbePeriod(m.Options)}
+	case v.silent(m.Address):
+		return Prepare{Candidate: ahead(v), Instances: v.replicas(), For: ProbePeriod(m.Options)}
 	}
 	return nil
 }
@@ -39,6 +42,9 @@ func (v View) replicas() []raftfsm.Addr {
 // open is the row to open. It waits, up to one probe period, for the INFO of replicas that answer and were not read
 // lately: the one with the freshest data could be among them.
 func open(v View, due time.Time, reason string) Step {
+	if wait := v.Memory.Again.Sub(v.Now); wait > 0 {
+		return Rest{Reason: fmt.Sprintf("%d failovers were given up; the next one waits", v.Memory.Aborted), For: wait}
+	}
 	period := ProbePeriod(v.Master.Options)
 	sel := Select(v, raftfsm.Addr{})
 	if len(sel.Stale) > 0 && v.Now.Sub(due) < period {
@@ -81,16 +87,17 @@ func NewBegin(v View, sel Selection, kind raftfsm.FailoverKind, reason string) B
 	return b
 }
 
+// replacing stands in the reason of a row between why its chain began and what it replaces.
+const replacing = "; replaces epoch "
+
 // replace is the row that takes over from the open one, which keeps what was seen of the old master before it was opened.
 func replace(v View, sel Selection, why string) Begin {
 	row := v.Master.Failover
-	b := NewBegin(v, sel, row.Kind, fmt.Sprintf("%s; epoch %d gives way: %s", row.Reason, row.Epoch, why))
+	first, _, _ := strings.Cut(row.Reason, replacing)
+	b := NewBegin(v, sel, row.Kind, fmt.Sprintf("%s%s%d: %s", first, replacing, row.Epoch, why))
 	b.Replaces = row.Epoch
 	if row.OldOffset >= 0 && b.OldReplID == row.OldReplID && b.OldOffset <= row.OldOffset {
-		b.OldOffset, b.OldOffsetAgeMs = row.OldOffset, row.OldOffsetAgeMs+v.Memory.age(v.Now).Milliseconds()
+		b.OldOffset, b.OldOffsetAgeMs = row.OldOffset, row.OldOffsetAgeMs+v.Now.Sub(v.Memory.RowSince).Milliseconds()
 	}
 	return b
 }
-
-// age is how long this leadership has known the open row.
-func (m Memory) age(now time.Time) time.Duration { return now.Sub(m.RowSince) }

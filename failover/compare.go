@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/raftsentinel/raftsentinel/detector"
@@ -27,16 +28,30 @@ func contest(v View) Step {
 	if m.Enforce || v.Memory.Settled || master.Role != raftfsm.RoleMaster {
 		return nil
 	}
-	var rivals []string
+	var rivals []raftfsm.Addr
 	for _, a := range masters {
 		if !v.ours(a) {
-			rivals = append(rivals, a.String())
+			rivals = append(rivals, a)
 		}
 	}
 	if len(rivals) == 0 {
 		return nil
 	}
-	return Hold{Reason: fmt.Sprintf("%s and the committed master %s both say that they are masters", strings.Join(rivals, ", "), m.Address)}
+	return v.hold(rivals, fmt.Sprintf("%s and the committed master %s both say that they are masters", join(rivals), m.Address))
+}
+
+// hold holds a set because of what others than the master say of themselves, once all of that was read just now.
+func (v View) hold(rivals []raftfsm.Addr, reason string) Step {
+	var stale []raftfsm.Addr
+	for _, a := range rivals {
+		if _, fresh := v.info(a); !fresh {
+			stale = append(stale, a)
+		}
+	}
+	if len(stale) > 0 {
+		return Measure{Instances: stale, Reason: "the roles of the set differ from the state", For: ProbePeriod(v.Master.Options)}
+	}
+	return Hold{Reason: reason}
 }
 
 // contradicted: the committed master says that it is a replica.
@@ -49,8 +64,8 @@ func contradicted(v View, master *detector.Info, masters []raftfsm.Addr) Step {
 		return Adopt{Address: heir, Reason: fmt.Sprintf("it was promoted from this set, and %s is a replica", m.Address)}
 	}
 	if len(masters) > 0 && !m.Enforce {
-		return Hold{Reason: fmt.Sprintf("%s says that it is a master, the committed master %s that it is a replica, and it was not promoted from this set",
-			join(masters), m.Address)}
+		return v.hold(masters, fmt.Sprintf("%s says that it is a master, the committed master %s that it is a replica, and it was not promoted from this set",
+			join(masters), m.Address))
 	}
 	if wait := v.Now.Sub(v.Memory.ReplicaSince); wait < m.Options.DownAfter {
 		return Measure{
@@ -91,8 +106,8 @@ func (v View) heir() (raftfsm.Addr, bool) {
 // promoted from this set, once. To adopt it would undo that failover, and lose what was written since.
 func (v View) former(a raftfsm.Addr) bool {
 	i, _ := v.info(a)
-	for _, row := range append([]*raftfsm.Failover{v.Master.Failover}, v.Master.History...) {
-		if row == nil || !row.Switched || row.From != a || i == nil || !known(row.OldReplID) {
+	for _, row := range v.rows() {
+		if !row.Switched || row.From != a || i == nil || !known(row.OldReplID) {
 			continue
 		}
 		if row.OldReplID == i.ReplID || row.OldReplID == i.ReplID2 {
@@ -102,27 +117,72 @@ func (v View) former(a raftfsm.Addr) bool {
 	return false
 }
 
-// ours tells whether it is this cluster's own doing that an instance is a master beside the committed one: the old master
-// of a failover, or a candidate that was abandoned. An old master that was promoted again out of the present one's
-// history is not: the state has missed something.
+// ours tells whether it is this cluster's own doing that an instance is a master beside the committed one: it is the old
+// master of a failover and was not brought back since, or a candidate that the last failover abandoned. What it says of
+// its histories is the proof: the roles that the state knows come and go.
 func (v View) ours(a raftfsm.Addr) bool {
-	m := v.Master
-	for _, row := range append([]*raftfsm.Failover{m.Failover}, m.History...) {
-		switch {
-		case row == nil:
-		case !row.Switched && row.To == a:
-			return true
-		case row.Switched && row.From == a && !v.promotedAfter(a):
-			return true
+	return v.deposed(a) || v.abandoned(a)
+}
+
+// deposed tells whether an instance lost the mastership in a failover and has had no data since of what came after it: it
+// was in sync with none of the later masters, and was not promoted out of their histories.
+func (v View) deposed(a raftfsm.Addr) bool {
+	i, _ := v.info(a)
+	in, _ := v.Master.Instance(a)
+	later := []string{v.fact().ReplID}
+	for _, row := range v.rows() {
+		if !row.Switched || row.From != a {
+			later = append(later, row.OldReplID)
+			continue
 		}
+		return i != nil && !slices.ContainsFunc(later, func(id string) bool {
+			return known(id) && (in.SyncedReplID == id || i.Lineage().Continues(id))
+		})
 	}
 	return false
 }
 
-// promotedAfter tells whether an instance left the history that the committed master writes now.
-func (v View) promotedAfter(a raftfsm.Addr) bool {
+// abandoned tells whether an instance is a candidate that the last failover promoted and went on without. Nobody was ever
+// sent to it: one that holds what was written since is somebody else's doing, and would lose it.
+func (v View) abandoned(a raftfsm.Addr) bool {
 	i, _ := v.info(a)
-	return i != nil && i.Lineage().PromotedFrom(v.fact().ReplID)
+	rows := v.rows()
+	if i == nil || len(rows) == 0 {
+		return false
+	}
+	epoch := rows[0].Epoch
+	for _, row := range rows {
+		if row.Epoch != epoch {
+			return false
+		}
+		if !row.Switched && row.To == a {
+			return i.Lineage().PromotedFrom(row.OldReplID) && i.SecondOffset > measured(row) && i.Offset < i.SecondOffset
+		}
+		epoch = row.Replaces
+	}
+	return false
+}
+
+// measured is the offset at which the candidate of a row was chosen; -1 for unknown.
+func measured(row *raftfsm.Failover) int64 {
+	for _, c := range row.Candidates {
+		if c.Addr == row.To {
+			return c.Offset
+		}
+	}
+	return -1
+}
+
+// rows are the failovers of the set, the newest first.
+func (v View) rows() []*raftfsm.Failover {
+	var out []*raftfsm.Failover
+	if v.Master.Failover != nil {
+		out = append(out, v.Master.Failover)
+	}
+	for _, row := range slices.Backward(v.Master.History) {
+		out = append(out, row)
+	}
+	return out
 }
 
 // ahead tells whether the committed master, though a replica, holds data of the set and no less of it than any sibling.

@@ -12,7 +12,7 @@ import (
 // bounds the loss from below: it may have gone on unseen. Where not even the history is known to be the same, the loss is
 // unknown; a restarted process comes back with the offset of its last save, which proves nothing.
 func Loss(row *raftfsm.Failover, promoted raftfsm.Instance, old *detector.Info) raftfsm.Loss {
-	at := lineage(promoted)
+	at := lineageOf(promoted)
 	if old != nil && old.Role == raftfsm.RoleMaster && old.ReplID == row.OldReplID {
 		if bytes, ok := detector.LostBytes(old.Lineage(), at); ok {
 			return raftfsm.Loss{Kind: raftfsm.LossExact, Bytes: bytes}

@@ -12,7 +12,7 @@ func Next(v View) Step {
 	m := v.Master
 	row := m.Failover
 	if m.Pause != nil && m.Hold == nil && m.Pause.UntilMs != 0 && v.Now.UnixMilli() >= m.Pause.UntilMs {
-		return Resume{}
+		return Resume{UntilMs: m.Pause.UntilMs}
 	}
 	if row != nil && !row.Switched {
 		return resume(v)
@@ -28,6 +28,9 @@ func Next(v View) Step {
 				return step
 			}
 		}
+	}
+	if m.Enforce && !m.Resting() && m.Failover == nil && len(m.VotesAgainst(m.Address)) == 0 && v.alone() {
+		return Settle{}
 	}
 	r := reconcile(v)
 	if len(r.actions) > 0 {

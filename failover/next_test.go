@@ -443,10 +443,17 @@ func TestVotesFromBeforeTheLeadershipAreDoubted(t *testing.T) {
 	s := newScene(t, 1)
 	s.down(addr(1), "b", "c")
 	s.v.Since = s.st.Index()
+	unseen := func() { s.see(addr(1), func(o *detector.Observation) { o.LastReply = time.Time{} }) }
+	unseen()
 	is[failover.Prepare](t, s.next())
 	s.pass(1900 * time.Millisecond)
+	unseen()
 	is[failover.Prepare](t, s.next())
 	s.pass(100 * time.Millisecond)
+	is[failover.Prepare](t, s.next()) // it answers this node
+	unseen()
+	is[failover.Begin](t, s.next())
+	s.see(addr(1), func(o *detector.Observation) { o.LastReply = s.now.Add(-2 * time.Second) })
 	is[failover.Begin](t, s.next())
 
 	s = newScene(t, 1)

@@ -165,11 +165,7 @@ func (v View) may(in raftfsm.Instance, i *detector.Info) bool {
 	if m.Address.IsLoopback() && !in.Addr.IsLoopback() {
 		return false
 	}
-	return !in.Unconfirmed || i.Lineage().Related(lineage(v.fact()))
-}
-
-func lineage(in raftfsm.Instance) detector.Lineage {
-	return detector.Lineage{ReplID: in.ReplID, ReplID2: in.ReplID2, SecondOffset: in.SecondOffset, Offset: -1}
+	return !in.Unconfirmed || i.Lineage().Related(lineageOf(v.fact()))
 }
 
 // Astray tells whether the instance a must be told to follow the committed master by what both say of themselves at this

@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/raftsentinel/raftsentinel/detector"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
@@ -12,7 +13,7 @@ func resume(v View) Step {
 	m, row := v.Master, v.Master.Failover
 	promoted := v.promoted(row.To)
 	if reason := v.calledOff(row, promoted); reason != "" {
-		return End{Epoch: row.Epoch, Outcome: raftfsm.OutcomeAborted, Reason: reason}
+		return End{Epoch: row.Epoch, Outcome: raftfsm.OutcomeAborted, Reason: reason, Late: v.late()}
 	}
 	if row.Kind == raftfsm.KindAutomatic && m.IsODown() && v.confirmed() < m.Options.Quorum {
 		return Rest{Reason: "the votes are not confirmed in this leadership yet", For: v.confirming()}
@@ -27,7 +28,7 @@ func resume(v View) Step {
 		}
 		return v.carryOn(row, c, sel)
 	}
-	return v.another(row, sel, "the candidate left the set")
+	return v.another(row, sel, fmt.Sprintf("%s left the set", row.To))
 }
 
 // promoted tells whether an instance was seen to be a master that began its history where it left this set's.
@@ -54,8 +55,8 @@ func (v View) calledOff(row *raftfsm.Failover, promoted bool) string {
 	switch {
 	case m.Hold != nil:
 		return "the set is held: " + m.Hold.Reason
-	case v.Memory.age(v.Now) > m.Options.FailoverTimeout:
-		return fmt.Sprintf("failover-timeout (%s) has passed", m.Options.FailoverTimeout)
+	case v.late():
+		return fmt.Sprintf("failover-timeout (%s) has passed", failoverTimeout(m.Options))
 	case row.Kind != raftfsm.KindAutomatic:
 		return ""
 	case m.Pause != nil && !promoted:
@@ -66,15 +67,18 @@ func (v View) calledOff(row *raftfsm.Failover, promoted bool) string {
 	return ""
 }
 
+// late tells whether the chain of rows has had its time.
+func (v View) late() bool { return v.Now.Sub(v.Memory.ChainSince) > failoverTimeout(v.Master.Options) }
+
 // carryOn promotes the row's candidate, or another one where it cannot be promoted or has failed and another is better.
 func (v View) carryOn(row *raftfsm.Failover, c raftfsm.Candidate, sel Selection) Step {
 	period := ProbePeriod(v.Master.Options)
 	switch {
 	case c.Rejection == "":
 		return Promote{Row: row}
-	case c.Rejection == RejectStale && v.Memory.age(v.Now) < 2*period:
+	case (c.Rejection == RejectStale || c.Rejection == RejectUnseen) && v.Now.Sub(v.Memory.RowSince) < 2*period:
 		return Measure{Instances: []raftfsm.Addr{row.To}, Reason: "the candidate was not read lately", For: period}
-	case c.Rejection == RejectOutranked && v.Memory.Failed[row.To] == 0:
+	case c.Rejection == RejectOutranked && (v.Memory.Failed[row.To] == 0 || named(row) && v.Memory.Failed[row.To] < namedAttempts):
 		return Promote{Row: row}
 	case c.Rejection == RejectOutranked:
 		return v.another(row, sel, fmt.Sprintf("promoting %s failed", row.To))
@@ -82,17 +86,50 @@ func (v View) carryOn(row *raftfsm.Failover, c raftfsm.Candidate, sel Selection)
 	return v.another(row, sel, fmt.Sprintf("%s %s", row.To, c.Detail))
 }
 
-// another opens a row with the best of the others.
-func (v View) another(row *raftfsm.Failover, sel Selection, why string) Step {
-	if sel.OK && sel.Best != row.To {
-		return replace(v, sel, why)
+// namedAttempts are made on a replica that the operator named.
+const namedAttempts = 3
+
+// named tells whether the operator asked for this very candidate: none of the others was asked for.
+func named(row *raftfsm.Failover) bool {
+	for _, c := range row.Candidates {
+		if c.Addr != row.To && c.Rejection != RejectNotAsked {
+			return false
+		}
 	}
-	return stuck(v, sel)
+	return row.Kind != raftfsm.KindAutomatic
+}
+
+// another opens a row with the best of the others: at once where no attempt on it has failed, else after a pause that grows.
+// Where the operator named the candidate there is no other.
+func (v View) another(row *raftfsm.Failover, sel Selection, why string) Step {
+	if named(row) {
+		return End{Epoch: row.Epoch, Outcome: raftfsm.OutcomeAborted, Reason: "no other replica was asked for: " + why}
+	}
+	if !sel.OK || sel.Best == row.To {
+		return stuck(v, sel)
+	}
+	if failed := v.Memory.Failed[sel.Best]; failed > 0 {
+		if wait := v.Memory.FailedAt.Add(chainPause(failed)).Sub(v.Now); wait > 0 {
+			return Rest{Reason: "attempts on every candidate have failed", For: wait}
+		}
+	}
+	return replace(v, sel, why)
+}
+
+// chainPause is the pause before a candidate is named anew on which so many attempts have failed.
+func chainPause(failed int) time.Duration {
+	return min(100*time.Millisecond<<min(failed-1, 7), 10*time.Second)
 }
 
 // finish is the next step of a row that has switched, apart from repointing; nil where it has to wait.
 func finish(v View, r reconciliation) Step {
 	m, row := v.Master, v.Master.Failover
+	if limit := failoverTimeout(m.Options); !r.done && v.Now.Sub(v.Memory.SwitchedSince) > limit {
+		return End{
+			Epoch: row.Epoch, Outcome: raftfsm.OutcomeTimedOut, Loss: v.loss(row),
+			Reason: fmt.Sprintf("failover-timeout (%s) has passed before every replica followed", limit),
+		}
+	}
 	if unrecorded := v.unrecorded(row, r.following); len(unrecorded) > 0 {
 		return Record{Following: unrecorded}
 	}
@@ -101,16 +138,10 @@ func finish(v View, r reconciliation) Step {
 			Epoch: row.Epoch, Outcome: raftfsm.OutcomeCompleted, Reason: "every replica that is up follows", Loss: v.loss(row),
 		}
 	}
-	if v.Now.Sub(v.Memory.SwitchedSince) > m.Options.FailoverTimeout {
-		return End{
-			Epoch: row.Epoch, Outcome: raftfsm.OutcomeTimedOut, Loss: v.loss(row),
-			Reason: fmt.Sprintf("failover-timeout (%s) has passed before every replica followed", m.Options.FailoverTimeout),
-		}
-	}
 	return nil
 }
 
-// unrecorded are the instances that follow and of which the row's story does not tell it.
+// unrecorded are the instances that follow and of which the row's story does not tell it, as far as it has room.
 func (v View) unrecorded(row *raftfsm.Failover, following []raftfsm.Addr) []raftfsm.Addr {
 	told := map[raftfsm.Addr]bool{}
 	for _, s := range row.Steps {
@@ -120,7 +151,7 @@ func (v View) unrecorded(row *raftfsm.Failover, following []raftfsm.Addr) []raft
 	}
 	var out []raftfsm.Addr
 	for _, a := range following {
-		if !told[a] {
+		if room := raftfsm.MaxSteps - len(row.Steps); !told[a] && len(out) < room {
 			out = append(out, a)
 		}
 	}

@@ -48,15 +48,18 @@ type Selection struct {
 // contender is a replica that can be promoted, with what it is ranked by.
 type contender struct {
 	raftfsm.Candidate
+	lineage
 	failed   int
 	votes    int
 	linkDown time.Duration // 0 while up
 	late     time.Duration // how much longer than the others its link is down, beyond the slack
+	far      bool          // so much longer that a few failed attempts or votes against the others weigh less
 }
 
 // Select chooses the replica to promote and tells why each other one is not. Where to is not zero, only that one may be
-// chosen. The order of the instances does not matter, and no two replicas are ever equal: failed attempts, then votes
-// against it, the state and age of its link, priority (the lowest wins), the freshest offset, run id, and the address last.
+// chosen. The order of the instances does not matter, and no two replicas are ever equal: the kinship of its data, a link
+// that broke long before the others', failed attempts, votes against it, the state and age of its link, priority (the
+// lowest wins), the freshest offset of one history, run id, and the address last.
 func Select(v View, to raftfsm.Addr) Selection {
 	var sel Selection
 	var able []contender
@@ -65,8 +68,8 @@ func Select(v View, to raftfsm.Addr) Selection {
 		o, _ := v.Observe(in.Addr)
 		c := candidate(v, in, o)
 		code, detail := v.judge(in, o)
-		if code == "" && !to.IsZero() && to != in.Addr {
-			code, detail = RejectNotAsked, "the operator asked for "+to.String()
+		if !to.IsZero() && to != in.Addr {
+			code, detail = notAsked(to, detail)
 		}
 		if code == RejectStale {
 			sel.Stale = append(sel.Stale, in.Addr)
@@ -77,10 +80,11 @@ func Select(v View, to raftfsm.Addr) Selection {
 			continue
 		}
 		able = append(able, contender{
-			Candidate: c, failed: v.Memory.Failed[in.Addr], votes: v.State.DownVotes(v.Master, in.Addr), linkDown: linkDown(v, o),
+			Candidate: c, lineage: v.lineage(in, o.Info), failed: v.Memory.Failed[in.Addr],
+			votes: v.State.DownVotes(v.Master, in.Addr), linkDown: linkDown(v, o),
 		})
 	}
-	rank(able)
+	rank(able, v.Master.Options)
 	for i, c := range able {
 		if i == 0 {
 			sel.Best, sel.OK = c.Addr, true
@@ -93,6 +97,14 @@ func Select(v View, to raftfsm.Addr) Selection {
 	slices.SortFunc(unable, func(a, b raftfsm.Candidate) int { return a.Addr.Compare(b.Addr) })
 	sel.Candidates = append(sel.Candidates, unable...)
 	return sel
+}
+
+// notAsked is why a replica is not chosen where the operator asked for another, with what else is against it.
+func notAsked(to raftfsm.Addr, detail string) (code, _ string) {
+	if detail != "" {
+		detail = "; it " + detail
+	}
+	return RejectNotAsked, "the operator asked for " + to.String() + detail
 }
 
 // candidate is the measurement, as the row keeps it.
@@ -136,12 +148,12 @@ func (v View) judgeInfo(in raftfsm.Instance, i *detector.Info) (code, detail str
 		return RejectLoading, "loads its data"
 	case i.SyncInProgress:
 		return RejectSyncing, "a full copy is replacing its data"
-	case !i.Promotable(in.SyncedReplID, v.reached()):
+	case !i.Promotable(in.SyncedReplID, v.reached(i)):
 		return RejectNeverSynced, "never finished a first copy of the master's data"
 	case err != nil || v.strange(follows, i):
 		return RejectOtherMaster, fmt.Sprintf("follows %s:%d", i.MasterHost, i.MasterPort)
-	case !v.kin(in, i):
-		return RejectLineage, fmt.Sprintf("its data is of replication history %s, not %s", short(i.ReplID), short(v.fact().ReplID))
+	case v.lineage(in, i).kin == kinNone:
+		return RejectLineage, v.stranger(i)
 	case in.Addr.IsLoopback() != v.Master.Address.IsLoopback():
 		return RejectLoopback, fmt.Sprintf("master %s and replica %s do not mean the same machine to everybody: "+
 			"monitor the set by addresses that every machine can reach", v.Master.Address, in.Addr)
@@ -151,10 +163,10 @@ func (v View) judgeInfo(in raftfsm.Instance, i *detector.Info) (code, detail str
 	return "", ""
 }
 
-// reached is the offset that the master is known to have come to, -1 where this node never read it.
-func (v View) reached() int64 {
+// reached is the offset that the master is known to have come to in the history of the replica's data, -1 for unknown.
+func (v View) reached(i *detector.Info) int64 {
 	o, ok := v.Observe(v.Master.Address)
-	if !ok || o.Info == nil {
+	if !ok || o.Info == nil || !o.Info.Lineage().SameHistory(i.Lineage()) {
 		return -1
 	}
 	return o.Info.Offset
@@ -172,14 +184,6 @@ func (v View) strange(follows raftfsm.Addr, i *detector.Info) bool {
 	return !known(v.fact().ReplID) || i.ReplID != v.fact().ReplID
 }
 
-// kin tells whether the data of a replica is of this set: of the master's present or former history, promoted out of it,
-// or of the one under which the replica was last in sync here (a master that restarted without its data has begun
-// another history, and it is the replicas that still have the set's).
-func (v View) kin(in raftfsm.Instance, i *detector.Info) bool {
-	l, master := i.Lineage(), v.fact()
-	return l.Continues(master.ReplID) || (known(master.ReplID2) && l.ReplID == master.ReplID2) || l.Continues(in.SyncedReplID)
-}
-
 // linkDown is for how long the replica's link to its master has been down; 0 while it is up.
 func linkDown(v View, o detector.Observation) time.Duration {
 	switch {
@@ -192,14 +196,14 @@ func linkDown(v View, o detector.Observation) time.Duration {
 }
 
 // rank sorts the best first.
-func rank(able []contender) {
+func rank(able []contender, o raftfsm.Options) {
 	best := time.Duration(math.MaxInt64)
 	for _, c := range able {
 		best = min(best, c.linkDown)
 	}
 	for i := range able {
 		if over := able[i].linkDown - best; over > linkSlack {
-			able[i].late = over.Truncate(time.Second)
+			able[i].late, able[i].far = over.Truncate(time.Second), over > linkSlack+10*o.DownAfter
 		}
 	}
 	slices.SortFunc(able, compare)
@@ -207,19 +211,38 @@ func rank(able []contender) {
 
 func compare(a, b contender) int {
 	return cmp.Or(
+		cmp.Compare(a.kin, b.kin),
+		compareBool(a.far, b.far),
 		cmp.Compare(a.failed, b.failed),
 		cmp.Compare(a.votes, b.votes),
 		cmp.Compare(a.late, b.late),
 		cmp.Compare(a.Priority, b.Priority),
-		cmp.Compare(b.Offset, a.Offset),
+		cmp.Compare(b.shared, a.shared),
+		cmp.Compare(a.history, b.history),
+		cmp.Compare(b.Offset, a.Offset), // of one history
 		cmp.Compare(a.RunID, b.RunID),
 		a.Addr.Compare(b.Addr),
 	)
 }
 
+// compareBool puts false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
 // outranked says by what c lost to the best.
 func outranked(best, c contender) string {
 	switch {
+	case c.kin != best.kin:
+		return fmt.Sprintf("its data is %s; that of %s is %s", c.kin, best.Addr, best.kin)
+	case c.far != best.far:
+		return fmt.Sprintf("its link to the master broke long before that of %s", best.Addr)
 	case c.failed != best.failed:
 		return fmt.Sprintf("an attempt to promote it has failed %d times", c.failed)
 	case c.votes != best.votes:
@@ -228,25 +251,14 @@ func outranked(best, c contender) string {
 		return fmt.Sprintf("its link to the master broke earlier than that of %s", best.Addr)
 	case c.Priority != best.Priority:
 		return fmt.Sprintf("priority %d; %s has %d", c.Priority, best.Addr, best.Priority)
+	case c.shared != best.shared:
+		return fmt.Sprintf("offset %d is %d behind %s", c.shared, best.shared-c.shared, best.Addr)
+	case c.history != best.history:
+		return fmt.Sprintf("its data is of history %s, that of %s of %s", short(c.history), best.Addr, short(best.history))
 	case c.Offset != best.Offset:
 		return fmt.Sprintf("offset %d is %d behind %s", c.Offset, best.Offset-c.Offset, best.Addr)
 	case c.RunID != best.RunID:
 		return fmt.Sprintf("equal to %s but for its run id", best.Addr)
 	}
 	return fmt.Sprintf("equal to %s but for its address", best.Addr)
-}
-
-// zeroReplID is what Redis shows for no history.
-const zeroReplID = "0000000000000000000000000000000000000000"
-
-func known(id string) bool { return id != "" && id != zeroReplID }
-
-func short(id string) string {
-	switch {
-	case !known(id):
-		return "unknown"
-	case len(id) > 8:
-		return id[:8]
-	}
-	return id
 }

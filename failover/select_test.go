@@ -104,7 +104,7 @@ func TestRank(t *testing.T) {
 		{"links lost together are equal", both(func(i *detector.Info) { i.Priority = 1; linkDown(2 * time.Second)(i) }, linkDown(time.Second)), addr(2)},
 		{"a link that still stands is no better than one just lost", both(linkDown(time.Second), func(i *detector.Info) { i.Priority = 200 }), addr(2)},
 		{"votes before link", func(s *scene) {
-			both(same, linkDown(time.Minute))(s)
+			both(same, linkDown(10*time.Second))(s)
 			s.down(addr(2), "b")
 		}, addr(3)},
 		{"failures before votes", func(s *scene) {

@@ -73,6 +73,8 @@ type End struct {
 	Outcome raftfsm.FailoverOutcome
 	Reason  string
 	Loss    raftfsm.Loss
+	// Late: failover-timeout has passed; nothing is waited for any more.
+	Late bool
 }
 
 // Adopt: another member is the master already, and was promoted from this set.
@@ -87,8 +89,11 @@ type Hold struct{ Reason string }
 // Restore: the committed master calls itself a replica and has all that its siblings have; it is to be a master again.
 type Restore struct{ Reason string }
 
-// Resume: the pause has run out.
-type Resume struct{}
+// Resume: the pause that ends at UntilMs has run out.
+type Resume struct{ UntilMs int64 }
+
+// Settle: the instances were enforced to follow the committed master, and do.
+type Settle struct{}
 
 // Transfer: this node cannot reach what the set needs and another voter can; it is to lead.
 type Transfer struct {
@@ -108,4 +113,5 @@ func (Adopt) step()    {}
 func (Hold) step()     {}
 func (Restore) step()  {}
 func (Resume) step()   {}
+func (Settle) step()   {}
 func (Transfer) step() {}

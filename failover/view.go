@@ -19,6 +19,8 @@ type View struct {
 	// Renewed holds the nodes that stood by their reports in the present leadership. Nobody else's vote opens or resumes
 	// an automatic failover.
 	Renewed map[string]bool
+	// Heard holds the Raft server ids of the members that the leader heard lately. Nobody else is offered leadership.
+	Heard []string
 	// Since is the index of the state with which the present leadership began; votes up to it are older than it.
 	Since  uint64
 	Memory Memory
@@ -30,17 +32,23 @@ type Memory struct {
 	// Settled: in this leadership the committed master was seen to be the only one.
 	Settled bool
 	// Epoch is that of the row last seen, RowSince when this leadership first saw it and SwitchedSince when it first saw it
-	// switched.
+	// switched. ChainSince is when it first saw the row at the beginning of the chain that replaced each other.
 	Epoch         uint64
 	RowSince      time.Time
+	ChainSince    time.Time
 	SwitchedSince time.Time
 	// DownSince is when the master was first seen objectively down, ReplicaSince when it was first seen to call itself a
 	// replica, LonelySince when this node was first seen to hold it down against the majority.
 	DownSince    time.Time
 	ReplicaSince time.Time
 	LonelySince  time.Time
-	// Failed counts the attempts that failed on each candidate since the master was last well.
-	Failed map[raftfsm.Addr]int
+	// Failed counts the attempts that failed on each candidate since the master was last well, and FailedAt is when the last
+	// one did.
+	Failed   map[raftfsm.Addr]int
+	FailedAt time.Time
+	// Aborted counts the automatic failovers that were given up since the master was last well. The next one begins at Again.
+	Aborted int
+	Again   time.Time
 	// Avoid is until when an instance is left alone after a failed attempt.
 	Avoid map[raftfsm.Addr]time.Time
 	// Repointed is when each instance was last told to follow the committed master.
@@ -53,19 +61,12 @@ type Memory struct {
 func (v View) Remember() Memory {
 	m, mem := v.Master, v.Memory
 	row := m.Failover
-	if row == nil {
-		mem.Epoch, mem.RowSince, mem.SwitchedSince = 0, time.Time{}, time.Time{}
-	} else {
-		if mem.Epoch != row.Epoch {
-			mem.Epoch, mem.RowSince, mem.SwitchedSince, mem.Returned = row.Epoch, v.Now, time.Time{}, nil
-		}
-		mem.SwitchedSince = since(row.Switched, mem.SwitchedSince, v.Now)
-	}
+	v.followRow(&mem)
 	mem.DownSince = since(m.IsODown(), mem.DownSince, v.Now)
 	mem.ReplicaSince = since(v.masterIsReplica(), mem.ReplicaSince, v.Now)
 	mem.LonelySince = since(v.lonely(), mem.LonelySince, v.Now)
-	if !m.IsODown() && (row == nil || row.Switched) {
-		mem.Failed = nil
+	if !m.IsODown() && (row == nil || row.Switched) && !v.masterIsReplica() {
+		mem.Failed, mem.FailedAt, mem.Aborted, mem.Again = nil, time.Time{}, 0, time.Time{}
 	}
 	if m.Resting() {
 		mem.Settled = false
@@ -73,6 +74,37 @@ func (v View) Remember() Memory {
 		mem.Settled = true
 	}
 	return mem
+}
+
+// followRow brings the memory of the open row up to date. A row that replaces the one last seen continues its chain.
+func (v View) followRow(mem *Memory) {
+	row := v.Master.Failover
+	switch {
+	case row == nil && mem.Epoch != 0:
+		if v.gaveUp(mem.Epoch) {
+			mem.Again = v.Now.Add(min(time.Second<<min(mem.Aborted, 10), failoverTimeout(v.Master.Options)))
+			mem.Aborted++
+		}
+		mem.Epoch, mem.RowSince, mem.ChainSince, mem.SwitchedSince = 0, time.Time{}, time.Time{}, time.Time{}
+	case row != nil:
+		if mem.Epoch != row.Epoch {
+			if row.Replaces == 0 || row.Replaces != mem.Epoch {
+				mem.ChainSince = v.Now
+			}
+			mem.Epoch, mem.RowSince, mem.SwitchedSince, mem.Returned = row.Epoch, v.Now, time.Time{}, nil
+		}
+		mem.SwitchedSince = since(row.Switched, mem.SwitchedSince, v.Now)
+	}
+}
+
+// gaveUp tells whether the row with the epoch was the last one, automatic, and ended without a switch.
+func (v View) gaveUp(epoch uint64) bool {
+	h := v.Master.History
+	if len(h) == 0 {
+		return false
+	}
+	last := h[len(h)-1]
+	return last.Epoch == epoch && !last.Switched && last.Kind == raftfsm.KindAutomatic
 }
 
 // Avoids tells whether an instance is to be left alone for now.
@@ -94,6 +126,12 @@ func ProbePeriod(o raftfsm.Options) time.Duration {
 	return min(max(o.DownAfter/10, 50*time.Millisecond), 2*time.Second)
 }
 
+// minTimeout is the least that failover-timeout means: less would not let even one attempt come to its end.
+const minTimeout = 2 * time.Second
+
+// failoverTimeout bounds the attempts of one failover, and the time to reconfigure after it.
+func failoverTimeout(o raftfsm.Options) time.Duration { return max(o.FailoverTimeout, minTimeout) }
+
 // maxInfoAge is how old INFO may be to decide by: two probe periods.
 func (v View) maxInfoAge() time.Duration { return 2 * ProbePeriod(v.Master.Options) }
 
@@ -111,6 +149,18 @@ func (v View) info(a raftfsm.Addr) (i *detector.Info, fresh bool) {
 func (v View) answers(a raftfsm.Addr) bool {
 	o, ok := v.Observe(a)
 	return ok && !o.Down && !o.AuthRejected && !o.LastReply.IsZero()
+}
+
+// silent tells whether an instance that answered this node has not done so for half of down-after.
+func (v View) silent(a raftfsm.Addr) bool {
+	o, ok := v.Observe(a)
+	return ok && !o.AuthRejected && !o.LastReply.IsZero() && v.Now.Sub(o.LastReply) >= v.Master.Options.DownAfter/2
+}
+
+// heard tells whether an instance gave this node an acceptable reply a moment ago.
+func (v View) heard(a raftfsm.Addr) bool {
+	o, ok := v.Observe(a)
+	return ok && !o.Down && !o.LastReply.IsZero() && v.Now.Sub(o.LastReply) < max(doubt, 2*ProbePeriod(v.Master.Options))
 }
 
 // fact is what the state knows of the committed master.
@@ -150,10 +200,12 @@ func (v View) alone() bool {
 const doubt = 2 * time.Second
 
 // confirmed counts the votes against the master by voters that stand by them in this leadership: those that were cast in
-// it, and older ones where this node sees the same with its own eyes, or nobody took them back for a while.
+// it, and older ones where this node sees the same with its own eyes, or nobody took them back for a while and this node has
+// no answer from the master either.
 func (v View) confirmed() int {
 	o, _ := v.Observe(v.Master.Address)
-	believed := o.Down || !v.Memory.DownSince.IsZero() && v.Now.Sub(v.Memory.DownSince) >= doubt
+	stood := !v.Memory.DownSince.IsZero() && v.Now.Sub(v.Memory.DownSince) >= doubt
+	believed := o.Down || stood && !v.heard(v.Master.Address)
 	n := 0
 	for _, vote := range v.Master.VotesAgainst(v.Master.Address) {
 		old := vote.Index <= v.Since

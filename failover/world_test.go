@@ -53,7 +53,7 @@ func newScene(t testing.TB, replicas int, kv ...string) *scene {
 		s.fact(addr(n), raftfsm.RoleReplica, setID, setID)
 		s.see(addr(n), func(o *detector.Observation) { o.Info = replicaInfo() })
 	}
-	s.v = failover.View{Self: "a", Renewed: map[string]bool{"a": true, "b": true, "c": true}}
+	s.v = failover.View{Self: "a", Renewed: map[string]bool{"a": true, "b": true, "c": true}, Heard: []string{"a", "b", "c"}}
 	return s
 }
 
@@ -173,12 +173,41 @@ func (s *scene) begin() *raftfsm.Failover {
 	if !ok {
 		s.t.Fatalf("no row is wanted: %#v", s.next())
 	}
+	return s.commit(b)
+}
+
+// commit commits a row.
+func (s *scene) commit(b failover.Begin) *raftfsm.Failover {
+	s.t.Helper()
 	c := &raftlogv1.BeginFailover{
 		Master: "m", Generation: b.Generation, OperationId: fmt.Sprint(s.st.Index()), Kind: b.Kind, From: b.From.Proto(),
 		Candidate: b.To.Proto(), Replaces: b.Replaces, Reason: b.Reason, OldOffset: b.OldOffset, OldReplId: b.OldReplID,
 	}
+	for _, x := range b.Candidates {
+		c.Candidates = append(c.Candidates, &raftlogv1.Candidate{
+			Address: x.Addr.Proto(), Chosen: x.Chosen, Rejection: x.Rejection, Detail: x.Detail, Offset: x.Offset,
+		})
+	}
 	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_BeginFailover{BeginFailover: c}})
 	return s.master().Failover
+}
+
+// end commits the end of the row that Next wants.
+func (s *scene) end() failover.End {
+	s.t.Helper()
+	e, ok := s.next().(failover.End)
+	if !ok {
+		s.t.Fatalf("no end is wanted: %#v", s.next())
+	}
+	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_EndFailover{EndFailover: &raftlogv1.EndFailover{
+		Master: "m", Epoch: e.Epoch, Outcome: e.Outcome, Reason: e.Reason,
+	}}})
+	return e
+}
+
+// newLeader forgets what a leadership remembers; votes up to now are older than the next one.
+func (s *scene) newLeader() {
+	s.v.Memory, s.v.Since = failover.Memory{}, s.st.Index()
 }
 
 // promoted makes an instance a master that left the set's history at an offset.

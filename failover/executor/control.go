@@ -11,11 +11,24 @@ import (
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
-// controlPrefix begins the name of every control connection, of whatever node and term.
+// controlPrefix begins the name of every control connection, of whatever node and term. The whole name is
+// sentineld-control:NODE:TERM:CLUSTER, where CLUSTER is how the cluster's id begins: two clusters may watch one instance, and
+// the terms of the one mean nothing to the other.
 const controlPrefix = "sentineld-control:"
 
 func (d *duties) controlName(st *raftfsm.State) string {
-	return controlPrefix + st.NodeName(d.e.o.Cluster.Self()) + ":" + strconv.FormatUint(d.term, 10)
+	return controlPrefix + st.NodeName(d.e.o.Cluster.Self()) + ":" + strconv.FormatUint(d.term, 10) + ":" + clusterMark(st)
+}
+
+func clusterMark(st *raftfsm.State) string {
+	id := st.Cluster().ID
+	return id[:min(len(id), 8)]
+}
+
+// overtaken tells whether a control connection is of the same cluster and of another term.
+func (d *duties) overtaken(st *raftfsm.State, name string) bool {
+	rest, ours := strings.CutSuffix(name, ":"+clusterMark(st))
+	return ours && !strings.HasSuffix(rest, ":"+strconv.FormatUint(d.term, 10))
 }
 
 // control gives a fenced connection to an instance, and what the instance said on it afterwards.
@@ -82,21 +95,18 @@ func (d *duties) verify(ctx context.Context) error {
 	return nil
 }
 
-// fence kills, once in a term, the control connections of other terms at an instance.
+// fence kills, once in a term, this cluster's control connections of other terms at an instance.
 func (d *duties) fence(ctx context.Context, s *set, a raftfsm.Addr, c Conn) error {
-	s.mu.Lock()
-	fenced := s.fenced[a]
-	s.mu.Unlock()
-	if fenced {
+	if s.isFenced(a) {
 		return nil
 	}
 	clients, err := c.ControlClients(ctx, controlPrefix)
 	if err != nil {
 		return fmt.Errorf("list of clients of %s: %w", a, err)
 	}
-	ours := ":" + strconv.FormatUint(d.term, 10)
+	st := d.e.o.Cluster.State()
 	for id, name := range clients {
-		if strings.HasSuffix(name, ours) {
+		if !d.overtaken(st, name) {
 			continue
 		}
 		if err := c.KillClient(ctx, id); err != nil {
@@ -110,15 +120,18 @@ func (d *duties) fence(ctx context.Context, s *set, a raftfsm.Addr, c Conn) erro
 	return nil
 }
 
+// reachable tells whether there is any sense in dialling an instance, by what this node last saw of it.
+func (d *duties) reachable(a raftfsm.Addr) bool {
+	o, ok := d.e.o.Fleet.Observe(a)
+	return ok && !o.Down && !o.AuthRejected
+}
+
 // fenceAll fences the instances of a set that answer, before a row that an earlier leadership opened is resumed, and
 // before any is closed. One that cannot be reached is fenced before the first command to it.
 func (d *duties) fenceAll(ctx context.Context, s *set, m *raftfsm.Master) {
 	var each sync.WaitGroup
 	for _, in := range m.Instances {
-		s.mu.Lock()
-		fenced := s.fenced[in.Addr]
-		s.mu.Unlock()
-		if o, ok := d.e.o.Fleet.Observe(in.Addr); fenced || !ok || o.Down || o.AuthRejected {
+		if s.isFenced(in.Addr) || !d.reachable(in.Addr) {
 			continue
 		}
 		each.Go(func() {

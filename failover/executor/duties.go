@@ -23,6 +23,8 @@ type duties struct {
 	running int
 	seen    uint64 // index of the state last looked at
 	workers sync.WaitGroup
+	// refused are the voters that did not take leadership over when it was offered to them.
+	refused sync.Map
 }
 
 // Duties does the leader's work until ctx ends, and returns after its last goroutine has. The term is that of the
@@ -42,8 +44,9 @@ func (e *Executor) Duties(ctx context.Context, term uint64) error {
 		}
 	}()
 	e.o.Log.Info("leading", "term", term)
-	tick := time.NewTicker(slowTick)
+	tick, quiet := time.NewTicker(slowTick), time.NewTicker(silenceTick)
 	defer tick.Stop()
+	defer quiet.Stop()
 	d.all(e.o.Cluster.State())
 	for {
 		state, seen := e.o.Cluster.Changed(), e.o.Fleet.Changed()
@@ -59,6 +62,8 @@ func (e *Executor) Duties(ctx context.Context, term uint64) error {
 		case s := <-d.done:
 			d.finished(s)
 		case <-timer.C:
+		case <-quiet.C:
+			d.markSilent(time.Now())
 		case <-tick.C:
 			d.all(e.o.Cluster.State())
 		}
@@ -78,6 +83,19 @@ func (d *duties) markCared() {
 	for name, s := range d.sets {
 		if !s.busy && s.cared { // a busy one is looked at when its worker is done
 			d.due[name] = true
+		}
+	}
+}
+
+// markSilent makes those due whose master has not answered this node for half of down-after.
+func (d *duties) markSilent(now time.Time) {
+	for m := range d.e.o.Cluster.State().Masters() {
+		if s := d.sets[m.Name]; s == nil || s.busy || s.cared || m.Resting() {
+			continue
+		}
+		o, ok := d.e.o.Fleet.Observe(m.Address)
+		if ok && !o.AuthRejected && !o.LastReply.IsZero() && now.Sub(o.LastReply) >= m.Options.DownAfter/2 {
+			d.due[m.Name] = true
 		}
 	}
 }
@@ -104,32 +122,55 @@ func (d *duties) look(ctx context.Context, now time.Time) {
 			d.due[name] = true
 		}
 	}
-	for name := range d.due {
-		s := d.sets[name]
-		if s != nil && s.busy {
-			delete(d.due, name) // looked at again when its worker is done
-			continue
-		}
-		if _, ok := st.Master(name); !ok {
-			if s != nil {
-				s.hangUp()
+	for _, urgent := range []bool{true, false} {
+		for name := range d.due {
+			if m, ok := st.Master(name); ok && urgent != isUrgent(m) {
+				continue
 			}
-			delete(d.sets, name)
-			delete(d.due, name)
-			continue
-		}
-		if d.running >= d.e.o.Parallel {
-			return // the rest stays due until a worker is done
-		}
-		if s == nil {
-			s = newSet(name)
-			d.sets[name] = s
-		}
-		delete(d.due, name)
-		if step := d.decide(s); step != nil {
-			d.start(ctx, s, step)
+			if !d.consider(ctx, st, name, urgent) {
+				break // the rest stays due until a worker is done
+			}
 		}
 	}
+}
+
+// isUrgent: the set has no master, or is about to have another.
+func isUrgent(m *raftfsm.Master) bool {
+	return m.IsODown() || m.Failover != nil && !m.Failover.Switched
+}
+
+// consider decides about one set that is due, and tells whether there was a worker to be had. An urgent one does not wait for
+// those that are busy with less.
+func (d *duties) consider(ctx context.Context, st *raftfsm.State, name string, urgent bool) bool {
+	s := d.sets[name]
+	if s != nil && s.busy {
+		delete(d.due, name) // looked at again when its worker is done
+		return true
+	}
+	if _, ok := st.Master(name); !ok {
+		if s != nil {
+			s.hangUp()
+		}
+		delete(d.sets, name)
+		delete(d.due, name)
+		return true
+	}
+	limit := d.e.o.Parallel
+	if urgent {
+		limit *= urgentShare
+	}
+	if d.running >= limit {
+		return false
+	}
+	if s == nil {
+		s = newSet(name)
+		d.sets[name] = s
+	}
+	delete(d.due, name)
+	if step := d.decide(s); step != nil {
+		d.start(ctx, s, step)
+	}
+	return true
 }
 
 func (d *duties) start(ctx context.Context, s *set, step failover.Step) {

@@ -18,6 +18,8 @@ var (
 	errOptions = errors.New("executor: Cluster, Fleet, Dial and Log must be set")
 	// errChanged: the set changed between a decision and its execution; it is decided anew.
 	errChanged = errors.New("the set has changed meanwhile")
+	// errUnfenced: an earlier leader may still hold a connection to the candidate.
+	errUnfenced = errors.New("the candidate is not fenced yet, the failover is not closed before")
 )
 
 // Cluster is the replicated log as the executor needs it.
@@ -28,11 +30,16 @@ type Cluster interface {
 	// Changed is closed when the state after the one that State gave is applied. Take the channel first, then the state.
 	Changed() <-chan struct{}
 	// Propose commits a command and returns after it is applied on this node. It completes the header, all but the actor.
+	// Where this node does not lead any more, another leader may commit it.
 	Propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Result, error)
+	// ProposeIn commits what was decided in a leadership: nobody else does, and not after the term.
+	ProposeIn(ctx context.Context, term uint64, c *raftlogv1.Command) (raftfsm.Result, error)
 	// Verify confirms with a quorum that this node still leads in the given term.
 	Verify(ctx context.Context, term uint64) error
 	// Renewed holds the nodes that stood by their reports in this leadership, this node included.
 	Renewed() map[string]bool
+	// Heard are the Raft server ids of the members that the leader heard lately.
+	Heard() []string
 	// TransferLeadership hands leadership to a voter.
 	TransferLeadership(ctx context.Context, raftID string) error
 }
@@ -63,7 +70,8 @@ type Options struct {
 	// Dial connects to the instance a of the set m and names the connection. The connection must never dial again by itself
 	// and never repeat a command.
 	Dial func(ctx context.Context, m *raftfsm.Master, a raftfsm.Addr, clientName string) (Conn, error)
-	// Parallel is how many sets are worked on at the same time; 0 = 64.
+	// Parallel is how many sets are worked on at the same time; 0 = 64. Those whose master is down may be urgentShare times
+	// as many.
 	Parallel int
 	// Deadline bounds each dial, each exchange with Redis and each confirmation of leadership; 0 = 1 s.
 	Deadline time.Duration
@@ -73,10 +81,13 @@ type Options struct {
 const (
 	defaultParallel = 64
 	defaultDeadline = time.Second
+	urgentShare     = 4
 	// proposeDeadline bounds a proposal. It is only a guard: while this node leads, a commit takes milliseconds.
 	proposeDeadline = 5 * time.Second
 	// slowTick looks at every set, lest a change be missed: a link that went down shows in no committed fact.
 	slowTick = 5 * time.Second
+	// silenceTick looks for masters that have fallen silent: nothing in the state and no verdict tells of that.
+	silenceTick = 250 * time.Millisecond
 	// transferEvery bounds how often this node gives leadership away for the sake of Redis.
 	transferEvery = 30 * time.Second
 )
@@ -124,9 +135,17 @@ func (e *Executor) mayTransfer(now time.Time) bool {
 	return true
 }
 
+// stayed takes back what mayTransfer counted: leadership did not move.
+func (e *Executor) stayed() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.transferred = time.Time{}
+}
+
 // view is what a decision looks at when nothing is remembered.
 func (e *Executor) view(s *raftfsm.State, m *raftfsm.Master) failover.View {
 	return failover.View{
 		State: s, Master: m, Observe: e.o.Fleet.Observe, Now: time.Now(), Self: e.o.Cluster.Self(), Renewed: e.o.Cluster.Renewed(),
+		Heard: e.o.Cluster.Heard(),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/failover"
@@ -39,34 +40,51 @@ func (d *duties) perform(ctx context.Context, s *set, step failover.Step) error 
 		d.e.o.Log.Warn("adopting master", "master", m.Name, "from", m.Address.String(), "to", step.Address.String(), "reason", step.Reason)
 		d.e.point(BeforeAdopt)
 		_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_Adopt{Adopt: &raftlogv1.Adopt{
-			Master: m.Name, Generation: m.Generation, Address: step.Address.Proto(), Reason: step.Reason,
+			Master: m.Name, Generation: m.Generation, Address: step.Address.Proto(), Reason: plain(step.Reason),
 		}}})
 		d.e.point(AfterAdopt)
 		return err
 	case failover.Hold:
 		d.e.o.Log.Error("set held", "master", m.Name, "reason", step.Reason)
 		_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_Hold{Hold: &raftlogv1.Hold{
-			Name: m.Name, Generation: m.Generation, Reason: step.Reason,
+			Name: m.Name, Generation: m.Generation, Reason: plain(step.Reason),
 		}}})
 		return err
 	case failover.Resume:
 		d.e.o.Log.Info("pause has run out", "master", m.Name)
-		_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: &raftlogv1.Resume{Name: m.Name}}})
+		_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: &raftlogv1.Resume{Name: m.Name, UntilMs: step.UntilMs}}})
+		return err
+	case failover.Settle:
+		d.e.o.Log.Info("instances are as committed, enforcing ends", "master", m.Name)
+		_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_Settle{Settle: &raftlogv1.Settle{
+			Name: m.Name, Generation: m.Generation,
+		}}})
 		return err
 	case failover.Transfer:
-		d.e.o.Log.Warn("giving leadership away", "master", m.Name, "to", st.NodeName(step.To), "reason", step.Reason)
-		ctx, cancel := context.WithTimeout(ctx, proposeDeadline)
-		defer cancel()
-		return d.e.o.Cluster.TransferLeadership(ctx, step.To)
+		return d.transfer(ctx, st, m, step)
+	}
+	return nil
+}
+
+// transfer gives leadership away. A voter that did not take it over is not offered it again in this leadership.
+func (d *duties) transfer(ctx context.Context, st *raftfsm.State, m *raftfsm.Master, step failover.Transfer) error {
+	d.e.o.Log.Warn("giving leadership away", "master", m.Name, "to", st.NodeName(step.To), "reason", step.Reason)
+	ctx, cancel := context.WithTimeout(ctx, proposeDeadline)
+	defer cancel()
+	if err := d.e.o.Cluster.TransferLeadership(ctx, step.To); err != nil {
+		d.refused.Store(step.To, true)
+		d.e.stayed()
+		return fmt.Errorf("%s did not take leadership over: %w", st.NodeName(step.To), err)
 	}
 	return nil
 }
 
 // prepare opens a named connection to the replica that would be chosen now. Nothing is sent on it before it is confirmed.
+// That it failed says nothing about a promotion.
 func (d *duties) prepare(ctx context.Context, s *set, m *raftfsm.Master, a raftfsm.Addr) error {
 	c, err := d.dial(ctx, m, a)
 	if err != nil {
-		s.blame(a)
+		s.undialled[a] = time.Now().Add(failover.ProbePeriod(m.Options))
 		d.e.o.Log.Warn("no control connection to the likely candidate", "master", m.Name, "instance", a.String(), "error", err)
 		return nil
 	}
@@ -105,12 +123,12 @@ func operationID() (string, error) {
 func beginCommand(master, operation, actor string, b failover.Begin) *raftlogv1.Command {
 	c := &raftlogv1.BeginFailover{
 		Master: master, Generation: b.Generation, OperationId: operation, Kind: b.Kind, From: b.From.Proto(), Candidate: b.To.Proto(),
-		Replaces: b.Replaces, Reason: b.Reason, OldOffset: b.OldOffset, OldOffsetAgeMs: b.OldOffsetAgeMs, OldReplId: b.OldReplID,
+		Replaces: b.Replaces, Reason: plain(b.Reason), OldOffset: b.OldOffset, OldOffsetAgeMs: b.OldOffsetAgeMs, OldReplId: plain(b.OldReplID),
 	}
 	for _, x := range b.Candidates {
 		c.Candidates = append(c.Candidates, &raftlogv1.Candidate{
-			Address: x.Addr.Proto(), Chosen: x.Chosen, Rejection: x.Rejection, Detail: x.Detail, Offset: x.Offset,
-			Priority: int32(x.Priority), RunId: x.RunID, AgeMs: x.AgeMs,
+			Address: x.Addr.Proto(), Chosen: x.Chosen, Rejection: x.Rejection, Detail: plain(x.Detail), Offset: x.Offset,
+			Priority: int32(x.Priority), RunId: plain(x.RunID), AgeMs: x.AgeMs,
 		})
 	}
 	return &raftlogv1.Command{
@@ -132,12 +150,16 @@ func described(cs []raftfsm.Candidate) []string {
 	return out
 }
 
-// end closes the row, after the connections of other terms are gone from its instances.
+// end closes the row, after the connections of other terms are gone from its instances. A row that is given up stays open
+// until that is so at its candidate, where it can be reached: somebody may still be about to promote it.
 func (d *duties) end(ctx context.Context, s *set, m *raftfsm.Master, step failover.End) error {
 	d.fenceAll(ctx, s, m)
+	if row := m.Failover; row != nil && !row.Switched && d.reachable(row.To) && !s.isFenced(row.To) && !step.Late {
+		return fmt.Errorf("%s: %w", row.To, errUnfenced)
+	}
 	d.e.point(BeforeEnd)
 	_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_EndFailover{EndFailover: &raftlogv1.EndFailover{
-		Master: m.Name, Epoch: step.Epoch, Outcome: step.Outcome, Reason: step.Reason,
+		Master: m.Name, Epoch: step.Epoch, Outcome: step.Outcome, Reason: plain(step.Reason),
 		Loss: &raftlogv1.Loss{Kind: step.Loss.Kind, Bytes: step.Loss.Bytes},
 	}}})
 	if err != nil {
@@ -153,7 +175,7 @@ func (d *duties) end(ctx context.Context, s *set, m *raftfsm.Master, step failov
 func (d *duties) propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, proposeDeadline)
 	defer cancel()
-	res, err := d.e.o.Cluster.Propose(ctx, c)
+	res, err := d.e.o.Cluster.ProposeIn(ctx, d.term, c)
 	if err != nil {
 		return res, fmt.Errorf("proposal: %w", err)
 	}
@@ -170,6 +192,18 @@ func (s *set) sinceBegin(row *raftfsm.Failover, now time.Time) float64 {
 		return ms(now.Sub(s.begunAt))
 	}
 	return max(0, float64(now.UnixMilli()-row.BegunAtMs))
+}
+
+// maxText bounds, in bytes, a text that is committed: parts of it come from Redis.
+const maxText = 400
+
+// plain makes a text fit to be committed.
+func plain(text string) string {
+	text = strings.ToValidUTF8(text, "?")
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "")
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -66,11 +67,9 @@ func (d *duties) fencedCandidate(ctx context.Context, s *set, m *raftfsm.Master,
 
 // noOne sends REPLICAOF NO ONE.
 func (d *duties) noOne(ctx context.Context, s *set, c Conn, row *raftfsm.Failover, t *story) (*detector.Info, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.e.o.Deadline)
-	defer cancel()
 	began := time.Now()
 	d.e.point(BeforePromote)
-	info, rewriteErr, err := c.Promote(ctx)
+	info, rewriteErr, err := d.toMaster(ctx, c)
 	d.e.point(AfterPromote)
 	if err != nil {
 		return nil, err
@@ -80,6 +79,17 @@ func (d *duties) noOne(ctx context.Context, s *set, c Conn, row *raftfsm.Failove
 	d.e.o.Log.Info("promoted", "master", s.name, "epoch", row.Epoch, "instance", row.To.String(), "offset", info.Offset,
 		"second_offset", info.SecondOffset, "took_ms", ms(time.Since(began)))
 	return info, nil
+}
+
+// toMaster promotes what is at the end of a connection. Once begun, the exchange is finished, within its deadline, though ctx
+// ends: half of it would leave a master that nobody knows of.
+func (d *duties) toMaster(ctx context.Context, c Conn) (info *detector.Info, rewriteErr, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.e.o.Deadline)
+	defer cancel()
+	return c.Promote(ctx)
 }
 
 // unsaved says that a configuration file could not be rewritten: the role comes back wrong after a restart.
@@ -116,7 +126,7 @@ func (d *duties) switchMaster(ctx context.Context, s *set, row *raftfsm.Failover
 	_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_SwitchMaster{SwitchMaster: &raftlogv1.SwitchMaster{
 		Master: s.name, Epoch: row.Epoch, From: row.From.Proto(), To: row.To.Proto(), Steps: t.steps, Offset: info.Offset,
 		Promoted: &raftlogv1.InstanceFacts{
-			Address: row.To.Proto(), RunId: info.RunID, Role: info.Role, ReplId: info.ReplID, ReplId2: info.ReplID2,
+			Address: row.To.Proto(), RunId: plain(info.RunID), Role: info.Role, ReplId: plain(info.ReplID), ReplId2: plain(info.ReplID2),
 			SecondOffset: info.SecondOffset, SyncedReplId: in.SyncedReplID,
 		},
 	}}})
@@ -129,12 +139,16 @@ func (d *duties) switchMaster(ctx context.Context, s *set, row *raftfsm.Failover
 	return d.tell(ctx, s, row, t.step(raftfsm.StepSwitch, row.To, began, ""))
 }
 
-// tell adds a step to the open row. Where the row is closed by now there is nothing to add it to.
+// tell adds a step to the open row. Where the row is closed by now, or full, there is nothing to add it to.
 func (d *duties) tell(ctx context.Context, s *set, row *raftfsm.Failover, step *raftlogv1.Step) error {
 	d.e.point(BeforeRecord)
 	_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_RecordStep{RecordStep: &raftlogv1.RecordStep{
 		Master: s.name, Epoch: row.Epoch, Step: step,
 	}}})
+	if r, refused := errors.AsType[raftfsm.Refusal](err); refused && (r.Code == raftfsm.StaleEpoch || r.Code == raftfsm.TooMany) {
+		d.e.o.Log.Debug("step not recorded", "master", s.name, "epoch", row.Epoch, "step", step.GetName(), "reason", r.Detail)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("step %s of epoch %d: %w", step.GetName(), row.Epoch, err)
 	}
@@ -158,10 +172,8 @@ func (d *duties) restore(ctx context.Context, s *set, m *raftfsm.Master, step fa
 		return nil
 	}
 	d.e.o.Log.Warn("committed master is promoted again", "master", m.Name, "instance", m.Address.String(), "reason", step.Reason)
-	ctx, cancel := context.WithTimeout(ctx, d.e.o.Deadline)
-	defer cancel()
 	d.e.point(BeforeRestore)
-	info, rewriteErr, err := c.Promote(ctx)
+	info, rewriteErr, err := d.toMaster(ctx, c)
 	d.e.point(AfterRestore)
 	if err != nil {
 		return err
@@ -183,7 +195,7 @@ type story struct {
 func (t *story) step(name string, a raftfsm.Addr, began time.Time, detail string) *raftlogv1.Step {
 	now := time.Now()
 	return &raftlogv1.Step{
-		Name: name, Instance: a.Proto(), AtMs: t.set.sinceBegin(t.row, now), TookMs: ms(now.Sub(began)), Detail: detail,
+		Name: name, Instance: a.Proto(), AtMs: t.set.sinceBegin(t.row, now), TookMs: ms(now.Sub(began)), Detail: plain(detail),
 	}
 }
 

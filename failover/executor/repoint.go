@@ -91,10 +91,13 @@ func (d *duties) followOn(ctx context.Context, s *set, m *raftfsm.Master, act fa
 		d.e.o.Log.Warn("demoting", "master", m.Name, "instance", act.Addr.String(), "reason", reason, "offset", info.Offset,
 			"repl_id", info.ReplID, "repl_id2", info.ReplID2, "run_id", info.RunID)
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.e.o.Deadline)
-	defer cancel()
 	o.began = time.Now()
 	d.e.point(before)
+	if err := ctx.Err(); err != nil {
+		return outcome{err: err}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.e.o.Deadline) // once begun, it is finished
+	defer cancel()
 	rewriteErr, err := c.Follow(ctx, m.Address, demote)
 	d.e.point(after)
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 )
 
 // failoverPoints are passed by a crash failover whose old master returns while the row is open.
@@ -113,12 +115,15 @@ func TestStaleLeaderHarmsNothing(t *testing.T) {
 				})
 				w.crash(t)
 				w.until("converged", 60*time.Second, func() bool { return fired.Load() && w.master().Address != addr(1) && w.converged() })
-				before := len(w.commands())
+				before, entries := len(w.commands()), w.decidedBy("a")
 				address, epoch := w.master().Address, w.master().Epoch
 				close(thaw)
 				w.pass(10 * time.Second)
 				for _, c := range w.commands()[before:] {
 					t.Errorf("after it was overtaken: %s", c)
+				}
+				if n := w.decidedBy("a") - entries; n != 0 {
+					t.Errorf("%d decisions were committed after it was overtaken", n)
 				}
 				if m := w.master(); m.Address != address || m.Epoch != epoch || !w.converged() {
 					t.Errorf("now %s epoch %d\n%s", m.Address, m.Epoch, w.describe())
@@ -143,7 +148,7 @@ func TestAllNodesReturnAfterTheMasterDid(t *testing.T) {
 						w.depose()
 						end()
 						for _, id := range []string{"a", "b", "c"} {
-							w.nodes[id].stop()
+							w.kill(id)
 						}
 					}
 				})
@@ -230,10 +235,17 @@ func (w *world) checkEpochs(t *testing.T) {
 		if name := strings.ToLower(c.Args[0]); name != "replicaof" || c.Err != "" || !strings.HasPrefix(c.Client, controlPrefix) {
 			continue
 		}
-		now := c.Client[strings.LastIndexByte(c.Client, ':')+1:]
+		now := strings.Split(c.Client, ":")[2]
 		if now < term {
 			t.Errorf("a command of term %s took effect after one of term %s: %v", now, term, c)
 		}
 		term = now
 	}
+}
+
+// decidedBy counts what a leader has had committed, all but what every node may say.
+func (w *world) decidedBy(id string) int {
+	return w.count(func(c *raftlogv1.Command) bool {
+		return c.GetHeader().GetProposer() == id && c.GetReport() == nil && c.GetStateFacts() == nil
+	})
 }

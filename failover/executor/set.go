@@ -3,6 +3,7 @@ package executor
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,8 +25,9 @@ type set struct {
 	notBefore time.Time
 	failures  int
 	refreshed map[raftfsm.Addr]time.Time
-	misses    map[raftfsm.Addr]int // attempts in a row to repoint an instance that failed
-	resting   string               // why nothing is done, as last logged
+	misses    map[raftfsm.Addr]int       // attempts in a row to repoint an instance that failed
+	undialled map[raftfsm.Addr]time.Time // until when a connection is not opened ahead, after a failure
+	resting   string                     // why nothing is done, as last logged
 	// begun is the epoch of the row that this leadership opened, and begunAt when it proposed it.
 	begun   uint64
 	begunAt time.Time
@@ -44,7 +46,7 @@ type reading struct {
 
 func newSet(name string) *set {
 	return &set{
-		name: name, misses: map[raftfsm.Addr]int{}, refreshed: map[raftfsm.Addr]time.Time{}, conns: map[raftfsm.Addr]Conn{},
+		name: name, misses: map[raftfsm.Addr]int{}, undialled: map[raftfsm.Addr]time.Time{}, refreshed: map[raftfsm.Addr]time.Time{}, conns: map[raftfsm.Addr]Conn{},
 		fenced: map[raftfsm.Addr]bool{}, read: map[raftfsm.Addr]reading{},
 	}
 }
@@ -78,9 +80,9 @@ func (d *duties) decide(s *set) failover.Step {
 		return nil
 	case failover.Prepare:
 		s.cared = true
-		d.rest(s, m, "", step.For)
+		s.lookIn(step.For)
 		d.refresh(s, m, step.Instances)
-		if step.Candidate.IsZero() || s.connected(step.Candidate) || v.Memory.Avoids(step.Candidate, now) {
+		if step.Candidate.IsZero() || s.connected(step.Candidate) || now.Before(s.undialled[step.Candidate]) {
 			return nil
 		}
 	case failover.Promote:
@@ -99,9 +101,7 @@ func (d *duties) decide(s *set) failover.Step {
 
 // rest notes when to look again, and says once why nothing is done.
 func (d *duties) rest(s *set, m *raftfsm.Master, reason string, wait time.Duration) {
-	if wait > 0 {
-		s.lookAt = time.Now().Add(wait)
-	}
+	s.lookIn(wait)
 	if len(m.Votes) == 0 && m.Failover == nil {
 		s.hangUp()
 	}
@@ -110,6 +110,13 @@ func (d *duties) rest(s *set, m *raftfsm.Master, reason string, wait time.Durati
 		if reason != "" {
 			d.e.o.Log.Info("waiting", "master", m.Name, "reason", reason)
 		}
+	}
+}
+
+// lookIn notes when to look again; 0 = when something changes.
+func (s *set) lookIn(wait time.Duration) {
+	if wait > 0 {
+		s.lookAt = time.Now().Add(wait)
 	}
 }
 
@@ -129,6 +136,10 @@ func (d *duties) refresh(s *set, m *raftfsm.Master, instances []raftfsm.Addr) {
 func (d *duties) viewOf(s *set, st *raftfsm.State, m *raftfsm.Master) failover.View {
 	v := d.e.view(st, m)
 	v.Memory, v.Since = s.memory, d.since
+	v.Heard = slices.DeleteFunc(slices.Clone(v.Heard), func(id string) bool {
+		_, refused := d.refused.Load(id)
+		return refused
+	})
 	fleet := v.Observe
 	v.Observe = func(a raftfsm.Addr) (detector.Observation, bool) {
 		o, ok := fleet(a)
@@ -148,6 +159,12 @@ func (s *set) saw(a raftfsm.Addr, i *detector.Info) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.read[a] = reading{info: i, at: time.Now()}
+}
+
+func (s *set) isFenced(a raftfsm.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fenced[a]
 }
 
 func (s *set) connected(a raftfsm.Addr) bool {
@@ -192,7 +209,7 @@ func (s *set) blame(a raftfsm.Addr) {
 		failed = map[raftfsm.Addr]int{}
 	}
 	failed[a]++
-	s.memory.Failed = failed
+	s.memory.Failed, s.memory.FailedAt = failed, time.Now()
 	s.avoid(a, backoff(failed[a]))
 }
 

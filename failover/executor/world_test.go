@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -37,6 +38,9 @@ type world struct {
 	term    uint64
 	dead    map[string]bool
 	silent  map[string]bool // renews no reports
+	// stubborn nodes do not take leadership over; transfers are those to whom it was offered.
+	stubborn  map[string]bool
+	transfers []string
 	// patience is the executors' deadline; 0 = the default.
 	patience time.Duration
 	nodes    map[string]*member
@@ -85,7 +89,7 @@ func play(t *testing.T, test func(t *testing.T, w *world)) {
 		}
 		w := &world{
 			t: t, net: fakeredis.NewNet(), ctx: ctx, state: raftfsm.New(), changed: make(chan struct{}),
-			dead: map[string]bool{}, silent: map[string]bool{}, nodes: map[string]*member{},
+			dead: map[string]bool{}, silent: map[string]bool{}, stubborn: map[string]bool{}, nodes: map[string]*member{},
 			log: slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		}
 		defer func() {
@@ -122,8 +126,17 @@ func (w *world) start(id string) {
 	n.stop = stop
 	w.mu.Lock()
 	w.nodes[id] = n
+	w.dead[id] = false
 	w.mu.Unlock()
 	w.running.Go(func() { _ = f.Run(ctx) })
+}
+
+// kill ends a node.
+func (w *world) kill(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.nodes[id].stop()
+	w.dead[id] = true
 }
 
 // lead gives leadership to a node. The executor's hook is told each point.
@@ -206,6 +219,7 @@ func (n *member) Leading() bool {
 // commitTime is what a commit takes.
 const commitTime = 2 * time.Millisecond
 
+// Propose is carried out by whoever leads.
 func (n *member) Propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Result, error) {
 	select {
 	case <-ctx.Done():
@@ -221,10 +235,15 @@ func (n *member) Propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Res
 	return n.w.apply(n.id, c), nil
 }
 
-func (o *office) Propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Result, error) {
-	if err := o.Verify(ctx, o.term); err != nil {
+// ProposeIn is carried out by this leader, and refused by the law where another has taken over meanwhile.
+func (o *office) ProposeIn(ctx context.Context, term uint64, c *raftlogv1.Command) (raftfsm.Result, error) {
+	if err := o.Verify(ctx, term); err != nil {
 		return raftfsm.Result{}, err
 	}
+	if c.Header == nil {
+		c.Header = &raftlogv1.Header{}
+	}
+	c.Header.Term = term
 	return o.member.Propose(ctx, c)
 }
 
@@ -237,21 +256,48 @@ func (o *office) Verify(ctx context.Context, term uint64) error {
 	return ctx.Err()
 }
 
+// Renewed: a node renews its reports while what it sees bears out each of its votes.
 func (o *office) Renewed() map[string]bool {
 	o.w.mu.Lock()
-	defer o.w.mu.Unlock()
-	out := map[string]bool{}
-	for id := range o.w.nodes {
-		out[id] = !o.w.silent[id]
+	st, up := o.w.state, map[string]*member{}
+	for id, n := range o.w.nodes {
+		if !o.w.silent[id] && !o.w.dead[id] {
+			up[id] = n
+		}
 	}
+	o.w.mu.Unlock()
+	out := map[string]bool{}
+	for id, n := range up {
+		out[id] = true
+		for m := range st.Masters() {
+			for _, v := range m.Votes {
+				out[id] = out[id] && (v.Node != id || n.fleet.StandsBy(v))
+			}
+		}
+	}
+	return out
+}
+
+func (o *office) Heard() (out []string) {
+	o.w.mu.Lock()
+	defer o.w.mu.Unlock()
+	for id := range o.w.nodes {
+		if !o.w.dead[id] {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
 	return out
 }
 
 func (o *office) TransferLeadership(_ context.Context, id string) error {
 	o.w.mu.Lock()
 	defer o.w.mu.Unlock()
+	o.w.transfers = append(o.w.transfers, id)
+	if o.w.dead[id] || o.w.stubborn[id] {
+		return errors.New("it does not answer")
+	}
 	o.w.leader = ""
-	o.w.entries = append(o.w.entries, &raftlogv1.Command{Op: &raftlogv1.Command_Mark{Mark: &raftlogv1.Mark{Node: "transfer to " + id}}})
 	return nil
 }
 
@@ -383,6 +429,13 @@ func (w *world) count(is func(*raftlogv1.Command) bool) int {
 
 func (w *world) begins() int {
 	return w.count(func(c *raftlogv1.Command) bool { return c.GetBeginFailover() != nil })
+}
+
+// offered are the nodes to whom leadership was offered, in order.
+func (w *world) offered() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.transfers)
 }
 
 // last is the story of the newest failover that has ended.
