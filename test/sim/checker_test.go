@@ -116,7 +116,7 @@ func (w *world) termsRise() string {
 			continue
 		}
 		parts := strings.Split(cmd.Client, ":")
-		if len(parts) != 3 || parts[0] != "sentineld-control" {
+		if len(parts) != 4 || parts[0] != "sentineld-control" {
 			return fmt.Sprintf("%s: %v came over a connection named %q", cmd.Instance, cmd.Args, cmd.Client)
 		}
 		term, err := strconv.ParseUint(parts[2], 10, 64)
