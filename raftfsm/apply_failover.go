@@ -3,6 +3,7 @@ package raftfsm
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 )
@@ -134,7 +135,11 @@ func (d *draft) recordStep(c *raftlogv1.RecordStep) verdict {
 	f.Steps = appendSteps(f.Steps, steps)
 	e.Failover = &f
 	step := steps[0]
-	d.emitOn(e, stepEvent(step.Name), step.Instance, Event{Epoch: f.Epoch, OffsetMs: step.AtMs, Detail: step.Detail})
+	kind, detail := stepEvent(step.Name), step.Detail
+	if kind == EventStep {
+		detail = strings.TrimSuffix(step.Name+": "+detail, ": ")
+	}
+	d.emitOn(e, kind, step.Instance, Event{Epoch: f.Epoch, OffsetMs: step.AtMs, Detail: detail})
 	return done()
 }
 

@@ -179,7 +179,7 @@ func (d *draft) forget(c *raftlogv1.Forget) verdict {
 	}
 	a := AddrOf(c.GetAddress())
 	if a == m.Address {
-		return refuse(InvalidArgument, "%s is the master of %s; only a replica can be forgotten", a, m.Name)
+		return refuse(BadCandidate, "%s is the master of %s; only a replica can be forgotten", a, m.Name)
 	}
 	if m.Failover != nil && !m.Failover.Switched && m.Failover.To == a {
 		return refuse(InProgress, "%s is the candidate of the failover of %s that is under way (epoch %d)", a, m.Name, m.Failover.Epoch)

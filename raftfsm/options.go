@@ -65,22 +65,22 @@ type Option struct {
 
 var optionTable = []Option{
 	{
-		Name: "quorum", Words: "a whole number, 1 or greater",
+		Name: "quorum", Words: "a whole number, 1 or greater, at most 2147483647",
 		set: func(o *Options, v string) error { return setInt(&o.Quorum, v, 1) },
 		get: func(o Options) []string { return []string{strconv.Itoa(o.Quorum)} },
 	},
 	{
-		Name: "down-after-milliseconds", Detection: true, Words: "milliseconds, 1 or greater",
+		Name: "down-after-milliseconds", Detection: true, Words: "milliseconds, 1 or greater, at most 2147483647",
 		set: func(o *Options, v string) error { return setMillis(&o.DownAfter, v, 1) },
 		get: func(o Options) []string { return []string{millis(o.DownAfter)} },
 	},
 	{
-		Name: "failover-timeout", Words: "milliseconds, 1 or greater",
+		Name: "failover-timeout", Words: "milliseconds, 1 or greater, at most 2147483647",
 		set: func(o *Options, v string) error { return setMillis(&o.FailoverTimeout, v, 1) },
 		get: func(o Options) []string { return []string{millis(o.FailoverTimeout)} },
 	},
 	{
-		Name: "parallel-syncs", Words: "a whole number, 1 or greater",
+		Name: "parallel-syncs", Words: "a whole number, 1 or greater, at most 2147483647",
 		set: func(o *Options, v string) error { return setInt(&o.ParallelSyncs, v, 1) },
 		get: func(o Options) []string { return []string{strconv.Itoa(o.ParallelSyncs)} },
 	},
@@ -110,7 +110,7 @@ var optionTable = []Option{
 		get: func(o Options) []string { return nonEmpty(o.ClientReconfigScript) },
 	},
 	{
-		Name: "master-reboot-down-after-period", Detection: true, Words: "milliseconds, 0 or greater; 0 = off",
+		Name: "master-reboot-down-after-period", Detection: true, Words: "milliseconds, 0 or greater, at most 2147483647; 0 = off",
 		set: func(o *Options, v string) error { return setMillis(&o.MasterRebootDownAfter, v, 0) },
 		get: func(o Options) []string { return []string{millis(o.MasterRebootDownAfter)} },
 	},

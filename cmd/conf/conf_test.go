@@ -128,11 +128,11 @@ func TestFaults(t *testing.T) {
 		{"sentinel monitor \"a\\n\" h 1 1", `a.conf:1: sentinel monitor: master name "a\n": spaces and control characters are not allowed`},
 		{"sentinel monitor m h 0 1", `a.conf:1: sentinel monitor m: port "0" is not allowed; want a port, 1 to 65535`},
 		{"sentinel monitor m h/ 1 1", `a.conf:1: sentinel monitor m: host "h/": the character '/' does not belong in a host name or address`},
-		{"sentinel monitor m h 1 0", `a.conf:1: sentinel monitor m: option quorum: "0" is not allowed; want a whole number, 1 or greater`},
+		{"sentinel monitor m h 1 0", `a.conf:1: sentinel monitor m: option quorum: "0" is not allowed; want a whole number, 1 or greater, at most 2147483647`},
 		{"sentinel monitor m h 1 1\nsentinel monitor m h 2 1", `a.conf:2: sentinel monitor: master m is monitored already at a.conf:1; each name once`},
 		{"sentinel monitor m h 1 1\nsentinel monitor n h 1 1", `a.conf:2: sentinel monitor n: h:1 is master m already, at a.conf:1`},
 		{"sentinel parallel-syncs m 1", `a.conf:1: sentinel parallel-syncs: no master "m" is monitored; add: sentinel monitor NAME HOST PORT QUORUM`},
-		{"sentinel down-after-milliseconds m 0\nsentinel monitor m h 1 1", `a.conf:1: sentinel down-after-milliseconds m: option down-after-milliseconds: "0" is not allowed; want milliseconds, 1 or greater`},
+		{"sentinel down-after-milliseconds m 0\nsentinel monitor m h 1 1", `a.conf:1: sentinel down-after-milliseconds m: option down-after-milliseconds: "0" is not allowed; want milliseconds, 1 or greater, at most 2147483647`},
 		{"sentinel monitor m h 1 1\nsentinel auth-pass m pass word", `a.conf:2: sentinel auth-pass: read 3 words; want NAME VALUE, the value being a password, or empty for none`},
 		{"sentinel monitor m h 1 1\nsentinel auth-pass m \"a\\x01\"", `a.conf:2: sentinel auth-pass m: option auth-pass: control characters are not allowed`},
 

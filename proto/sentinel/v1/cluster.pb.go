@@ -89,7 +89,9 @@ func (NodeRole) EnumDescriptor() ([]byte, []int) {
 
 // GetStatusRequest asks a node for its account of itself.
 type GetStatusRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// LOCAL: the leader is not asked.
+	Consistency   Consistency `protobuf:"varint,1,opt,name=consistency,proto3,enum=sentinel.v1.Consistency" json:"consistency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -122,6 +124,13 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
 	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *GetStatusRequest) GetConsistency() Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return Consistency_CONSISTENCY_UNSPECIFIED
 }
 
 // GetStatusResponse is the asked node's account.
@@ -160,9 +169,16 @@ type GetStatusResponse struct {
 	// A leader is known and was heard from, nothing is held, every master is up.
 	Healthy bool `protobuf:"varint,27,opt,name=healthy,proto3" json:"healthy,omitempty"`
 	// What is not as it should be, in words.
-	Problems      []string `protobuf:"bytes,28,rep,name=problems,proto3" json:"problems,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Problems []string `protobuf:"bytes,28,rep,name=problems,proto3" json:"problems,omitempty"`
+	// The leader was not asked, or did not answer: the asked node's own account alone.
+	Local bool `protobuf:"varint,29,opt,name=local,proto3" json:"local,omitempty"`
+	// Raft ids of the members that the leader heard lately, itself included; empty where that is not known.
+	Heard []string `protobuf:"bytes,30,rep,name=heard,proto3" json:"heard,omitempty"`
+	// Masters that were never reached since they are monitored, and that reject the password: they count in none of the above.
+	MastersUnknown      uint32 `protobuf:"varint,31,opt,name=masters_unknown,json=mastersUnknown,proto3" json:"masters_unknown,omitempty"`
+	MastersAuthRejected uint32 `protobuf:"varint,32,opt,name=masters_auth_rejected,json=mastersAuthRejected,proto3" json:"masters_auth_rejected,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
@@ -391,6 +407,34 @@ func (x *GetStatusResponse) GetProblems() []string {
 	return nil
 }
 
+func (x *GetStatusResponse) GetLocal() bool {
+	if x != nil {
+		return x.Local
+	}
+	return false
+}
+
+func (x *GetStatusResponse) GetHeard() []string {
+	if x != nil {
+		return x.Heard
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetMastersUnknown() uint32 {
+	if x != nil {
+		return x.MastersUnknown
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetMastersAuthRejected() uint32 {
+	if x != nil {
+		return x.MastersAuthRejected
+	}
+	return 0
+}
+
 // ListNodesRequest asks for the members.
 type ListNodesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -524,7 +568,9 @@ type Node struct {
 	// Verdicts that it holds against instances.
 	Votes uint32 `protobuf:"varint,12,opt,name=votes,proto3" json:"votes,omitempty"`
 	// It has introduced itself; otherwise only raft_id, raft and voter are known.
-	Registered    bool `protobuf:"varint,13,opt,name=registered,proto3" json:"registered,omitempty"`
+	Registered bool `protobuf:"varint,13,opt,name=registered,proto3" json:"registered,omitempty"`
+	// The leader heard it lately; unset where no leader tells.
+	Heard         *bool `protobuf:"varint,14,opt,name=heard,proto3,oneof" json:"heard,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -646,6 +692,13 @@ func (x *Node) GetVotes() uint32 {
 func (x *Node) GetRegistered() bool {
 	if x != nil {
 		return x.Registered
+	}
+	return false
+}
+
+func (x *Node) GetHeard() bool {
+	if x != nil && x.Heard != nil {
+		return *x.Heard
 	}
 	return false
 }
@@ -892,8 +945,9 @@ var File_proto_sentinel_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x1fproto/sentinel/v1/cluster.proto\x12\vsentinel.v1\x1a\x1eproto/sentinel/v1/common.proto\"\x12\n" +
-	"\x10GetStatusRequest\"\xfa\x06\n" +
+	"\x1fproto/sentinel/v1/cluster.proto\x12\vsentinel.v1\x1a\x1eproto/sentinel/v1/common.proto\"N\n" +
+	"\x10GetStatusRequest\x12:\n" +
+	"\vconsistency\x18\x01 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\x83\b\n" +
 	"\x11GetStatusResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
@@ -926,7 +980,11 @@ const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"\x0efailovers_open\x18\x19 \x01(\rR\rfailoversOpen\x12\x14\n" +
 	"\x05epoch\x18\x1a \x01(\x04R\x05epoch\x12\x18\n" +
 	"\ahealthy\x18\x1b \x01(\bR\ahealthy\x12\x1a\n" +
-	"\bproblems\x18\x1c \x03(\tR\bproblems\"N\n" +
+	"\bproblems\x18\x1c \x03(\tR\bproblems\x12\x14\n" +
+	"\x05local\x18\x1d \x01(\bR\x05local\x12\x14\n" +
+	"\x05heard\x18\x1e \x03(\tR\x05heard\x12'\n" +
+	"\x0fmasters_unknown\x18\x1f \x01(\rR\x0emastersUnknown\x122\n" +
+	"\x15masters_auth_rejected\x18  \x01(\rR\x13mastersAuthRejected\"N\n" +
 	"\x10ListNodesRequest\x12:\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\x8e\x01\n" +
 	"\x11ListNodesResponse\x12\x1d\n" +
@@ -934,7 +992,7 @@ const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x15\n" +
 	"\x06age_ms\x18\x03 \x01(\x03R\x05ageMs\x12'\n" +
-	"\x05nodes\x18\x04 \x03(\v2\x11.sentinel.v1.NodeR\x05nodes\"\x97\x03\n" +
+	"\x05nodes\x18\x04 \x03(\v2\x11.sentinel.v1.NodeR\x05nodes\"\xbc\x03\n" +
 	"\x04Node\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x17\n" +
 	"\araft_id\x18\x02 \x01(\tR\x06raftId\x12\x14\n" +
@@ -951,7 +1009,9 @@ const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"\x05votes\x18\f \x01(\rR\x05votes\x12\x1e\n" +
 	"\n" +
 	"registered\x18\r \x01(\bR\n" +
-	"registered\"q\n" +
+	"registered\x12\x19\n" +
+	"\x05heard\x18\x0e \x01(\bH\x00R\x05heard\x88\x01\x01B\b\n" +
+	"\x06_heard\"q\n" +
 	"\x11RemoveNodeRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12#\n" +
@@ -1014,26 +1074,27 @@ var file_proto_sentinel_v1_cluster_proto_goTypes = []any{
 	(*Address)(nil),                    // 11: sentinel.v1.Address
 }
 var file_proto_sentinel_v1_cluster_proto_depIdxs = []int32{
-	0,  // 0: sentinel.v1.GetStatusResponse.role:type_name -> sentinel.v1.NodeRole
-	10, // 1: sentinel.v1.ListNodesRequest.consistency:type_name -> sentinel.v1.Consistency
-	5,  // 2: sentinel.v1.ListNodesResponse.nodes:type_name -> sentinel.v1.Node
-	11, // 3: sentinel.v1.Node.raft:type_name -> sentinel.v1.Address
-	11, // 4: sentinel.v1.Node.grpc:type_name -> sentinel.v1.Address
-	11, // 5: sentinel.v1.Node.resp:type_name -> sentinel.v1.Address
-	11, // 6: sentinel.v1.Node.http:type_name -> sentinel.v1.Address
-	1,  // 7: sentinel.v1.ClusterService.GetStatus:input_type -> sentinel.v1.GetStatusRequest
-	3,  // 8: sentinel.v1.ClusterService.ListNodes:input_type -> sentinel.v1.ListNodesRequest
-	6,  // 9: sentinel.v1.ClusterService.RemoveNode:input_type -> sentinel.v1.RemoveNodeRequest
-	8,  // 10: sentinel.v1.ClusterService.TransferLeadership:input_type -> sentinel.v1.TransferLeadershipRequest
-	2,  // 11: sentinel.v1.ClusterService.GetStatus:output_type -> sentinel.v1.GetStatusResponse
-	4,  // 12: sentinel.v1.ClusterService.ListNodes:output_type -> sentinel.v1.ListNodesResponse
-	7,  // 13: sentinel.v1.ClusterService.RemoveNode:output_type -> sentinel.v1.RemoveNodeResponse
-	9,  // 14: sentinel.v1.ClusterService.TransferLeadership:output_type -> sentinel.v1.TransferLeadershipResponse
-	11, // [11:15] is the sub-list for method output_type
-	7,  // [7:11] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	10, // 0: sentinel.v1.GetStatusRequest.consistency:type_name -> sentinel.v1.Consistency
+	0,  // 1: sentinel.v1.GetStatusResponse.role:type_name -> sentinel.v1.NodeRole
+	10, // 2: sentinel.v1.ListNodesRequest.consistency:type_name -> sentinel.v1.Consistency
+	5,  // 3: sentinel.v1.ListNodesResponse.nodes:type_name -> sentinel.v1.Node
+	11, // 4: sentinel.v1.Node.raft:type_name -> sentinel.v1.Address
+	11, // 5: sentinel.v1.Node.grpc:type_name -> sentinel.v1.Address
+	11, // 6: sentinel.v1.Node.resp:type_name -> sentinel.v1.Address
+	11, // 7: sentinel.v1.Node.http:type_name -> sentinel.v1.Address
+	1,  // 8: sentinel.v1.ClusterService.GetStatus:input_type -> sentinel.v1.GetStatusRequest
+	3,  // 9: sentinel.v1.ClusterService.ListNodes:input_type -> sentinel.v1.ListNodesRequest
+	6,  // 10: sentinel.v1.ClusterService.RemoveNode:input_type -> sentinel.v1.RemoveNodeRequest
+	8,  // 11: sentinel.v1.ClusterService.TransferLeadership:input_type -> sentinel.v1.TransferLeadershipRequest
+	2,  // 12: sentinel.v1.ClusterService.GetStatus:output_type -> sentinel.v1.GetStatusResponse
+	4,  // 13: sentinel.v1.ClusterService.ListNodes:output_type -> sentinel.v1.ListNodesResponse
+	7,  // 14: sentinel.v1.ClusterService.RemoveNode:output_type -> sentinel.v1.RemoveNodeResponse
+	9,  // 15: sentinel.v1.ClusterService.TransferLeadership:output_type -> sentinel.v1.TransferLeadershipResponse
+	12, // [12:16] is the sub-list for method output_type
+	8,  // [8:12] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_proto_sentinel_v1_cluster_proto_init() }
@@ -1042,6 +1103,7 @@ func file_proto_sentinel_v1_cluster_proto_init() {
 		return
 	}
 	file_proto_sentinel_v1_common_proto_init()
+	file_proto_sentinel_v1_cluster_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -31,7 +31,7 @@ const (
 //
 // ClusterService tells of the nodes and changes who they are.
 type ClusterServiceClient interface {
-	// GetStatus is the asked node's own account; it needs no leader.
+	// GetStatus is the asked node's own account, with what the leader finds wrong; without a leader it is local.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
 	// ListNodes lists the members.
 	ListNodes(ctx context.Context, in *ListNodesRequest, opts ...grpc.CallOption) (*ListNodesResponse, error)
@@ -95,7 +95,7 @@ func (c *clusterServiceClient) TransferLeadership(ctx context.Context, in *Trans
 //
 // ClusterService tells of the nodes and changes who they are.
 type ClusterServiceServer interface {
-	// GetStatus is the asked node's own account; it needs no leader.
+	// GetStatus is the asked node's own account, with what the leader finds wrong; without a leader it is local.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
 	// ListNodes lists the members.
 	ListNodes(context.Context, *ListNodesRequest) (*ListNodesResponse, error)

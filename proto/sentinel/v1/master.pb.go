@@ -78,12 +78,16 @@ type MasterStatus int32
 
 const (
 	MasterStatus_MASTER_STATUS_UNSPECIFIED MasterStatus = 0
-	// No voter's counting verdict against it.
+	// It was reached, and nobody has anything against it.
 	MasterStatus_MASTER_STATUS_OK MasterStatus = 1
-	// Some nodes hold it down, fewer than its quorum.
+	// Some nodes hold it down, fewer than its quorum; or the asked node alone does.
 	MasterStatus_MASTER_STATUS_SDOWN MasterStatus = 2
 	// At least quorum voters hold it down.
 	MasterStatus_MASTER_STATUS_ODOWN MasterStatus = 3
+	// No node has reached it since it is monitored.
+	MasterStatus_MASTER_STATUS_UNKNOWN MasterStatus = 4
+	// It lives and rejects the password of at least one node.
+	MasterStatus_MASTER_STATUS_AUTH_REJECTED MasterStatus = 5
 )
 
 // Enum value maps for MasterStatus.
@@ -93,12 +97,16 @@ var (
 		1: "MASTER_STATUS_OK",
 		2: "MASTER_STATUS_SDOWN",
 		3: "MASTER_STATUS_ODOWN",
+		4: "MASTER_STATUS_UNKNOWN",
+		5: "MASTER_STATUS_AUTH_REJECTED",
 	}
 	MasterStatus_value = map[string]int32{
-		"MASTER_STATUS_UNSPECIFIED": 0,
-		"MASTER_STATUS_OK":          1,
-		"MASTER_STATUS_SDOWN":       2,
-		"MASTER_STATUS_ODOWN":       3,
+		"MASTER_STATUS_UNSPECIFIED":   0,
+		"MASTER_STATUS_OK":            1,
+		"MASTER_STATUS_SDOWN":         2,
+		"MASTER_STATUS_ODOWN":         3,
+		"MASTER_STATUS_UNKNOWN":       4,
+		"MASTER_STATUS_AUTH_REJECTED": 5,
 	}
 )
 
@@ -1027,12 +1035,14 @@ const file_proto_sentinel_v1_master_proto_rawDesc = "" +
 	"\aTlsMode\x12\x18\n" +
 	"\x14TLS_MODE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fTLS_MODE_YES\x10\x01\x12\x0f\n" +
-	"\vTLS_MODE_NO\x10\x02*u\n" +
+	"\vTLS_MODE_NO\x10\x02*\xb1\x01\n" +
 	"\fMasterStatus\x12\x1d\n" +
 	"\x19MASTER_STATUS_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10MASTER_STATUS_OK\x10\x01\x12\x17\n" +
 	"\x13MASTER_STATUS_SDOWN\x10\x02\x12\x17\n" +
-	"\x13MASTER_STATUS_ODOWN\x10\x03BCZAgithub.com/raftsentinel/raftsentinel/proto/sentinel/v1;sentinelv1b\x06proto3"
+	"\x13MASTER_STATUS_ODOWN\x10\x03\x12\x19\n" +
+	"\x15MASTER_STATUS_UNKNOWN\x10\x04\x12\x1f\n" +
+	"\x1bMASTER_STATUS_AUTH_REJECTED\x10\x05BCZAgithub.com/raftsentinel/raftsentinel/proto/sentinel/v1;sentinelv1b\x06proto3"
 
 var (
 	file_proto_sentinel_v1_master_proto_rawDescOnce sync.Once
