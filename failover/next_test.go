@@ -285,6 +285,29 @@ func TestReconcileLeavesAlone(t *testing.T) {
 }
 
 // The master is known by a loopback address: to a replica on another machine that is the replica's own machine.
+// A replica that was told to follow one master is told at once when another takes over, and does not wait for the old
+// master's copy of everything.
+func TestSecondFailoverRepointsAtOnce(t *testing.T) {
+	s := newScene(t, 3)
+	s.down(addr(1), "a", "b")
+	s.begin()
+	s.promoted(addr(2), 1001)
+	s.switched()
+	is[failover.Repoint](t, s.next())
+	s.v.Memory.Repointed = map[raftfsm.Addr]time.Time{addr(3): s.now, addr(4): s.now}
+	is[failover.Measure](t, s.next())
+	s.down(addr(2), "a", "b")
+	s.begin()
+	s.promoted(addr(3), 1002)
+	s.switched()
+	s.see(addr(2), func(o *detector.Observation) { // it is back, and copies
+		o.Down, o.Info.Role, o.Info.MasterHost, o.Info.MasterLinkUp, o.Info.SyncInProgress = false, raftfsm.RoleReplica, "10.0.0.3", false, true
+	})
+	if r := is[failover.Repoint](t, s.next()); len(r.Actions) != 1 || r.Actions[0].Addr != addr(4) {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestNeverRepointedToItself(t *testing.T) {
 	s := newScene(t, 1)
 	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Monitor{Monitor: &raftlogv1.Monitor{

@@ -47,7 +47,7 @@ func reconcile(v View) reconciliation {
 	var replicas []Follow
 	for _, in := range m.Replicas() {
 		act, busy := r.look(v, in, master)
-		if busy {
+		if busy && in.Addr != formerMaster(m) {
 			room--
 		}
 		switch {
@@ -67,6 +67,19 @@ func reconcile(v View) reconciliation {
 		r.actions = nil
 	}
 	return r
+}
+
+// formerMaster is the master that the last failover replaced. It may have to copy everything, and serves nobody meanwhile
+// that was served before: the others, which go on from where they are, do not wait for it.
+func formerMaster(m *raftfsm.Master) raftfsm.Addr {
+	row := m.Failover
+	if row == nil && len(m.History) > 0 {
+		row = m.History[len(m.History)-1]
+	}
+	if row == nil || !row.Switched {
+		return raftfsm.Addr{}
+	}
+	return row.From
 }
 
 // AtRest tells whether the instances of a set are left alone: it is held, or paused and not in the midst of a failover that

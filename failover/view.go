@@ -51,8 +51,9 @@ type Memory struct {
 	Again   time.Time
 	// Avoid is until when an instance is left alone after a failed attempt.
 	Avoid map[raftfsm.Addr]time.Time
-	// Repointed is when each instance was last told to follow the committed master.
+	// Repointed is when each instance was last told to follow the committed master, which was then Head.
 	Repointed map[raftfsm.Addr]time.Time
+	Head      raftfsm.Addr
 	// Returned is what the old master of the open row said of itself before it was demoted; nil while it was not seen.
 	Returned *detector.Info
 }
@@ -62,6 +63,10 @@ func (v View) Remember() Memory {
 	m, mem := v.Master, v.Memory
 	row := m.Failover
 	v.followRow(&mem)
+	if !mem.Head.IsZero() && mem.Head != m.Address {
+		mem.Repointed = nil // they were told to follow another
+	}
+	mem.Head = m.Address
 	mem.DownSince = since(m.IsODown(), mem.DownSince, v.Now)
 	mem.ReplicaSince = since(v.masterIsReplica(), mem.ReplicaSince, v.Now)
 	mem.LonelySince = since(v.lonely(), mem.LonelySince, v.Now)
