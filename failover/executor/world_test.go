@@ -41,8 +41,11 @@ type world struct {
 	// stubborn nodes do not take leadership over; transfers are those to whom it was offered.
 	stubborn  map[string]bool
 	transfers []string
-	// patience is the executors' deadline; 0 = the default.
+	// patience is the executors' deadline, parallel how many sets they work on at once; 0 = the default.
 	patience time.Duration
+	parallel int
+	// dialling, not nil, is asked before each control connection.
+	dialling func(context.Context, raftfsm.Addr) error
 	nodes    map[string]*member
 	running  sync.WaitGroup
 }
@@ -150,13 +153,21 @@ func (w *world) office(id string, hook func(Point)) (*office, context.CancelFunc
 	w.term++
 	w.leader = id
 	o := &office{member: w.nodes[id], term: w.term}
-	patience := w.patience
+	patience, parallel := w.patience, w.parallel
 	w.mu.Unlock()
 	w.must(&raftlogv1.Command{Op: &raftlogv1.Command_Mark{Mark: &raftlogv1.Mark{Node: id, Term: o.term}}})
 	dialer := instance.Dialer{DialContext: w.net.From(id)}
 	e, err := New(Options{
-		Cluster: o, Fleet: o.fleet, Log: w.log.With("node", id, "term", o.term), Deadline: patience,
+		Cluster: o, Fleet: o.fleet, Log: w.log.With("node", id, "term", o.term), Deadline: patience, Parallel: parallel,
 		Dial: func(ctx context.Context, m *raftfsm.Master, a raftfsm.Addr, name string) (Conn, error) {
+			w.mu.Lock()
+			dialling := w.dialling
+			w.mu.Unlock()
+			if dialling != nil {
+				if err := dialling(ctx, a); err != nil {
+					return nil, err
+				}
+			}
 			return dialer.Dial(ctx, instance.TargetOf(m, a, nil, false), name)
 		},
 	})
@@ -305,6 +316,12 @@ func (w *world) setPatience(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.patience = d
+}
+
+func (w *world) onDial(f func(context.Context, raftfsm.Addr) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dialling = f
 }
 
 // depose ends the present leadership as far as the log is concerned.
