@@ -35,7 +35,7 @@ func TestCrashFailover(t *testing.T) {
 			w.converge(20 * time.Second)
 			w.instances[0].Restart(false)
 			w.converge(20 * time.Second)
-			w.rest(2 * time.Minute)
+			w.rest(time.Minute)
 			w.converge(0)
 			m := w.master(w.nodes[0])
 			if len(m.History) != 1 || m.History[0].Outcome != raftfsm.OutcomeCompleted || m.History[0].To != address(3) || m.Epoch != 1 {
@@ -84,7 +84,7 @@ func TestNodesDieInsideAFailover(t *testing.T) {
 				}
 				w.leader()
 				w.converge(time.Minute)
-				w.rest(5 * time.Minute)
+				w.rest(time.Minute)
 				w.converge(0)
 				m := w.master(w.nodes[0])
 				if m.Address != address(1) || m.Epoch != 0 {
@@ -351,7 +351,7 @@ func TestWrongPassword(t *testing.T) {
 
 // A node that was away for minutes has what it missed within a second of its return, and counts for a majority again.
 func TestReturningNodeCatchesUp(t *testing.T) {
-	for _, away := range []time.Duration{30 * time.Second, 45 * time.Second, 3 * time.Minute, 10 * time.Minute} {
+	for _, away := range []time.Duration{45 * time.Second, 4 * time.Minute} {
 		world3(t, func(t *testing.T, w *world) {
 			leader := w.leader()
 			one, other := w.others(leader)[0], w.others(leader)[1]
