@@ -2,7 +2,11 @@ package api
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
+
+	"google.golang.org/grpc/codes"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
@@ -11,19 +15,28 @@ import (
 
 // fresh is the state that changes are tried on.
 func (s *Server) fresh(ctx context.Context) (*raftfsm.State, error) {
-	st, _, err := s.read(ctx, sentinelv1.Consistency_CONSISTENCY_LINEARIZABLE)
-	return st, err
+	st, err := s.node.Read(ctx)
+	if err != nil {
+		return nil, s.failure(err, "")
+	}
+	return st, nil
 }
 
 // MonitorMaster puts a master under watch.
 func (s *Server) MonitorMaster(ctx context.Context, req *sentinelv1.MonitorMasterRequest) (*sentinelv1.MonitorMasterResponse, error) {
 	name := req.GetName()
+	if len(name) > maxEcho {
+		return nil, invalid("master name %s: has %d bytes; at most %d are allowed", echo(name), len(name), maxEcho)
+	}
 	if err := raftfsm.CheckName(name); err != nil {
 		return nil, invalid("%v", err)
 	}
 	addr, err := parseAddress("master "+name, req.GetAddress())
 	if err != nil {
 		return nil, err
+	}
+	if err := CheckHost(addr.Host); err != nil {
+		return nil, invalid("master %s: %v", name, err)
 	}
 	values := newOptions(req.GetOptions())
 	opts, err := raftfsm.DefaultOptions().With(values)
@@ -37,13 +50,20 @@ func (s *Server) MonitorMaster(ctx context.Context, req *sentinelv1.MonitorMaste
 	if err != nil {
 		return nil, err
 	}
+	if m, ok := base.Master(name); ok {
+		if err := otherOptions(m, addr, values); err != nil {
+			return nil, err
+		}
+	}
 	visit := visit{force: req.GetForce()}
 	out, err := s.carryOut(ctx, base, change{
 		command: &raftlogv1.Command{Op: &raftlogv1.Command_Monitor{Monitor: &raftlogv1.Monitor{
 			Name: name, Address: addr.Proto(), Options: values,
 		}}},
 		name: name, expected: req.GetExpectedRevision(), validate: req.GetValidateOnly(),
-		preflight: func(ctx context.Context, st *raftfsm.State) error { return s.visitMaster(ctx, st, &visit, addr, opts) },
+		preflight: func(ctx context.Context, st *raftfsm.State) error {
+			return s.visitMaster(ctx, st, &visit, name, addr, opts)
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -53,6 +73,40 @@ func (s *Server) MonitorMaster(ctx context.Context, req *sentinelv1.MonitorMaste
 		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, name),
 		Warnings: append(visit.warnings, quorumWarning(out.st, name)...),
 	}, nil
+}
+
+// otherOptions refuses Monitor of a set that exists with other options, and says which; the law only knows that.
+func otherOptions(m *raftfsm.Master, a raftfsm.Addr, values []*raftlogv1.OptionValue) error {
+	wanted, err := m.Options.With(values)
+	if _, member := m.Instance(a); !member || err != nil || wanted.Equal(m.Options) {
+		return nil
+	}
+	return fail(codes.AlreadyExists, sentinelv1.ErrorReason_ERROR_REASON_DUPLICATE_MASTER,
+		"master %s exists with other options (%s); change them with set", m.Name, differences(m.Options, wanted))
+}
+
+// differences names the options that differ, with both values where they may be told.
+func differences(have, want raftfsm.Options) string {
+	list := func(o raftfsm.Options) map[string]string {
+		values := map[string]string{}
+		for _, v := range o.Values() {
+			values[v.GetName()] = strings.TrimPrefix(values[v.GetName()]+", "+v.GetValue(), ", ")
+		}
+		return values
+	}
+	was, is := list(have), list(want)
+	var out []string
+	for _, opt := range raftfsm.OptionTable() {
+		a, b := was[opt.Name], is[opt.Name]
+		switch {
+		case a == b:
+		case opt.Secret:
+			out = append(out, opt.Name)
+		default:
+			out = append(out, fmt.Sprintf("%s is %q, not %q", opt.Name, a, cut(b, maxEcho)))
+		}
+	}
+	return strings.Join(out, "; ")
 }
 
 // UpdateMaster sets options.

@@ -35,7 +35,11 @@ func TestFailoverMaster(t *testing.T) {
 	r.replica(t, "10.0.0.2")
 	_, err = call(func(q *sentinelv1.FailoverMasterRequest) { q.Force = false })
 	wantError(t, err, codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_HEALTHY)
-	_, err = call(func(q *sentinelv1.FailoverMasterRequest) { q.To = addr("10.0.0.1", 6379) })
+	same1, err := call(func(q *sentinelv1.FailoverMasterRequest) { q.To, q.Force = addr("10.0.0.1", 6379), false })
+	if err != nil || same1.GetChanged() || same1.GetFailover() != nil {
+		t.Errorf("to the master: %v, %v", same1, err)
+	}
+	_, err = call(func(q *sentinelv1.FailoverMasterRequest) { q.To = addr("10.0.0.9", 6379) })
 	wantError(t, err, codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_NO_GOOD_REPLICA)
 	_, err = call(func(q *sentinelv1.FailoverMasterRequest) { q.Name = "x" })
 	wantError(t, err, codes.NotFound, sentinelv1.ErrorReason_ERROR_REASON_MASTER_NOT_FOUND)
@@ -226,6 +230,11 @@ func TestStatusNodesAndQuorum(t *testing.T) {
 	r := newRig(t)
 	r.monitor(t, "m", "10.0.0.1")
 	st, err := r.cluster.GetStatus(t.Context(), &sentinelv1.GetStatusRequest{})
+	if err != nil || st.GetHealthy() || st.GetMastersUnknown() != 1 || !strings.Contains(st.GetProblems()[0], "never reached") {
+		t.Errorf("before anything was heard of it: %v, %v", st, err)
+	}
+	r.reached(t, "run1")
+	st, err = r.cluster.GetStatus(t.Context(), &sentinelv1.GetStatusRequest{})
 	if err != nil || !st.GetHealthy() || st.GetLeaderNodeId() != "a" || st.GetVoters() != 3 || st.GetMastersOk() != 1 {
 		t.Errorf("%v, %v", st, err)
 	}

@@ -3,9 +3,11 @@ package api
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
@@ -21,8 +23,68 @@ var nodeRoles = map[string]sentinelv1.NodeRole{
 	"removed": sentinelv1.NodeRole_NODE_ROLE_REMOVED,
 }
 
-// GetStatus is this node's account of itself. It always answers.
-func (s *Server) GetStatus(context.Context, *sentinelv1.GetStatusRequest) (*sentinelv1.GetStatusResponse, error) {
+// GetStatus is this node's account of itself, together with what the leader finds wrong. It always answers.
+func (s *Server) GetStatus(ctx context.Context, req *sentinelv1.GetStatusRequest) (*sentinelv1.GetStatusResponse, error) {
+	out := s.status()
+	if out.GetRole() == sentinelv1.NodeRole_NODE_ROLE_LEADER {
+		return out, nil
+	}
+	out.Local = true
+	if req.GetConsistency() == sentinelv1.Consistency_CONSISTENCY_LOCAL {
+		return out, nil
+	}
+	leader := s.leaderStatus(ctx)
+	if leader == nil {
+		if out.GetLeaderRaftId() != "" {
+			out.Problems = append(out.Problems, fmt.Sprintf("the leader %s does not tell node %s which nodes it hears",
+				out.GetLeaderNodeId(), out.GetNodeId()))
+		}
+		out.Healthy = false
+		return out, nil
+	}
+	out.Local, out.Heard = false, leader.GetHeard()
+	for _, p := range leader.GetProblems() {
+		if !slices.Contains(out.GetProblems(), p) {
+			out.Problems = append(out.Problems, p)
+		}
+	}
+	out.Healthy = len(out.GetProblems()) == 0
+	return out, nil
+}
+
+// leaderStatus is the leader's account of itself; nil where none leads or it does not answer soon.
+func (s *Server) leaderStatus(ctx context.Context) *sentinelv1.GetStatusResponse {
+	if _, deaf := s.silence(); deaf || forwarded(ctx) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askLeader)
+	defer cancel()
+	conn, err := s.node.LeaderConn(ctx)
+	if err != nil {
+		return nil
+	}
+	ctx = metadata.NewOutgoingContext(ctx, metadata.Pairs(forwardedKey, "1"))
+	out, err := sentinelv1.NewClusterServiceClient(conn).GetStatus(ctx,
+		&sentinelv1.GetStatusRequest{Consistency: sentinelv1.Consistency_CONSISTENCY_LOCAL})
+	if err != nil || out.GetRole() != sentinelv1.NodeRole_NODE_ROLE_LEADER {
+		return nil
+	}
+	return out
+}
+
+// heard are the Raft ids of the members that the leader hears; nil where no leader tells, or is not to be asked.
+func (s *Server) heard(ctx context.Context, c sentinelv1.Consistency) []string {
+	switch status := s.node.Status(); {
+	case status.Role == RoleLeader:
+		return status.Heard
+	case c == sentinelv1.Consistency_CONSISTENCY_LOCAL:
+		return nil
+	}
+	return s.leaderStatus(ctx).GetHeard()
+}
+
+// status is what this node knows by itself.
+func (s *Server) status() *sentinelv1.GetStatusResponse {
 	st, status := s.node.State(), s.node.Status()
 	out := &sentinelv1.GetStatusResponse{
 		ClusterId: status.ClusterID, Revision: st.Index(), AgeMs: contactMs(status.LastContact), ClusterName: st.Cluster().Name,
@@ -30,21 +92,23 @@ func (s *Server) GetStatus(context.Context, *sentinelv1.GetStatusRequest) (*sent
 		Term: status.Term, CommitIndex: status.CommitIndex, AppliedIndex: status.AppliedIndex,
 		Members: uint32(len(st.Servers())), Voters: uint32(st.Voters()), Loading: status.Loading, Version: s.version,
 		FeatureLevel: st.FeatureLevel(), FsyncP50Ms: float64(status.FsyncP50) / float64(time.Millisecond),
-		Masters: uint32(st.MasterCount()), Epoch: st.Epoch(),
+		Masters: uint32(st.MasterCount()), Epoch: st.Epoch(), Heard: status.Heard,
 	}
 	if status.LeaderID != "" {
 		out.LeaderNodeId = st.NodeName(status.LeaderID)
 	}
+	v := s.view(st)
 	for m := range st.Masters() {
-		count(out, st, m)
+		count(out, v, m)
 	}
 	out.Problems = append(nodeProblems(st, status), out.GetProblems()...)
 	out.Healthy = len(out.GetProblems()) == 0
-	return out, nil
+	return out
 }
 
 // count adds a master to the status.
-func count(out *sentinelv1.GetStatusResponse, st *raftfsm.State, m *raftfsm.Master) {
+func count(out *sentinelv1.GetStatusResponse, v view, m *raftfsm.Master) {
+	st := v.st
 	problem := func(format string, args ...any) {
 		const most = 50
 		if len(out.GetProblems()) < most {
@@ -52,14 +116,26 @@ func count(out *sentinelv1.GetStatusResponse, st *raftfsm.State, m *raftfsm.Mast
 		}
 	}
 	down := st.DownVotes(m, m.Address)
-	switch {
-	case m.IsODown():
+	switch v.status(m) {
+	case sentinelv1.MasterStatus_MASTER_STATUS_ODOWN:
 		out.MastersOdown++
-		problem("master %s at %s is down: %d of %d votes", m.Name, m.Address, down, m.Options.Quorum)
-	case down > 0:
+		problem("master %s at %s is down: %s", m.Name, m.Address, votes(down, m.Options.Quorum))
+	case sentinelv1.MasterStatus_MASTER_STATUS_SDOWN:
 		out.MastersSdown++
-		problem("master %s at %s is held down by %d nodes, quorum %d", m.Name, m.Address, down, m.Options.Quorum)
-	default:
+		if down > 0 {
+			problem("master %s at %s is held down: %s", m.Name, m.Address, votes(down, m.Options.Quorum))
+		} else {
+			problem("master %s at %s is down for node %s, which has no vote on it yet", m.Name, m.Address, out.GetNodeId())
+		}
+	case sentinelv1.MasterStatus_MASTER_STATUS_AUTH_REJECTED:
+		out.MastersAuthRejected++
+		if !rejects(m, m.Address) {
+			problem("%s", passwordProblem(m, m.Address, out.GetNodeId()))
+		}
+	case sentinelv1.MasterStatus_MASTER_STATUS_UNKNOWN:
+		out.MastersUnknown++
+		problem("master %s at %s was never reached", m.Name, m.Address)
+	case sentinelv1.MasterStatus_MASTER_STATUS_OK, sentinelv1.MasterStatus_MASTER_STATUS_UNSPECIFIED:
 		out.MastersOk++
 	}
 	if m.Pause != nil {
@@ -77,30 +153,47 @@ func count(out *sentinelv1.GetStatusResponse, st *raftfsm.State, m *raftfsm.Mast
 	}
 	for _, vote := range m.Votes {
 		if vote.Cause == raftfsm.CauseAuth {
-			problem("%s of master %s rejects the password of node %s", vote.Instance, m.Name, st.NodeName(vote.Node))
+			problem("%s", passwordProblem(m, vote.Instance, st.NodeName(vote.Node)))
 		}
 	}
+	for _, c := range m.Conflicts {
+		problem("%s is listed by the master of %s and belongs to master %s", c.Addr, m.Name, c.Other)
+	}
+}
+
+// votes tells how many there are beside how many are needed.
+func votes(n, quorum int) string {
+	plural := "s"
+	if n == 1 {
+		plural = ""
+	}
+	return fmt.Sprintf("%d vote%s, quorum %d", n, plural, quorum)
+}
+
+func passwordProblem(m *raftfsm.Master, a raftfsm.Addr, node string) string {
+	if m.Options.AuthPass.IsZero() {
+		return fmt.Sprintf("%s of master %s wants a password from node %s, and none is set", a, m.Name, node)
+	}
+	return fmt.Sprintf("%s of master %s rejects the password of node %s", a, m.Name, node)
 }
 
 func nodeProblems(st *raftfsm.State, status NodeStatus) []string {
 	var out []string
 	switch {
 	case status.Role == "removed":
-		out = append(out, "this node was removed from its cluster")
+		out = append(out, fmt.Sprintf("node %s was removed from its cluster", status.NodeID))
+	case status.Waiting != "":
+		out = append(out, "no cluster yet: "+status.Waiting)
 	case status.Loading:
-		out = append(out, "this node has not caught up since it started")
+		out = append(out, fmt.Sprintf("node %s has not caught up since it started", status.NodeID))
 	case status.LeaderID == "":
-		out = append(out, "no leader is known")
+		out = append(out, fmt.Sprintf("node %s knows of no leader", status.NodeID))
 	case status.LastContact < 0 || status.LastContact > staleContact:
-		out = append(out, fmt.Sprintf("nothing was heard of the leader %s lately", st.NodeName(status.LeaderID)))
+		out = append(out, fmt.Sprintf("node %s has heard nothing of the leader %s lately", status.NodeID, st.NodeName(status.LeaderID)))
 	}
 	if status.Role == RoleLeader && status.Heard != nil {
-		heard := map[string]bool{}
-		for _, id := range status.Heard {
-			heard[id] = true
-		}
 		for _, v := range st.Servers() {
-			if !heard[v.ID] {
+			if !slices.Contains(status.Heard, v.ID) {
 				out = append(out, fmt.Sprintf("node %s is not heard", st.NodeName(v.ID)))
 			}
 		}
@@ -115,9 +208,9 @@ func (s *Server) ListNodes(ctx context.Context, req *sentinelv1.ListNodesRequest
 		return nil, err
 	}
 	out := &sentinelv1.ListNodesResponse{ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age}
-	v, status := s.view(st), s.node.Status()
+	v, status, heard := s.view(st), s.node.Status(), s.heard(ctx, req.GetConsistency())
 	for _, server := range st.Servers() {
-		out.Nodes = append(out.Nodes, v.node(server, status))
+		out.Nodes = append(out.Nodes, v.node(server, status, heard))
 	}
 	return out, nil
 }
@@ -133,7 +226,7 @@ func member(st *raftfsm.State, name string) (raftfsm.Server, bool) {
 }
 
 func noNode(name string) *Error {
-	return fail(codes.NotFound, sentinelv1.ErrorReason_ERROR_REASON_NODE_NOT_FOUND, "no member named %q", name)
+	return fail(codes.NotFound, sentinelv1.ErrorReason_ERROR_REASON_NODE_NOT_FOUND, "no member named %s", echo(name))
 }
 
 // RemoveNode takes a member out of the cluster.
@@ -154,7 +247,7 @@ func (s *Server) RemoveNode(ctx context.Context, req *sentinelv1.RemoveNodeReque
 		return out, nil
 	case v.Voter && st.Voters() == 1:
 		return nil, fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT,
-			"node %s is the only voter: a cluster cannot remove its last one", req.GetNode())
+			"node %s is the only voter: a cluster cannot remove its last one", st.NodeName(v.ID))
 	}
 	out.Changed = true
 	if req.GetValidateOnly() {
@@ -186,7 +279,7 @@ func (s *Server) TransferLeadership(ctx context.Context, req *sentinelv1.Transfe
 			return nil, noNode(req.GetNode())
 		case !v.Voter:
 			return nil, fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT,
-				"node %s does not vote; only a voter can lead", req.GetNode())
+				"node %s does not vote; only a voter can lead", st.NodeName(v.ID))
 		case v.ID == status.RaftID:
 			return out, nil
 		}

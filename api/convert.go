@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -33,6 +34,9 @@ func parseAddress(what string, a *sentinelv1.Address) (raftfsm.Addr, error) {
 	if a.GetPort() > 65535 {
 		return raftfsm.Addr{}, invalid("%s: port %d: must be 1 to 65535", what, a.GetPort())
 	}
+	if n := len(a.GetHost()); n > 253 {
+		return raftfsm.Addr{}, invalid("%s: host %s: has %d characters; at most 253 are allowed", what, echo(a.GetHost()), n)
+	}
 	addr, err := raftfsm.NewAddr(a.GetHost(), int(a.GetPort()))
 	if err != nil {
 		return raftfsm.Addr{}, invalid("%s: %v", what, err)
@@ -59,16 +63,10 @@ func (v view) master(m *raftfsm.Master) *sentinelv1.Master {
 	down := v.st.DownVotes(m, m.Address)
 	out := &sentinelv1.Master{
 		Name: m.Name, Address: address(m.Address), Epoch: m.Epoch, Revision: m.Revision, Generation: m.Generation,
-		Status: sentinelv1.MasterStatus_MASTER_STATUS_OK, Options: options(m.Options),
+		Status: v.status(m), Options: options(m.Options),
 		DownVotes: uint32(down), Voters: uint32(v.st.Voters()), OdownAt: stamp(m.ODownAtMs),
 		Pause: pause(m.Pause), Hold: pause(m.Hold),
 		ReplicaCount: uint32(max(0, len(m.Instances)-1)), HistoryCount: uint32(len(m.History)),
-	}
-	switch {
-	case m.IsODown():
-		out.Status = sentinelv1.MasterStatus_MASTER_STATUS_ODOWN
-	case down > 0:
-		out.Status = sentinelv1.MasterStatus_MASTER_STATUS_SDOWN
 	}
 	if m.Failover != nil {
 		out.Failover = v.failover(m.Name, m.Failover)
@@ -80,6 +78,37 @@ func (v view) master(m *raftfsm.Master) *sentinelv1.Master {
 		out.Conflicts = append(out.Conflicts, &sentinelv1.AddressConflict{Address: address(c.Addr), Owner: c.Other})
 	}
 	return out
+}
+
+// status is the worst that is known of the committed master: by the cluster, then by this node.
+func (v view) status(m *raftfsm.Master) sentinelv1.MasterStatus {
+	in, _ := m.Instance(m.Address)
+	seen := v.seen(m.Address)
+	switch {
+	case m.IsODown():
+		return sentinelv1.MasterStatus_MASTER_STATUS_ODOWN
+	case v.st.DownVotes(m, m.Address) > 0, seen.Down && raftfsm.Counts(seen.Cause):
+		return sentinelv1.MasterStatus_MASTER_STATUS_SDOWN
+	case seen.AuthRejected, rejects(m, m.Address):
+		return sentinelv1.MasterStatus_MASTER_STATUS_AUTH_REJECTED
+	case in.Role == raftfsm.RoleUnknown && (seen.Info == nil || seen.Info.Role == raftfsm.RoleUnknown):
+		return sentinelv1.MasterStatus_MASTER_STATUS_UNKNOWN
+	}
+	return sentinelv1.MasterStatus_MASTER_STATUS_OK
+}
+
+// seen is what this node sees of an instance; zero where it does not probe it.
+func (v view) seen(a raftfsm.Addr) Observation {
+	if v.fleet == nil {
+		return Observation{}
+	}
+	o, _ := v.fleet.Observe(a)
+	return o
+}
+
+// rejects tells whether a node says that an instance rejects its password.
+func rejects(m *raftfsm.Master, a raftfsm.Addr) bool {
+	return slices.ContainsFunc(m.Votes, func(v raftfsm.Vote) bool { return v.Instance == a && v.Cause == raftfsm.CauseAuth })
 }
 
 func (v view) instance(m *raftfsm.Master, in raftfsm.Instance) *sentinelv1.Instance {
@@ -126,10 +155,14 @@ func (v view) observation(m *raftfsm.Master, a raftfsm.Addr) *sentinelv1.Observa
 	if o.Info.Role != raftfsm.RoleReplica {
 		return out
 	}
-	if a, err := raftfsm.NewAddr(o.Info.MasterHost, o.Info.MasterPort); err == nil {
-		out.Follows = address(a)
+	follows, err := raftfsm.NewAddr(o.Info.MasterHost, o.Info.MasterPort)
+	if err == nil {
+		out.Follows = address(follows)
 	}
 	out.LinkUp, out.LinkDownMs = o.Info.MasterLinkUp, linkDownMs(o.Info)
+	if owner, ours := v.st.Owner(follows); ours && (owner.Name != m.Name || follows != m.Address) {
+		return out // it is not behind this master: its offset grows from another's
+	}
 	if mo, ok := v.fleet.Observe(m.Address); ok && mo.Info != nil && mo.Info.ReplID == o.Info.ReplID {
 		out.LagBytes = max(0, mo.Info.Offset-o.Info.Offset)
 	}
@@ -200,9 +233,13 @@ func (v view) cursor(c raftfsm.Cursor) *sentinelv1.EventCursor {
 	return &sentinelv1.EventCursor{ClusterId: v.st.Cluster().ID, Index: c.Index, Ordinal: c.Ordinal}
 }
 
-func (v view) node(s raftfsm.Server, status NodeStatus) *sentinelv1.Node {
+// node is a member. heard are the members that the leader hears; nil where that is not known.
+func (v view) node(s raftfsm.Server, status NodeStatus, heard []string) *sentinelv1.Node {
 	out := &sentinelv1.Node{
 		RaftId: s.ID, Voter: s.Voter, Leader: s.ID == status.LeaderID, Self: s.ID == status.RaftID,
+	}
+	if heard != nil {
+		out.Heard = new(slices.Contains(heard, s.ID))
 	}
 	if a, err := raftfsm.ParseAddr(s.Address); err == nil {
 		out.Raft = address(a)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -54,8 +55,25 @@ func ReasonOf(err error) sentinelv1.ErrorReason {
 	return sentinelv1.ErrorReason_ERROR_REASON_UNSPECIFIED
 }
 
+// maxText bounds an error's text, in bytes: an error may travel as a header, and nobody reads more.
+const maxText = 1024
+
 func fail(code codes.Code, reason sentinelv1.ErrorReason, format string, args ...any) *Error {
-	return &Error{Code: code, Reason: reason, Text: fmt.Sprintf(format, args...)}
+	return &Error{Code: code, Reason: reason, Text: cut(fmt.Sprintf(format, args...), maxText)}
+}
+
+// maxEcho bounds what an error repeats of a caller's words, in bytes.
+const maxEcho = 128
+
+// echo is a caller's word as an error repeats it.
+func echo(word string) string { return strconv.Quote(cut(word, maxEcho)) }
+
+// cut keeps the first most bytes of a text, and marks that there were more.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
 }
 
 func invalid(format string, args ...any) *Error {
@@ -63,7 +81,7 @@ func invalid(format string, args ...any) *Error {
 }
 
 func noMaster(name string) *Error {
-	return fail(codes.NotFound, sentinelv1.ErrorReason_ERROR_REASON_MASTER_NOT_FOUND, "no master named %q", name)
+	return fail(codes.NotFound, sentinelv1.ErrorReason_ERROR_REASON_MASTER_NOT_FOUND, "no master named %s", echo(name))
 }
 
 // refusals is the table from the law's codes to gRPC's.
@@ -103,14 +121,17 @@ func refused(r raftfsm.Refusal) error {
 }
 
 // readError is the error of a read that failed: whatever happened, nothing was changed.
-func (s *Server) readError(err error) error {
+func (s *Server) readError(err error) error { return s.failure(err, ", or read with LOCAL") }
+
+// failure is the error of a call that changed nothing; hint ends the advice of one that found no majority.
+func (s *Server) failure(err error, hint string) error {
 	if r, ok := errors.AsType[raftfsm.Refusal](err); ok {
 		return refused(r)
 	}
 	switch s.classify(err) {
 	case FailureNoLeader:
 		return fail(codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NO_LEADER,
-			"no leader that a majority follows was found: nothing was changed; try again, or read with LOCAL")
+			"no leader that a majority follows was found: nothing was changed; try again%s", hint)
 	case FailureLoading:
 		return fail(codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_LOADING,
 			"this node has not caught up since it started; ask another one")
@@ -122,7 +143,7 @@ func (s *Server) readError(err error) error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fail(codes.DeadlineExceeded, sentinelv1.ErrorReason_ERROR_REASON_TIMEOUT,
-			"no majority answered in time: nothing was changed; try again, or read with LOCAL")
+			"no majority answered in time: nothing was changed; try again%s", hint)
 	case errors.Is(err, context.Canceled):
 		return fail(codes.Canceled, sentinelv1.ErrorReason_ERROR_REASON_TIMEOUT, "the caller gave up; nothing was changed")
 	case passThrough(err):
@@ -139,7 +160,7 @@ func (s *Server) changeError(err error) error {
 	if unknown {
 		return unknownOutcome()
 	}
-	return s.readError(err)
+	return s.failure(err, "")
 }
 
 func unknownOutcome() error {

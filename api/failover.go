@@ -38,6 +38,10 @@ func (s *Server) FailoverMaster(ctx context.Context, req *sentinelv1.FailoverMas
 	if err := s.mayFailOver(st, m, order.To, req); err != nil {
 		return nil, err
 	}
+	if order.To == m.Address {
+		// What was ordered is so already.
+		return &sentinelv1.FailoverMasterResponse{ClusterId: st.Cluster().ID, Revision: st.Index(), Epoch: m.Epoch}, nil
+	}
 	if order.OperationID == "" {
 		order.OperationID = rand.Text()
 	}
@@ -56,7 +60,10 @@ func (s *Server) mayFailOver(st *raftfsm.State, m *raftfsm.Master, to raftfsm.Ad
 		return fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_FAILOVER_IN_PROGRESS,
 			"a failover of %s to %s is under way (operation %s, epoch %d)", m.Name, f.To, f.OperationID, f.Epoch)
 	}
-	if _, member := m.Instance(to); !to.IsZero() && (!member || to == m.Address) {
+	if to == m.Address {
+		return nil
+	}
+	if _, member := m.Instance(to); !to.IsZero() && !member {
 		return fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_NO_GOOD_REPLICA,
 			"%s is no replica of %s", to, m.Name)
 	}

@@ -315,6 +315,17 @@ func (r *rig) replica(t *testing.T, host string) {
 	}}})
 }
 
+// reached makes the master of m known by what it says of itself.
+func (r *rig) reached(t *testing.T, run string) {
+	t.Helper()
+	m, _ := r.node.State().Master("m")
+	r.node.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_StateFacts{StateFacts: &raftlogv1.StateFacts{
+		Master: m.Name, Generation: m.Generation, Instances: []*raftlogv1.InstanceFacts{{
+			Address: m.Address.Proto(), Role: raftfsm.RoleMaster, RunId: run,
+		}},
+	}}})
+}
+
 // report makes a node hold the master of m down.
 func (r *rig) report(t *testing.T, node string, cause raftfsm.Cause) {
 	t.Helper()

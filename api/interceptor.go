@@ -102,20 +102,27 @@ func (s *Server) forward(ctx context.Context, req any, method string, change boo
 		return nil, fail(codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NO_LEADER,
 			"the call was passed on to this node, which does not lead any more: nothing was changed; try again")
 	}
+	if silence, deaf := s.silence(); deaf && !change {
+		return nil, noContact(silence)
+	}
 	reply, err := newReply(method)
 	if err != nil {
 		return nil, err
 	}
+	hint := ", or read with LOCAL"
+	if change {
+		hint = ""
+	}
 	conn, err := s.node.LeaderConn(ctx)
 	if err != nil {
-		return nil, s.readError(err)
+		return nil, s.failure(err, hint)
 	}
 	out := metadata.NewOutgoingContext(ctx, metadata.Pairs(forwardedKey, "1", actorKey, s.actor(ctx)))
 	if err := conn.Invoke(out, method, req, reply); err != nil {
 		if change && ReasonOf(err) == sentinelv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
 			return nil, unknownOutcome()
 		}
-		return nil, s.readError(err)
+		return nil, s.failure(err, hint)
 	}
 	return reply, nil
 }

@@ -56,6 +56,8 @@ type NodeStatus struct {
 	// Heard are, on the leader, the Raft ids of the members that were heard lately, itself included; nil where that is not
 	// known.
 	Heard []string
+	// Waiting says why the node has no cluster yet; empty once it has one.
+	Waiting string
 }
 
 // Observation is what this node last saw of an instance.
@@ -100,6 +102,8 @@ type Inspection struct {
 	Info *detector.Info
 	// AuthRejected is its error reply to our password, or to none; empty where it accepted us.
 	AuthRejected string
+	// Sentinel: it answers as a Sentinel, which holds no data.
+	Sentinel bool
 }
 
 // Inspector visits an instance with the user, password, renamed commands and TLS of the options, and with no other

@@ -25,10 +25,13 @@ type visit struct {
 	warnings []string
 }
 
+// ForceHint ends the text of a refusal that force overrides. A wire that knows no force leaves it out.
+const ForceHint = " (force overrides)"
+
 // object refuses, or warns where the operator insists.
 func (v *visit) object(e *Error) error {
 	if !v.force {
-		e.Text += " (force overrides)"
+		e.Text += ": nothing was changed" + ForceHint
 		return e
 	}
 	v.warn("%s", e.Text)
@@ -40,7 +43,7 @@ func (v *visit) warn(format string, args ...any) {
 }
 
 // visitMaster looks at the instance that is to be watched as a master.
-func (s *Server) visitMaster(ctx context.Context, st *raftfsm.State, v *visit, a raftfsm.Addr, o raftfsm.Options) error {
+func (s *Server) visitMaster(ctx context.Context, st *raftfsm.State, v *visit, name string, a raftfsm.Addr, o raftfsm.Options) error {
 	if a.IsLoopback() {
 		warnLoopback(st, v, a)
 	}
@@ -59,12 +62,38 @@ func (s *Server) visitMaster(ctx context.Context, st *raftfsm.State, v *visit, a
 		return nil
 	case seen.AuthRejected != "":
 		return v.object(rejected([]string{fmt.Sprintf("%s (%s)", a, seen.AuthRejected)}))
+	case seen.Sentinel:
+		return fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_NOT_A_MASTER,
+			"%s is a Sentinel, not a Redis server: nothing was changed; give the address of the master that it watches", a)
 	case seen.Info == nil:
 		return nil
+	}
+	if err := knownElsewhere(st, name, a, seen.Info.RunID); err != nil {
+		return err
+	}
+	switch {
 	case seen.Info.Role == raftfsm.RoleReplica:
 		return v.object(notMaster(a, seen.Info))
 	}
 	return loopbackSet(v, a, seen.Info)
+}
+
+// knownElsewhere refuses an instance that another set has under another spelling of its address: two sets would give it
+// orders. The run id is the process's own, and proves it.
+func knownElsewhere(st *raftfsm.State, name string, a raftfsm.Addr, run string) error {
+	if run == "" {
+		return nil
+	}
+	for m := range st.Masters() {
+		for _, in := range m.Instances {
+			if in.RunID == run && m.Name != name {
+				return fail(codes.AlreadyExists, sentinelv1.ErrorReason_ERROR_REASON_ADDRESS_TAKEN,
+					"%s is the Redis at %s (run id %s), which belongs to master %s; master %s cannot have it too: nothing was changed",
+					a, in.Addr, cut(run, maxEcho), m.Name, name)
+			}
+		}
+	}
+	return nil
 }
 
 // warnLoopback tells that nodes on other machines would each watch an instance of their own.
@@ -159,7 +188,7 @@ func (s *Server) visitAll(ctx context.Context, instances []raftfsm.Instance, o r
 
 func rejected(who []string) *Error {
 	return fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_AUTH_REJECTED,
-		"the login is rejected by %s: nothing was changed", strings.Join(who, ", "))
+		"the login is rejected by %s", strings.Join(who, ", "))
 }
 
 // visitBound leaves at least half of the call's time to the change itself.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -21,6 +22,10 @@ const (
 	callLimit = 5 * time.Second
 	// inspectLimit bounds the visits of one preflight; they also leave half of the call's time to the change.
 	inspectLimit = time.Second
+	// leaderSilence is how long a node may hear no leader before reads that need one fail at once.
+	leaderSilence = 2 * time.Second
+	// askLeader bounds the question what the leader sees, which a node answers for itself where the leader does not.
+	askLeader = 500 * time.Millisecond
 	// progressEvery is how often an idle watch is told that it lives.
 	progressEvery = 10 * time.Second
 	// healthEvery is how often the health statuses are looked at.
@@ -67,6 +72,8 @@ type Server struct {
 	health    *health.Server
 	// closing ends the watches.
 	closing chan struct{}
+	// began is when the server was made: a node that never heard a leader has been without one since.
+	began time.Time
 }
 
 // New validates the options and starts nothing.
@@ -77,7 +84,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		node: o.Node, failovers: o.Failovers, fleet: o.Fleet, inspector: o.Inspector, classify: o.Classify,
 		protected: o.Protected, fromNode: o.FromNode, version: o.Version, log: o.Log,
-		hub: newHub(), health: health.NewServer(), closing: make(chan struct{}),
+		hub: newHub(), health: health.NewServer(), closing: make(chan struct{}), began: time.Now(),
 	}
 	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
 	s.health.SetServingStatus(healthAdmin, healthv1.HealthCheckResponse_NOT_SERVING)
@@ -149,11 +156,33 @@ func (s *Server) read(ctx context.Context, c sentinelv1.Consistency) (*raftfsm.S
 	if _, known := sentinelv1.Consistency_name[int32(c)]; !known {
 		return nil, 0, invalid("consistency: %d is none", c)
 	}
+	if silence, deaf := s.silence(); deaf {
+		return nil, 0, noContact(silence)
+	}
 	st, err := s.node.Read(ctx)
 	if err != nil {
 		return nil, 0, s.readError(err)
 	}
 	return st, 0, nil
+}
+
+// silence is for how long this node has heard no leader; deaf tells that it is too long for a read to wait for one: at any
+// timing an election takes less, and whoever asks is better served by a LOCAL answer now.
+func (s *Server) silence() (d time.Duration, deaf bool) {
+	status := s.node.Status()
+	if status.Role == RoleLeader {
+		return 0, false
+	}
+	d = status.LastContact
+	if d < 0 {
+		d = time.Since(s.began)
+	}
+	return d, d > leaderSilence
+}
+
+func noContact(silence time.Duration) error {
+	return fail(codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NO_LEADER,
+		"this node has heard no leader for %v: nothing was changed; try again, or read with LOCAL", silence.Round(100*time.Millisecond))
 }
 
 func contactMs(d time.Duration) int64 {

@@ -2,9 +2,13 @@ package resp
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/status"
 
@@ -15,7 +19,8 @@ import (
 
 // refusal is the table from the API's errors to this protocol's.
 func refusal(err error) reply {
-	text := status.Convert(err).Message()
+	// The protocol has no force.
+	text := strings.TrimSuffix(status.Convert(err).Message(), api.ForceHint)
 	switch api.ReasonOf(err) {
 	case sentinelv1.ErrorReason_ERROR_REASON_MASTER_NOT_FOUND:
 		return errNoMaster
@@ -62,14 +67,17 @@ func (s *Server) monitor(ctx context.Context, args []string) reply {
 	case quorum > 1<<31-1:
 		return failure("ERR Invalid quorum")
 	}
-	if _, err := raftfsm.NewAddr(host, 1); err != nil {
-		return failure("ERR Invalid IP address or hostname specified")
+	if _, err := raftfsm.NewAddr(host, 1); err != nil || api.CheckHost(host) != nil {
+		return errHost
 	}
 	if n < 1 || n > 65535 {
 		return failure("ERR Invalid port number.")
 	}
 	ctx, cancel := context.WithTimeout(ctx, changeLimit)
 	defer cancel()
+	if _, known := s.o.Node.State().Owner(raftfsm.Addr{Host: host, Port: uint16(n)}); !known && s.nowhere(ctx, host) {
+		return errHost
+	}
 	_, err = s.admin.MonitorMaster(ctx, &sentinelv1.MonitorMasterRequest{
 		Name: name, Address: &sentinelv1.Address{Host: host, Port: uint32(n)},
 		Options: &sentinelv1.MasterOptions{Quorum: new(int32(quorum))},
@@ -78,6 +86,23 @@ func (s *Server) monitor(ctx context.Context, args []string) reply {
 		return refusal(err)
 	}
 	return simple("OK")
+}
+
+const errHost = failure("ERR Invalid IP address or hostname specified")
+
+// lookupLimit leaves most of a change's time to the change.
+const lookupLimit = 500 * time.Millisecond
+
+// nowhere tells whether a host name certainly does not resolve. A resolver that does not answer proves nothing.
+func (s *Server) nowhere(ctx context.Context, host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupLimit)
+	defer cancel()
+	_, err := s.o.LookupHost(ctx, host)
+	none, ok := errors.AsType[*net.DNSError](err)
+	return ok && none.IsNotFound
 }
 
 func (s *Server) remove(ctx context.Context, args []string) reply {

@@ -118,6 +118,17 @@ func (n *fakeNode) Explain(context.Context, *raftfsm.State, *raftfsm.Master) (x 
 	return
 }
 
+// lookup knows every name but those of the domain "nowhere"; of "slow" it does not tell.
+func lookup(_ context.Context, host string) ([]string, error) {
+	switch {
+	case strings.HasSuffix(host, ".nowhere"):
+		return nil, &net.DNSError{Name: host, IsNotFound: true}
+	case strings.HasSuffix(host, ".slow"):
+		return nil, &net.DNSError{Name: host, IsTimeout: true}
+	}
+	return []string{"10.0.0.9"}, nil
+}
+
 type fakeFleet map[string]api.Observation
 
 func (f fakeFleet) Observe(a raftfsm.Addr) (api.Observation, bool) {
@@ -140,7 +151,7 @@ func newRig(t *testing.T, fleet api.Fleet) *rig {
 		t.Fatal(err)
 	}
 	lis := bufconn.Listen(1 << 16)
-	s, err := New(Options{Listener: lis, Node: node, API: a.Direct(), Fleet: fleet, Classify: classify, Version: "0.1.0", Log: log})
+	s, err := New(Options{Listener: lis, Node: node, API: a.Direct(), Fleet: fleet, Classify: classify, Version: "0.1.0", Log: log, LookupHost: lookup})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/raftsentinel/raftsentinel/api"
 	"github.com/raftsentinel/raftsentinel/detector"
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
@@ -40,6 +42,11 @@ func TestCommands(t *testing.T) {
 		{"SENTINEL MONITOR m 10.0.0.1 6379 0", "-ERR Quorum must be 1 or greater."},
 		{"SENTINEL MONITOR m 10.0.0.1 6379 99999999999", "-ERR Invalid quorum"},
 		{"SENTINEL MONITOR m not_a/host 6379 2", "-ERR Invalid IP address or hostname specified"},
+		{"SENTINEL MONITOR m 0.0.0.0 6379 2", "-ERR Invalid IP address or hostname specified"},
+		{"SENTINEL MONITOR m 300.1.1.1 6379 2", "-ERR Invalid IP address or hostname specified"},
+		{"SENTINEL MONITOR m redis.nowhere 6379 2", "-ERR Invalid IP address or hostname specified"},
+		{"SENTINEL MONITOR later redis.slow 6379 2", "+OK"},
+		{"SENTINEL REMOVE later", "+OK"},
 		{"SENTINEL MONITOR m 10.0.0.1 65536 2", "-ERR Invalid port number."},
 		{"SENTINEL MONITOR m 10.0.0.1 6379 2", "+OK"},
 		{"SENTINEL MONITOR m 10.0.0.1 6379 2", "+OK"},
@@ -83,6 +90,14 @@ func TestCommands(t *testing.T) {
 }
 
 // TestMasterMap is the map of a master in its exact order, well and in a failover.
+// TestNoForce: the protocol does not speak of what it has not.
+func TestNoForce(t *testing.T) {
+	got := refusal(&api.Error{Code: codes.FailedPrecondition, Text: "10.0.0.1:6379 answers as a replica" + api.ForceHint})
+	if got != failure("ERR 10.0.0.1:6379 answers as a replica") {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestMasterMap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()

@@ -49,8 +49,10 @@ type Options struct {
 	Protected bool
 	// ScriptsReconfig lets SENTINEL SET change the paths of scripts (deny-scripts-reconfig no).
 	ScriptsReconfig bool
-	Version         string
-	Log             *slog.Logger
+	// LookupHost resolves host names; nil is the system's resolver.
+	LookupHost func(ctx context.Context, host string) ([]string, error)
+	Version    string
+	Log        *slog.Logger
 }
 
 // Server answers the Sentinel protocol.
@@ -66,6 +68,9 @@ type Server struct {
 func New(o Options) (*Server, error) {
 	if o.Listener == nil || o.Node == nil || o.API == nil || o.Classify == nil || o.Log == nil {
 		return nil, errors.New("resp: Listener, Node, API, Classify and Log are required")
+	}
+	if o.LookupHost == nil {
+		o.LookupHost = net.DefaultResolver.LookupHost
 	}
 	return &Server{o: o, admin: sentinelv1.NewAdminServiceClient(o.API), conns: map[net.Conn]struct{}{}}, nil
 }
