@@ -28,10 +28,19 @@ func Apply(old *State, index uint64, c *raftlogv1.Command) (*State, Result) {
 	return next, res
 }
 
-// ApplyServers gives the state after Raft's configuration changed at index. Verdicts of nodes that vote no more cease to
-// count, and those of nodes that are members no more are dropped.
+// ApplyServers is [ApplyServersAt] at a time that is not known.
 func ApplyServers(old *State, index uint64, servers []Server) *State {
-	d := newDraft(old, index, &raftlogv1.Header{ProposedAtMs: old.atMs})
+	return ApplyServersAt(old, index, 0, servers)
+}
+
+// ApplyServersAt gives the state after Raft's configuration changed at index, and at a time by the leader's clock in Unix
+// milliseconds; 0 stands for the time of the last command. Verdicts of nodes that vote no more cease to count, and those of
+// nodes that are members no more are dropped.
+func ApplyServersAt(old *State, index uint64, atMs int64, servers []Server) *State {
+	if atMs == 0 {
+		atMs = old.atMs
+	}
+	d := newDraft(old, index, &raftlogv1.Header{ProposedAtMs: atMs})
 	d.s.servers = slices.Clone(servers)
 	slices.SortFunc(d.s.servers, func(a, b Server) int { return cmpString(a.ID, b.ID) })
 	for n := range old.Nodes() {

@@ -59,6 +59,31 @@ func TestProposeFromEveryNode(t *testing.T) {
 }
 
 // A follower learns of a commit by the Mark after it, not at CommitTimeout.
+// A call to a leader that hangs ends when another leads, and not at its own time limit.
+func TestCallsToAHangingLeaderEndWithIt(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.settle()
+		l := w.leader()
+		f := w.others(l)[0]
+		l.hangs.Store(true)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		got := make(chan error, 1)
+		go func() {
+			_, err := f.Propose(ctx, monitor("m", 1))
+			got <- err
+		}()
+		synctest.Wait()
+		w.isolate(l, true)
+		w.eventually("the call ends", func() bool { return len(got) > 0 })
+		if err := <-got; !errors.Is(err, ErrUnknownOutcome) {
+			t.Errorf("propose: %v", err)
+		}
+		l.hangs.Store(false)
+		w.isolate(l, false)
+	})
+}
+
 func TestFollowersLearnACommitAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		time.Sleep(time.Second)

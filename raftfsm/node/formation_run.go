@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -46,6 +47,8 @@ type formerOptions struct {
 	dial func(address string) (peerv1.PeerServiceClient, io.Closer, error)
 	// resolve gives a name's addresses; nil for the system's resolver.
 	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// refusal tells why the node at a resolved address refuses connections of this one; "" where it does not. It may be nil.
+	refusal func(address string) string
 	log     *slog.Logger
 }
 
@@ -54,9 +57,15 @@ type former struct {
 	id *identity
 	o  formerOptions
 
-	// Of run alone: since when something holds, and what was said.
-	since map[string]time.Time
-	said  map[string]bool
+	// waiting is why there is no cluster yet: for an operator who asks.
+	waiting atomic.Pointer[string]
+
+	// Of run alone: since when something holds, and what was said; the refusals of this attempt, and the reason that it
+	// found to wait.
+	since   map[string]time.Time
+	said    map[string]bool
+	refused []string
+	reason  formationStep
 }
 
 func newFormer(id *identity, o formerOptions) *former {
@@ -71,10 +80,12 @@ func newFormer(id *identity, o formerOptions) *former {
 // run returns when this node has a cluster: founded tells that it is to be bootstrapped with this node alone, else it has
 // been admitted. The identity records it already. Errors: ctx's, ErrRemoved, or a disk's.
 func (f *former) run(ctx context.Context) (clusterID string, founded bool, err error) {
+	defer f.waiting.Store(nil)
 	for wait := formationFirst; ; wait = min(wait*3/2, formationLast) {
 		if f.id.get().Removed {
 			return "", false, ErrRemoved
 		}
+		f.refused, f.reason = nil, formationStep{}
 		peers, unknown := f.survey(ctx)
 		if ctx.Err() != nil {
 			return "", false, ctx.Err()
@@ -82,6 +93,9 @@ func (f *former) run(ctx context.Context) (clusterID string, founded bool, err e
 		step := decideFormation(f.describeSelf(), peers, unknown)
 		switch step.act {
 		case formationWait:
+			if len(f.refused) > 0 && !step.wrong {
+				step = formationBlocked("%s", strings.Join(f.refused, "; "))
+			}
 			f.say(step)
 		case formationJoin:
 			clusterID, err = f.join(ctx, step.via)
@@ -92,6 +106,8 @@ func (f *former) run(ctx context.Context) (clusterID string, founded bool, err e
 		if clusterID != "" || err != nil {
 			return clusterID, founded, err
 		}
+		why := f.reason.say
+		f.waiting.Store(&why)
 		// Jitter keeps nodes that started together from asking together for ever.
 		select {
 		case <-time.After(wait*3/4 + mathrand.N(wait/2)):
@@ -175,7 +191,7 @@ func (f *former) resolvePeers(ctx context.Context) []peerEntry {
 	}
 	wg.Wait()
 	for i, err := range errs {
-		f.sayPeer(f.o.peers[i], err)
+		f.sayPeer("name", f.o.peers[i], err)
 	}
 	return entries
 }
@@ -223,12 +239,22 @@ func (f *former) describeAll(ctx context.Context, entries []peerEntry) map[netip
 	wg.Wait()
 	out := map[netip.AddrPort]described{}
 	for _, a := range order {
-		f.sayPeer(a.String(), asked[a].err)
 		if asked[a].err == nil {
 			out[a] = asked[a].d
+		} else if why := f.refusal(a.String()); why != "" {
+			f.refused = append(f.refused, fmt.Sprintf("the node at %s: %s", a, why))
+			continue
 		}
+		f.sayPeer("peer", a.String(), asked[a].err)
 	}
 	return out
+}
+
+func (f *former) refusal(address string) string {
+	if f.o.refusal == nil {
+		return ""
+	}
+	return f.o.refusal(address)
 }
 
 func (f *former) describe(ctx context.Context, address string) (described, error) {
@@ -308,7 +334,7 @@ func (f *former) seekPromise(ctx context.Context, d described) bool {
 	})
 	switch {
 	case err != nil:
-		f.sayPeer(d.address, fmt.Errorf("promise: %w", err))
+		f.sayPeer("promise", d.address, fmt.Errorf("promise: %w", err))
 	case raft.ServerID(r.GetRaftId()) != d.raftID:
 		f.say(formationWaits("%s is another node by now: %s", d, printable(r.GetRaftId())))
 	case !r.GetGiven():
@@ -375,7 +401,7 @@ func (f *former) join(ctx context.Context, via []described) (clusterID string, e
 		asked[address] = true
 		resp, err := f.seekAdmission(ctx, address)
 		if err != nil {
-			f.sayPeer(address, fmt.Errorf("join: %w", err))
+			f.sayPeer("join", address, fmt.Errorf("join: %w", err))
 			continue
 		}
 		switch {
@@ -389,6 +415,8 @@ func (f *former) join(ctx context.Context, via []described) (clusterID string, e
 			return resp.GetClusterId(), nil
 		case resp.GetLeaderGrpc() != nil:
 			todo = slices.Insert(todo, i+1, raftfsm.AddrOf(resp.GetLeaderGrpc()).String())
+		case resp.GetNotLeader():
+			f.say(formationWaits("%s knows no leader who could admit this node", address))
 		default:
 			f.say(formationBlocked("the cluster does not admit this node: %s", resp.GetReason()))
 		}
@@ -404,8 +432,11 @@ func (f *former) seekAdmission(ctx context.Context, address string) (resp *peerv
 	return resp, err
 }
 
-// say tells once why this node waits, when that has lasted.
+// say tells once why this node waits, when that has lasted. Of an attempt's reasons the one counts that an operator can mend.
 func (f *former) say(s formationStep) {
+	if f.reason.say == "" || s.wrong && !f.reason.wrong {
+		f.reason = s
+	}
 	level := slog.LevelInfo
 	if s.wrong {
 		level = slog.LevelWarn
@@ -415,9 +446,9 @@ func (f *former) say(s formationStep) {
 	}
 }
 
-// sayPeer tells once that a peer does not answer, when that has lasted.
-func (f *former) sayPeer(address string, err error) {
-	prefix := "peer " + address + " "
+// sayPeer tells once that a peer does not answer a question, when that has lasted.
+func (f *former) sayPeer(question, address string, err error) {
+	prefix := question + " " + address + " "
 	if err == nil {
 		for what := range f.since {
 			if strings.HasPrefix(what, prefix) && !f.said[what] {

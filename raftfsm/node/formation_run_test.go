@@ -42,6 +42,7 @@ type villager struct {
 	dir     string
 	expect  int
 	peers   []string
+	refusal func(string) string
 	log     bytes.Buffer
 	// Of the present run.
 	id     *identity
@@ -90,7 +91,7 @@ func (h *villager) start() {
 	}
 	f := newFormer(id, formerOptions{
 		nodeID: h.name, clusterName: "prod", expect: h.expect, peers: h.peers, self: self, dial: h.dial,
-		resolve: h.v.resolve, log: slog.New(slog.NewTextHandler(&h.log, nil)),
+		resolve: h.v.resolve, refusal: h.refusal, log: slog.New(slog.NewTextHandler(&h.log, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -223,10 +224,10 @@ func (w villageWire) Join(ctx context.Context, req *peerv1.JoinRequest, _ ...grp
 	if to.members == nil {
 		for _, h := range to.v.houses {
 			if h.members != nil && h.cluster == to.cluster {
-				return &peerv1.JoinResponse{Reason: "this node does not lead", LeaderGrpc: h.former.o.self.GetGrpc()}, nil
+				return &peerv1.JoinResponse{NotLeader: true, Reason: "this node does not lead", LeaderGrpc: h.former.o.self.GetGrpc()}, nil
 			}
 		}
-		return &peerv1.JoinResponse{Reason: "this node does not lead"}, nil
+		return &peerv1.JoinResponse{NotLeader: true, Reason: "this node does not lead"}, nil
 	}
 	to.members[req.GetNode().GetRaftId()] = true
 	return &peerv1.JoinResponse{ClusterId: to.cluster, Admitted: true}, nil
@@ -283,6 +284,32 @@ func TestFormationInAnyOrder(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A node whose secret or cluster name is wrong is told so by those who refuse it, and tells its operator.
+func TestFormationTellsWhyItIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, all := newVillage(t, 3, 3)
+		h := all[2]
+		v.cut = func(from, to *villager) bool { return from == h || to == h }
+		h.refusal = func(address string) string {
+			return map[string]string{"10.0.0.2:1": "the cluster secrets differ"}[address]
+		}
+		h.start()
+		if h.former.waiting.Load() != nil {
+			t.Error("it waits before it has asked")
+		}
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		const why = "the node at 10.0.0.2:1: the cluster secrets differ"
+		wantNoCluster(t, h, why, 1)
+		if got := h.former.waiting.Load(); got == nil || *got != why || !strings.Contains(h.log.String(), "level=WARN") {
+			t.Errorf("waiting for %v, want %q", got, why)
+		}
+		if !strings.Contains(h.log.String(), "peer=10.0.0.1:1") {
+			t.Errorf("it does not say that another peer is silent:\n%s", h.log.String())
+		}
+	})
 }
 
 func TestFormationAlone(t *testing.T) {

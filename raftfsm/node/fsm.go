@@ -116,7 +116,7 @@ func applyEntry(s *raftfsm.State, l *raft.Log) (next *raftfsm.State, res raftfsm
 	switch l.Type {
 	case raft.LogConfiguration:
 		c := raft.DecodeConfiguration(l.Data)
-		return raftfsm.ApplyServers(s, l.Index, servers(c)), raftfsm.Result{Index: l.Index, Term: l.Term}, true, nil
+		return raftfsm.ApplyServersAt(s, l.Index, appendedAt(l), servers(c)), raftfsm.Result{Index: l.Index, Term: l.Term}, true, nil
 	case raft.LogCommand:
 		c, err := raftfsm.Decode(l.Data)
 		if err != nil {
@@ -129,6 +129,15 @@ func applyEntry(s *raftfsm.State, l *raft.Log) (next *raftfsm.State, res raftfsm
 	default: // Raft's own no-ops change nothing, not even the index.
 		return s, raftfsm.Result{Index: l.Index, Term: l.Term}, false, nil
 	}
+}
+
+// appendedAt is the leader's clock when it appended an entry, Unix milliseconds: part of the entry, equal on all nodes. 0 for
+// an entry that no leader has appended, the first.
+func appendedAt(l *raft.Log) int64 {
+	if l.AppendedAt.IsZero() {
+		return 0
+	}
+	return l.AppendedAt.UnixMilli()
 }
 
 func servers(c raft.Configuration) []raftfsm.Server {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -83,6 +84,12 @@ func newRecord(nodeID, clusterName string) identityRecord {
 	}
 }
 
+// nodeID is the node's name when dir was made.
+func (r identityRecord) nodeID() string {
+	name := string(r.RaftID)
+	return name[:max(0, strings.LastIndexByte(name, '-'))]
+}
+
 // lockDir takes dir for this process. The kernel lets go when the process ends, however it ends.
 func lockDir(dir string) (*os.File, error) {
 	path := filepath.Join(dir, identityLock)
@@ -125,11 +132,19 @@ func (i *identity) load(nodeID, clusterName string) error {
 	if err != nil {
 		return fmt.Errorf("identity of this node: %s is damaged: %w; restore the file, or empty %s and let the node join as a new one", path, err, i.dir)
 	}
+	bound := rec.ClusterID != "" || rec.PromisedTo != "" || rec.Removed
+	if name := rec.nodeID(); name != nodeID {
+		if bound {
+			return fmt.Errorf("data directory %s belongs to the node %s (Raft id %s), the configuration says node-id %s; "+
+				"correct the name, or run: sentinelctl node remove %[2]s, empty %[1]s and let %[4]s join as a new node", i.dir, name, rec.RaftID, nodeID)
+		}
+		return i.store(newRecord(nodeID, clusterName))
+	}
 	if rec.ClusterName == clusterName {
 		i.rec = rec
 		return nil
 	}
-	if rec.ClusterID != "" || rec.PromisedTo != "" || rec.Removed {
+	if bound {
 		return fmt.Errorf("data directory %s belongs to the cluster named %q, the configuration says cluster-name %q; correct the name, or empty %[1]s and let the node join as a new one",
 			i.dir, rec.ClusterName, clusterName)
 	}

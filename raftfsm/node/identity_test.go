@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -192,4 +193,30 @@ func TestIdentityInMemory(t *testing.T) {
 	if err := i.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// A directory keeps the node's name: the Raft id would go on under the old one.
+func TestIdentityKeepsTheName(t *testing.T) {
+	i := mustOpenIdentity(t, t.TempDir())
+	fresh := i.get().RaftID
+	if err := i.Close(); err != nil {
+		t.Fatal(err)
+	}
+	i, err := openIdentity(i.dir, "a-b", "prod")
+	if err != nil || !strings.HasPrefix(string(i.get().RaftID), "a-b-") {
+		t.Fatalf("a directory that nobody knows of takes another name: %v, before %s", err, fresh)
+	}
+	if err := errors.Join(i.join("c1"), i.Close()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = openIdentity(i.dir, "a", "prod")
+	for _, want := range []string{i.dir, "the node a-b ", string(i.get().RaftID), "node-id a;", "sentinelctl node remove a-b", "let a join"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("another name: %v, want %q", err, want)
+		}
+	}
+	if i, err = openIdentity(i.dir, "a-b", "prod"); err != nil {
+		t.Fatal(err)
+	}
+	_ = i.Close()
 }

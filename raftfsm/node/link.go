@@ -113,7 +113,11 @@ func (l *raftLink) admit(raw net.Conn) {
 	hello, err := l.auth.accept(conn, purposeRaft, func(h linkHello) error { return l.meant(conn, h) })
 	if err != nil {
 		if l.closing.Err() == nil && !errors.Is(err, io.EOF) {
-			l.log.warn(refusalKey(conn, err), "raft connection refused",
+			level := slog.LevelWarn
+			if errors.Is(err, errNoState) {
+				level = slog.LevelDebug
+			}
+			l.log.write(level, refusalKey(conn, err), "raft connection refused",
 				"remote", conn.RemoteAddr().String(), "from", printable(string(hello.From)), "error", err)
 		}
 		_ = conn.Close()
@@ -144,7 +148,7 @@ func (l *raftLink) meant(conn *linkConn, h linkHello) error {
 	own := l.clusterID
 	switch {
 	case own == "":
-		return linkRefusal{"this node has no state yet"}
+		return errNoState
 	case h.ClusterID != own:
 		return linkRefusal{fmt.Sprintf("this node belongs to cluster %s, not to %s", own, printable(h.ClusterID))}
 	case h.To != l.auth.raftID:

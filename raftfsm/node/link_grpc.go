@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -20,11 +21,32 @@ import (
 type linkCredentials struct {
 	auth linkAuth
 	log  *sparseLog
+
+	mu sync.Mutex
+	// refused holds, by the address that was dialled, why the last handshake there was refused.
+	refused map[string]string
 }
 
 // newLinkCredentials authenticates node-to-node gRPC on both sides; servers admit other clients as anonymous.
-func newLinkCredentials(auth linkAuth, log *slog.Logger) credentials.TransportCredentials {
-	return &linkCredentials{auth: auth, log: newSparseLog(log)}
+func newLinkCredentials(auth linkAuth, log *slog.Logger) *linkCredentials {
+	return &linkCredentials{auth: auth, log: newSparseLog(log), refused: map[string]string{}}
+}
+
+// refusal is why the node at an address, a resolved HOST:PORT, refused this one on its merits when it was dialled last; ""
+// where it did not. gRPC gives the callers of a method a text only.
+func (c *linkCredentials) refusal(address string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.refused[address]
+}
+
+func (c *linkCredentials) noteDial(address string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.refused, address)
+	if r, ok := errors.AsType[linkRefusal](err); ok {
+		c.refused[address] = r.reason
+	}
 }
 
 // ClientHandshake implements credentials.TransportCredentials. It gives up when ctx does.
@@ -41,6 +63,7 @@ func (c *linkCredentials) ClientHandshake(ctx context.Context, _ string, conn ne
 	if !stop() {
 		err = errors.Join(ctx.Err(), err)
 	}
+	c.noteDial(conn.RemoteAddr().String(), err)
 	if err != nil {
 		return nil, nil, fmt.Errorf("node at %s: %w", conn.RemoteAddr(), err)
 	}
@@ -75,7 +98,7 @@ func (c *linkCredentials) Info() credentials.ProtocolInfo {
 	return credentials.ProtocolInfo{SecurityProtocol: "sentineld-link"}
 }
 
-// Clone implements credentials.TransportCredentials; the value is immutable.
+// Clone implements credentials.TransportCredentials. All connections of a node share what is known of refusals.
 func (c *linkCredentials) Clone() credentials.TransportCredentials { return c }
 
 // OverrideServerName implements credentials.TransportCredentials; there is no server name to override.

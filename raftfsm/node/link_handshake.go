@@ -161,7 +161,7 @@ func (a linkAuth) greet(h linkHello, purpose string, remote net.Addr) error {
 	case h.Purpose != purpose:
 		return linkRefusal{fmt.Sprintf("this is a node's %s port, not its %s port", purpose, printable(h.Purpose))}
 	case h.ClusterName != a.clusterName:
-		return linkRefusal{fmt.Sprintf("cluster-name is %s here and %s there", strconv.Quote(a.clusterName), printable(h.ClusterName))}
+		return linkRefusal{fmt.Sprintf("cluster-name is %q on %s and %s on %s", a.clusterName, a.raftID, printable(h.ClusterName), printable(string(h.From)))}
 	case h.From == "":
 		return linkRefusal{"it names no raft id"}
 	case len(h.Nonce) < linkNonceSize:

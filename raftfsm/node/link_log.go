@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -13,43 +14,62 @@ const (
 	sparseKeys  = 256
 )
 
-// sparseLog says the same thing at most once a minute, and no more than 256 things in that time: what strangers send must
-// not fill the disk.
+// sparseLog says the same thing at most once a minute, with the number of times that it was left out, and no more than 256
+// things in that time: neither what strangers send nor a peer that is dead for days must fill the disk.
 type sparseLog struct {
 	log  *slog.Logger
 	mu   sync.Mutex
-	last map[string]time.Time
+	last map[string]said
+}
+
+// said is when a thing was written last, and how often it was not since.
+type said struct {
+	at      time.Time
+	leftOut int
 }
 
 func newSparseLog(log *slog.Logger) *sparseLog {
-	return &sparseLog{log: log, last: map[string]time.Time{}}
+	return &sparseLog{log: log, last: map[string]said{}}
 }
 
 // warn writes a line unless one of the same key was written within the last minute.
-func (s *sparseLog) warn(key, msg string, args ...any) {
-	if s.due(key, time.Now()) {
-		s.log.Warn(msg, args...)
+func (s *sparseLog) warn(key, msg string, args ...any) { s.write(slog.LevelWarn, key, msg, args...) }
+
+func (s *sparseLog) write(level slog.Level, key, msg string, args ...any) {
+	if !s.log.Enabled(context.Background(), level) {
+		return
 	}
+	leftOut, due := s.due(key, time.Now())
+	if !due {
+		return
+	}
+	if leftOut > 0 {
+		args = append(args[:len(args):len(args)], "left_out", leftOut)
+	}
+	s.log.Log(context.Background(), level, msg, args...)
 }
 
-func (s *sparseLog) due(key string, now time.Time) bool {
+func (s *sparseLog) due(key string, now time.Time) (leftOut int, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if at, said := s.last[key]; said && now.Sub(at) < sparseEvery {
-		return false
+	before, known := s.last[key]
+	if known && now.Sub(before.at) < sparseEvery {
+		before.leftOut++
+		s.last[key] = before
+		return 0, false
 	}
 	if len(s.last) >= sparseKeys {
-		for k, at := range s.last {
-			if now.Sub(at) >= sparseEvery {
+		for k, v := range s.last {
+			if now.Sub(v.at) >= sparseEvery {
 				delete(s.last, k)
 			}
 		}
 	}
 	if len(s.last) >= sparseKeys {
-		return false
+		return 0, false
 	}
-	s.last[key] = now
-	return true
+	s.last[key] = said{at: now}
+	return before.leftOut, true
 }
 
 // refusalKey tells refusals apart by who is refused and why; errors of the network name ports, which differ each time.

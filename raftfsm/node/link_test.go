@@ -95,7 +95,7 @@ func TestHandshake(t *testing.T) {
 		{"no secret here", authOf("n1-a", "s3cret"), authOf("n2-b", ""), purposeRaft, near, "no cluster-secret-file"},
 		{"no secret, same machine", authOf("n1-a", ""), authOf("n2-b", ""), purposeRaft, near, ""},
 		{"no secret, far away", authOf("n1-a", ""), authOf("n2-b", ""), purposeRaft, far, "only nodes of the same machine"},
-		{"other cluster name", other, authOf("n2-b", "s3cret"), purposeRaft, far, `cluster-name is "prod" here and "staging" there`},
+		{"other cluster name", other, authOf("n2-b", "s3cret"), purposeRaft, far, `cluster-name is "prod" on n2-b and "staging" on "n1-a"`},
 		{"other purpose", authOf("n1-a", "s3cret"), authOf("n2-b", "s3cret"), purposeGRPC, far, "grpc port"},
 		{"oneself", authOf("n2-b", "s3cret"), authOf("n2-b", "s3cret"), purposeRaft, far, "this node itself"},
 	} {
@@ -249,7 +249,9 @@ func TestLinkAdmitsWhoeverMeansThisNode(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var log bytes.Buffer
-				dialling, accepting, _ := linkPair(t, slog.New(slog.NewTextHandler(&log, nil)))
+				// A node that was just admitted is without state for a moment: that refusal is for debugging alone.
+				all := &slog.HandlerOptions{Level: slog.LevelDebug}
+				dialling, accepting, _ := linkPair(t, slog.New(slog.NewTextHandler(&log, all)))
 				accepting.Open(tc.open)
 				got := make(chan net.Conn, 1)
 				go func() {
@@ -263,6 +265,9 @@ func TestLinkAdmitsWhoeverMeansThisNode(t *testing.T) {
 						t.Errorf("dial: %v, want %q", err, tc.want)
 					}
 					synctest.Wait()
+					if strings.Contains(log.String(), "level=WARN") == (tc.open == "") && strings.Contains(tc.target, "@") {
+						t.Errorf("log: %s", log.String())
+					}
 					if strings.Contains(tc.target, "@") && !strings.Contains(log.String(), tc.want) {
 						t.Errorf("log: %s, want %q", log.String(), tc.want)
 					}
@@ -285,15 +290,16 @@ func TestLinkAdmitsWhoeverMeansThisNode(t *testing.T) {
 func TestLinkRefusesInTheLogOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		dialling, _, _ := linkPair(t, slog.New(slog.NewTextHandler(&log, nil)))
+		dialling, accepting, _ := linkPair(t, slog.New(slog.NewTextHandler(&log, nil)))
+		accepting.Open("c9")
 		for range 90 {
 			if _, err := dialling.Dial("n2-b@n2:1", time.Second); err == nil {
-				t.Fatal("admitted by a node without state")
+				t.Fatal("admitted by a node of another cluster")
 			}
 			time.Sleep(time.Second)
 		}
-		if got := strings.Count(log.String(), "no state yet"); got != 2 {
-			t.Errorf("%d lines in 90 s, want 2", got)
+		if got := strings.Count(log.String(), "belongs to cluster c9"); got != 2 || !strings.Contains(log.String(), "left_out=59") {
+			t.Errorf("%d lines in 90 s, want 2, and the second with what was left out:\n%s", got, log.String())
 		}
 	})
 }

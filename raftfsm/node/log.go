@@ -2,25 +2,55 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 )
 
-// raftLog lets hashicorp/raft write to a slog.Logger. Raft tells of every election and every failed heartbeat; what matters
-// of it this package logs itself, so that each level is written one lower than Raft means it.
+// raftLog lets hashicorp/raft write to a slog.Logger. Raft tells of every election and every failed heartbeat, for ever; what
+// matters of it this package logs itself, so that each level is written one lower than Raft means it, and what would be
+// seen at default level at most once a minute for each peer.
 type raftLog struct {
-	log  *slog.Logger
-	name string
-	args []any
+	log    *slog.Logger
+	sparse *sparseLog
+	name   string
+	args   []any
 }
 
 var _ hclog.Logger = raftLog{}
 
-func newRaftLog(log *slog.Logger) hclog.Logger { return raftLog{log: log.With("component", "raft")} }
+func newRaftLog(log *slog.Logger) hclog.Logger {
+	log = log.With("component", "raft")
+	return raftLog{log: log, sparse: newSparseLog(log)}
+}
+
+// ordinary are lines of Raft's about what happens whenever a cluster forms, a node joins, stops or is killed.
+var ordinary = map[string]bool{
+	"appendEntries rejected, sending older logs": true,
+	"failed to get previous log":                 true,
+	"failed to decode incoming command":          true,
+	"failed to contact":                          true, // the heartbeat that failed has its own line
+}
+
+// errNoState refuses Raft's calls to a node that was admitted and has not opened its log yet.
+var errNoState = linkRefusal{"this node has no state yet"}
+
+func isOrdinary(msg string, args []any) bool {
+	if ordinary[msg] {
+		return true
+	}
+	for _, a := range args {
+		if err, ok := a.(error); ok && strings.Contains(err.Error(), errNoState.reason) {
+			return true
+		}
+	}
+	return false
+}
 
 func slogLevel(l hclog.Level) slog.Level {
 	switch l {
@@ -36,21 +66,37 @@ func slogLevel(l hclog.Level) slog.Level {
 // Log implements hclog.Logger, as do the methods below.
 func (l raftLog) Log(level hclog.Level, msg string, args ...any) {
 	at := slogLevel(level)
+	if isOrdinary(msg, args) {
+		at = slog.LevelDebug
+	}
 	if !l.log.Enabled(context.Background(), at) {
 		return
 	}
+	out, key := make([]any, len(args)), msg
 	for i, a := range args {
+		out[i] = a
 		switch a := a.(type) {
 		case string:
 			if i%2 == 0 {
-				args[i] = strings.ReplaceAll(a, "-", "_")
+				out[i] = snakeCase.Replace(a)
 			}
 		case hclog.Format:
-			args[i] = formatted(a)
+			out[i] = formatted(a)
+		case raft.Server:
+			out[i] = string(a.ID) + " at " + string(a.Address)
+		}
+		if i%2 == 1 && (out[i-1] == "peer" || out[i-1] == "server_id") {
+			key += fmt.Sprint(" ", out[i])
 		}
 	}
-	l.log.Log(context.Background(), at, msg, args...)
+	if at < slog.LevelInfo {
+		l.log.Log(context.Background(), at, msg, out...)
+		return
+	}
+	l.sparse.write(at, key, msg, out...)
 }
+
+var snakeCase = strings.NewReplacer("-", "_", " ", "_")
 
 // formatted is an hclog.Format as its parts: a verb is of no use to a structured log.
 func formatted(f hclog.Format) any {
@@ -78,10 +124,12 @@ func (l raftLog) IsError() bool { return l.enabled(hclog.Error) }
 func (l raftLog) ImpliedArgs() []any { return l.args }
 
 func (l raftLog) With(args ...any) hclog.Logger {
-	return raftLog{log: l.log.With(args...), name: l.name, args: append(append([]any(nil), l.args...), args...)}
+	return raftLog{log: l.log.With(args...), sparse: l.sparse, name: l.name, args: append(append([]any(nil), l.args...), args...)}
 }
-func (l raftLog) Name() string                     { return l.name }
-func (l raftLog) Named(s string) hclog.Logger      { return raftLog{log: l.log, name: s, args: l.args} }
+func (l raftLog) Name() string { return l.name }
+func (l raftLog) Named(s string) hclog.Logger {
+	return raftLog{log: l.log, sparse: l.sparse, name: s, args: l.args}
+}
 func (l raftLog) ResetNamed(s string) hclog.Logger { return l.Named(s) }
 func (l raftLog) SetLevel(hclog.Level)             {}
 func (l raftLog) GetLevel() hclog.Level            { return hclog.NoLevel }

@@ -20,6 +20,10 @@ const (
 	promoteLag = 64
 	// promoteEvery is how often the leader looks whether one has caught up.
 	promoteEvery = 50 * time.Millisecond
+	// wishEvery is how often a node that has caught up and means not to vote is asked again.
+	wishEvery = 10 * time.Second
+	// admittedLimit is how long a node that was admitted may stay silent before it has registered; then it is none.
+	admittedLimit = 10 * time.Minute
 	// changeLimit bounds a change of Raft's configuration.
 	changeLimit = 2 * time.Second
 )
@@ -32,7 +36,7 @@ func (n *Node) lead(ctx context.Context, r *raft.Raft, term uint64) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.expireReports(ctx, l) })
-	g.Go(func() error { return n.promote(ctx, r) })
+	g.Go(func() error { return n.tendNonVoters(ctx, r, l) })
 	if err := g.Wait(); err != nil && context.Cause(ctx) == nil {
 		return err
 	}
@@ -55,8 +59,16 @@ func (n *Node) await(ctx context.Context, ask func() error) error {
 	}
 }
 
-// promote makes voters of those that were admitted and have caught up.
-func (n *Node) promote(ctx context.Context, r *raft.Raft) error {
+// nonVoter is what a leader remembers of one.
+type nonVoter struct {
+	since time.Time // seen first
+	asked time.Time // when it last said that it means not to vote
+}
+
+// tendNonVoters makes voters of those that were admitted, have caught up and mean to vote, and removes those that went
+// silent before they had registered: nobody knows them by a name.
+func (n *Node) tendNonVoters(ctx context.Context, r *raft.Raft, l *leadership) error {
+	known := map[raft.ServerID]nonVoter{}
 	for {
 		changed := n.Changed()
 		wait := (<-chan time.Time)(nil)
@@ -65,18 +77,32 @@ func (n *Node) promote(ctx context.Context, r *raft.Raft) error {
 			if s.Suffrage == raft.Voter {
 				continue
 			}
-			wait = time.After(promoteEvery)
-			a := n.acks.of(s.ID)
-			if a.term != r.CurrentTerm() || time.Since(a.at) > n.o.Timing.Heartbeat || a.match == 0 || a.match+promoteLag < r.CommitIndex() {
-				continue
+			v, seen := known[s.ID]
+			if !seen {
+				v.since = time.Now()
 			}
-			err := n.await(ctx, func() error { return r.AddVoter(s.ID, s.Address, f.Index(), changeLimit).Error() })
-			if err == nil {
-				n.log.Info("node has caught up and votes from now on", "raft_id", s.ID)
-			} else {
-				n.log.Debug("node not promoted", "raft_id", s.ID, "error", err)
+			if time.Since(v.asked) >= wishEvery {
+				wait = time.After(promoteEvery)
+			} else if wait == nil {
+				wait = time.After(wishEvery)
 			}
-			break // the configuration may have changed
+			var done bool
+			switch {
+			case n.isLost(s.ID, l, v.since):
+				done = n.removeLost(ctx, s)
+			case n.hasCaughtUp(s.ID, r) && time.Since(v.asked) >= wishEvery:
+				switch observes, err := n.observes(ctx, s.ID); {
+				case err != nil:
+				case observes:
+					v.asked = time.Now()
+				default:
+					done = n.promote(ctx, r, s, f.Index())
+				}
+			}
+			known[s.ID] = v
+			if done {
+				break // the configuration has changed
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -87,6 +113,55 @@ func (n *Node) promote(ctx context.Context, r *raft.Raft) error {
 	}
 }
 
+func (n *Node) hasCaughtUp(id raft.ServerID, r *raft.Raft) bool {
+	a := n.acks.of(id)
+	return a.term == r.CurrentTerm() && time.Since(a.at) <= n.o.Timing.Heartbeat && a.match != 0 && a.match+promoteLag >= r.CommitIndex()
+}
+
+// promote makes a voter, and tells whether it did.
+func (n *Node) promote(ctx context.Context, r *raft.Raft, s raft.Server, index uint64) bool {
+	err := n.await(ctx, func() error { return r.AddVoter(s.ID, s.Address, index, changeLimit).Error() })
+	if err != nil {
+		n.log.Debug("node not promoted", "raft_id", s.ID, "error", err)
+		return false
+	}
+	n.log.Info("node has caught up and votes from now on", "raft_id", s.ID)
+	return true
+}
+
+// observes asks a node whether it is an observer. The answer is not kept in the log: it is the node's configuration.
+func (n *Node) observes(ctx context.Context, id raft.ServerID) (bool, error) {
+	node, registered := n.State().Node(string(id))
+	if !registered {
+		return false, fmt.Errorf("%s has not registered yet", id)
+	}
+	d, err := n.whoIs(ctx, node.GRPC.String())
+	if err == nil && d.GetRaftId() != node.RaftID {
+		err = fmt.Errorf("%s runs at %s", d.GetRaftId(), node.GRPC)
+	}
+	return d.GetObserver(), err
+}
+
+// isLost tells whether a non-voter that has not registered was silent for too long.
+func (n *Node) isLost(id raft.ServerID, l *leadership, since time.Time) bool {
+	if _, registered := n.State().Node(string(id)); registered {
+		return false
+	}
+	if a := n.acks.of(id); a.term == l.term && a.at.After(since) {
+		since = a.at
+	}
+	return time.Since(since) >= admittedLimit
+}
+
+func (n *Node) removeLost(ctx context.Context, s raft.Server) bool {
+	if err := n.RemoveNode(ctx, string(s.ID)); err != nil {
+		n.log.Debug("lost node not removed", "raft_id", s.ID, "error", err)
+		return false
+	}
+	n.log.Warn("a node that was admitted was never heard and is removed", "raft_id", s.ID, "address", s.Address)
+	return true
+}
+
 // join decides about a node that asks for admission. Leader only; another node names the leader.
 func (n *Node) join(ctx context.Context, req *peerv1.JoinRequest) (*peerv1.JoinResponse, error) {
 	if req.GetClusterName() != n.o.ClusterName {
@@ -95,7 +170,7 @@ func (n *Node) join(ctx context.Context, req *peerv1.JoinRequest) (*peerv1.JoinR
 	l, err := n.ready(ctx)
 	if err != nil {
 		a, _ := n.leaderAddr()
-		return &peerv1.JoinResponse{Reason: "this node does not lead", LeaderGrpc: a.Proto()}, nil
+		return &peerv1.JoinResponse{NotLeader: true, Reason: "this node does not lead", LeaderGrpc: a.Proto()}, nil
 	}
 	s, r := n.State(), n.raft.Load()
 	cluster := s.Cluster().ID
@@ -165,6 +240,11 @@ func (n *Node) admit(ctx context.Context, r *raft.Raft, s *raftfsm.State, index 
 		index = 0
 	}
 	id, addr := raft.ServerID(node.GetRaftId()), raft.ServerAddress(raftfsm.AddrOf(node.GetRaft()).String())
+	if v, taken := holder(r, addr); taken {
+		name := n.State().NodeName(string(v.ID))
+		return refuseJoin("the address %s belongs to the member %s (%s): if %[2]s is gone for good, run: sentinelctl node remove %[2]s",
+			addr, name, v.ID), nil
+	}
 	err := n.await(ctx, func() error { return r.AddNonvoter(id, addr, index, changeLimit).Error() })
 	if err != nil {
 		return refuseJoin("not admitted: %v", err), nil
@@ -173,16 +253,30 @@ func (n *Node) admit(ctx context.Context, r *raft.Raft, s *raftfsm.State, index 
 	return &peerv1.JoinResponse{ClusterId: s.Cluster().ID, Admitted: true}, nil
 }
 
+// holder is the member at a Raft address.
+func holder(r *raft.Raft, addr raft.ServerAddress) (raft.Server, bool) {
+	members := r.GetConfiguration().Configuration().Servers
+	i := slices.IndexFunc(members, func(v raft.Server) bool { return v.Address == addr })
+	if i < 0 {
+		return raft.Server{}, false
+	}
+	return members[i], true
+}
+
 // answers tells whether a registered node runs as itself.
 func (n *Node) answers(ctx context.Context, node *raftfsm.Node) bool {
+	d, err := n.whoIs(ctx, node.GRPC.String())
+	return err == nil && d.GetRaftId() == node.RaftID && !d.GetRemoved()
+}
+
+func (n *Node) whoIs(ctx context.Context, address string) (*peerv1.DescribeResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectLimit)
 	defer cancel()
-	c, err := n.conns.client(ctx, node.GRPC.String())
+	c, err := n.conns.client(ctx, address)
 	if err != nil {
-		return false
+		return nil, err
 	}
-	d, err := c.Describe(ctx, &peerv1.DescribeRequest{ClusterName: n.o.ClusterName, NodeId: n.o.NodeID, RaftId: string(n.self)})
-	return err == nil && d.GetRaftId() == node.RaftID && !d.GetRemoved()
+	return c.Describe(ctx, &peerv1.DescribeRequest{ClusterName: n.o.ClusterName, NodeId: n.o.NodeID, RaftId: string(n.self)})
 }
 
 // RemoveNode takes a member out of Raft's configuration. Leader only. ErrQuorum refuses what would leave no majority of
@@ -273,8 +367,12 @@ func (n *Node) handOver(ctx context.Context, r *raft.Raft, target raft.Server) e
 // register keeps what the state says of this node true.
 func (n *Node) register(ctx context.Context) {
 	want := n.registration()
-	for {
+	for warned := false; ; {
 		changed := n.Changed()
+		if n.o.Observer && !warned && n.State().IsVoter(string(n.self)) {
+			n.log.Warn("node-role is observer, and this node votes: it goes on voting until it is removed and joins anew")
+			warned = true
+		}
 		wait := (<-chan time.Time)(nil)
 		if s := n.State(); isMember(s, n.self) && s.Cluster().ID != "" && !n.registered(s) {
 			res, err := n.Propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: want}})
@@ -307,6 +405,7 @@ const attendEvery = time.Second
 // attend asks the other nodes, while no leader is heard or knows this node by another address, who leads and whether this
 // node still belongs: Raft does not tell a removed node that its removal is committed.
 func (n *Node) attend(ctx context.Context, r *raft.Raft) {
+	log := newSparseLog(n.log)
 	tick := time.NewTicker(attendEvery)
 	defer tick.Stop()
 	for {
@@ -320,7 +419,7 @@ func (n *Node) attend(ctx context.Context, r *raft.Raft) {
 		}
 		asked := map[string]bool{}
 		for _, a := range n.acquaintances() {
-			if n.ask(ctx, a, asked) {
+			if n.ask(ctx, log, a, asked) {
 				break
 			}
 		}
@@ -357,7 +456,7 @@ func (n *Node) acquaintances() []string {
 }
 
 // ask presents this node at an address, and at the leader's if it is sent there. It tells whether a leader has answered.
-func (n *Node) ask(ctx context.Context, address string, asked map[string]bool) bool {
+func (n *Node) ask(ctx context.Context, log *sparseLog, address string, asked map[string]bool) bool {
 	if asked[address] || address == n.o.GRPC.String() {
 		return false
 	}
@@ -378,8 +477,10 @@ func (n *Node) ask(ctx context.Context, address string, asked map[string]bool) b
 	case resp.GetAdmitted():
 		return true
 	case resp.GetLeaderGrpc() != nil:
-		return n.ask(ctx, raftfsm.AddrOf(resp.GetLeaderGrpc()).String(), asked)
+		return n.ask(ctx, log, raftfsm.AddrOf(resp.GetLeaderGrpc()).String(), asked)
 	}
-	n.log.Warn("the leader does not take this node back", "reason", resp.GetReason(), "asked", address)
+	if !resp.GetNotLeader() {
+		log.warn(resp.GetReason(), "the leader does not take this node back", "reason", resp.GetReason(), "asked", address)
+	}
 	return false
 }

@@ -1,9 +1,12 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -313,4 +316,143 @@ func (s *hangingStore) StoreLogs(logs []*raft.Log) error {
 		<-s.release
 	}
 	return s.LogStore.StoreLogs(logs)
+}
+
+// An observer follows and never votes, whoever leads; one that is told to vote does.
+func TestObserver(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		l := w.leader()
+		m := w.add(4)
+		m.watches, m.peers = true, []string{l.o.GRPC.String()}
+		m.create(m.id, nil)
+		w.admit(m)
+		w.settle()
+		for range 2 {
+			time.Sleep(time.Minute)
+			if got := m.Status().Role; l.State().IsVoter(string(m.self)) || got != "observer" {
+				t.Errorf("votes: %v, role %s", l.State().IsVoter(string(m.self)), got)
+			}
+			w.mustPropose(m, monitor(fmt.Sprintf("m%d", l.number), 100+l.number))
+			before := l
+			if err := l.TransferLeadership(t.Context(), ""); err != nil {
+				t.Fatal(err)
+			}
+			if l = w.leader(w.others(before)...); l == m {
+				t.Fatal("an observer leads")
+			}
+		}
+		m.watches = false
+		m.restart()
+		time.Sleep(wishEvery)
+		w.eventually("it votes", func() bool { return l.State().IsVoter(string(m.self)) })
+	})
+}
+
+// A node that was admitted and never came stays ten minutes; one that is away after it has registered stays.
+func TestLostNonVoterIsRemoved(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		l := w.leader()
+		lost, watching := w.add(4), w.add(5)
+		watching.watches, watching.peers = true, []string{l.o.GRPC.String()}
+		watching.create(watching.id, nil)
+		w.admit(watching)
+		w.settle()
+		if err := watching.halt(); err != nil {
+			t.Fatal(err)
+		}
+		if resp := w.apply(lost); !resp.GetAdmitted() {
+			t.Fatal(resp.GetReason())
+		}
+		member := func(m *member) bool { return isMember(l.State(), m.self) }
+		time.Sleep(9 * time.Minute)
+		if !member(lost) {
+			t.Error("removed too early")
+		}
+		time.Sleep(2 * time.Minute)
+		w.eventually("it is removed", func() bool { return !member(lost) })
+		if !member(watching) {
+			t.Error("an observer that is away was removed")
+		}
+		w.drop(lost)
+	})
+}
+
+// An address belongs to one member: the refusal names it, and what to do.
+func TestJoinAtAMembersAddress(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.settle()
+		l := w.leader()
+		old := w.others(l)[0]
+		if err := old.halt(); err != nil {
+			t.Fatal(err)
+		}
+		m := w.add(9)
+		w.drop(m)
+		req := &peerv1.JoinRequest{Node: m.registration(), ClusterName: "test"}
+		req.Node.Raft = old.o.Raft.Proto()
+		resp, err := l.join(t.Context(), req)
+		want := fmt.Sprintf("belongs to the member %s (%s): if %[1]s is gone for good, run: sentinelctl node remove %[1]s", old.o.NodeID, old.self)
+		if err != nil || resp.GetAdmitted() || !strings.Contains(resp.GetReason(), want) {
+			t.Errorf("%v, %q, want %q", err, resp.GetReason(), want)
+		}
+		old.restart()
+	})
+}
+
+// A removal is an event, at the time at which it was decided and not at that of the command before; on all nodes alike.
+func TestRemovalIsAnEvent(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.settle()
+		l := w.leader()
+		gone := w.others(l)[0]
+		time.Sleep(time.Hour)
+		at := time.Now()
+		if err := l.RemoveNode(t.Context(), string(gone.self)); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually("all have applied it", func() bool {
+			return !isMember(w.others(gone)[0].State(), gone.self) && !isMember(w.others(gone)[1].State(), gone.self)
+		})
+		for _, m := range w.others(gone) {
+			found := false
+			events, _ := m.State().EventsSince(raftfsm.Cursor{})
+			for e := range events {
+				if e.Kind == raftfsm.EventNodeGone && e.Node == string(gone.self) {
+					found = true
+					if late := e.AtMs - at.UnixMilli(); late < 0 || late > 1000 {
+						t.Errorf("n%d: the event is %d ms after the removal", m.number, late)
+					}
+				}
+			}
+			if !found {
+				t.Errorf("n%d: no event", m.number)
+			}
+		}
+	})
+}
+
+// A member that asks nodes which do not lead is not told that the leader refuses it.
+func TestAttendTellsOnlyWhatALeaderSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := newSparseLog(slog.New(slog.NewTextHandler(&out, nil)))
+		w := newWorld(t, 3)
+		defer w.close()
+		w.settle()
+		l := w.leader()
+		one, other := w.others(l)[0], w.others(l)[1]
+		w.isolate(l, true)
+		w.isolate(other, true)
+		delete(w.cut, pair(one.number, other.number)) // calls pass, Raft does not
+		time.Sleep(time.Minute)
+		for range 90 {
+			one.ask(t.Context(), log, other.o.GRPC.String(), map[string]bool{})
+			time.Sleep(time.Second)
+		}
+		if out.Len() > 0 {
+			t.Error(out.String())
+		}
+		w.isolate(l, false)
+		w.isolate(other, false)
+	})
 }

@@ -61,6 +61,8 @@ type Options struct {
 	Peers []string
 	// BootstrapExpect is how many nodes without state must promise each other; 0 = only join.
 	BootstrapExpect int
+	// Observer joins a cluster and never votes; it founds none, whatever BootstrapExpect says.
+	Observer bool
 	// Secret authenticates nodes to each other; zero = loopback only.
 	Secret raftfsm.Secret
 	// Timing of elections; zero = TimingDefault.
@@ -88,8 +90,8 @@ type Node struct {
 	log      *slog.Logger
 	id       *identity
 	self     raft.ServerID
-	creds    credentials.TransportCredentials
-	link     *raftLink // nil in tests that bring their own transport
+	creds    *linkCredentials // nil like link
+	link     *raftLink        // nil in tests that bring their own transport
 	former   *former
 	fsm      *fsm
 	acks     *ackBook
@@ -163,11 +165,27 @@ func newNode(o Options, h hooks) (*Node, error) {
 		n.conns = newConns(n.creds, o.DialContext)
 	}
 	n.fsm = newFSM(&appliedMemory{}, n.applied)
+	var refusal func(string) string
+	if n.creds != nil {
+		refusal = n.creds.refusal
+	}
 	n.former = newFormer(id, formerOptions{
 		nodeID: o.NodeID, clusterName: o.ClusterName, expect: o.BootstrapExpect, peers: o.Peers, self: n.registration(),
-		dial: n.conns.dial, log: n.log,
+		dial: n.conns.dial, refusal: refusal, log: n.log,
 	})
 	return n, nil
+}
+
+// Close gives back what New has taken, where [Node.Run] will not be called.
+func (n *Node) Close() error {
+	if !n.running.CompareAndSwap(false, true) {
+		return errors.New("node: Run was called; it closes the node")
+	}
+	var err error
+	if n.link != nil {
+		err = n.link.Close()
+	}
+	return errors.Join(err, n.conns.Close(), n.id.Close())
 }
 
 // complete checks the options and fills in what may be left out.
@@ -188,7 +206,12 @@ func (o *Options) complete(h hooks) error {
 	if o.BootstrapExpect < 0 {
 		errs = append(errs, fmt.Errorf("bootstrap-expect %d: must be 0 or more", o.BootstrapExpect))
 	}
-	if o.Dir == "" && h.stores == nil {
+	switch {
+	case o.Observer && len(o.Peers) == 0:
+		errs = append(errs, errors.New("an observer needs other nodes: give it cluster-peers"))
+	case o.Observer:
+		o.BootstrapExpect = 0
+	case o.Dir == "" && h.stores == nil:
 		o.BootstrapExpect, o.Peers = 1, nil
 	}
 	if o.Timing == (Timing{}) {

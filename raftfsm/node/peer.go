@@ -41,7 +41,7 @@ func (p peerService) Describe(ctx context.Context, _ *peerv1.DescribeRequest) (*
 	d := &peerv1.DescribeResponse{
 		ClusterName: n.o.ClusterName, NodeId: n.o.NodeID, RaftId: string(n.self), ClusterId: rec.ClusterID,
 		BootstrapExpect: uint32(n.o.BootstrapExpect), Raft: n.o.Raft.Proto(), Grpc: n.o.GRPC.Proto(),
-		PromisedTo: string(rec.PromisedTo), Version: n.o.Version, MaxLevel: raftfsm.Level, Removed: rec.Removed || n.isRemoved(),
+		PromisedTo: string(rec.PromisedTo), Version: n.o.Version, MaxLevel: raftfsm.Level, Removed: rec.Removed || n.isRemoved(), Observer: n.o.Observer,
 	}
 	if r := n.raft.Load(); r != nil {
 		_, id := r.LeaderWithID()

@@ -199,11 +199,13 @@ func outcome(err error) error {
 
 // forward has the leader commit a command, and waits until it is applied here too.
 func (n *Node) forward(ctx context.Context, c *raftlogv1.Command) (raftfsm.Result, error) {
-	client, err := n.leaderClient(ctx)
+	call, cancel := n.whileLeads(ctx)
+	defer cancel()
+	client, err := n.leaderClient(call)
 	if err != nil {
 		return raftfsm.Result{}, err
 	}
-	resp, err := client.Propose(ctx, &peerv1.ProposeRequest{Command: c})
+	resp, err := client.Propose(call, &peerv1.ProposeRequest{Command: c})
 	if err != nil {
 		return raftfsm.Result{}, fromStatus(err)
 	}
@@ -215,6 +217,33 @@ func (n *Node) forward(ctx context.Context, c *raftlogv1.Command) (raftfsm.Resul
 		return res, fmt.Errorf("%w: committed at index %d, but not yet applied on this node: %w", ErrUnknownOutcome, res.Index, err)
 	}
 	return res, nil
+}
+
+// whileLeads is ctx until another node than now is known to lead: a leader that hangs answers nothing, and its successor
+// can be asked. It must be cancelled.
+func (n *Node) whileLeads(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	r := n.raft.Load()
+	if r == nil {
+		return ctx, cancel
+	}
+	_, asked := r.LeaderWithID()
+	n.futures.add()
+	go func() {
+		defer n.futures.done()
+		for {
+			next := n.heard.next()
+			if _, id := r.LeaderWithID(); id != asked && id != "" {
+				cancel()
+			}
+			select {
+			case <-next:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, cancel
 }
 
 // waitApplied returns when the state includes index.

@@ -75,6 +75,8 @@ func (n *Node) readIndex(ctx context.Context) (uint64, error) {
 	if r := n.raft.Load(); r != nil && r.State() == raft.Leader {
 		return n.readIndexHere(ctx)
 	}
+	ctx, stop := n.whileLeads(ctx)
+	defer stop()
 	client, err := n.leaderClient(ctx)
 	if err != nil {
 		return 0, err

@@ -226,3 +226,25 @@ func TestMemoryCluster(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A node that never ran gives back its directory and its port.
+func TestCloseWithoutRun(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 {
+		l := listen(t, "127.0.0.1:0")
+		at := l.Addr().String()
+		n, err := New(Options{
+			NodeID: "n1", ClusterName: "test", Dir: dir, RaftListener: l, Raft: parseAddr(t, at), GRPC: parseAddr(t, "127.0.0.1:1"),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+		_ = listen(t, at).Close()
+		if err := n.Run(t.Context()); err == nil {
+			t.Error("a closed node runs")
+		}
+	}
+}

@@ -133,6 +133,8 @@ func (n *Node) renewReports(ctx context.Context, r *raft.Raft) {
 func (n *Node) renewAt(ctx context.Context, s *raftfsm.State) error {
 	ctx, cancel := context.WithTimeout(ctx, renewEvery)
 	defer cancel()
+	ctx, stop := n.whileLeads(ctx)
+	defer stop()
 	if !n.stands(s) {
 		return errDoubt
 	}

@@ -24,6 +24,8 @@ type Status struct {
 	LastContact time.Duration
 	ClusterID   string
 	Peers       int
+	// Waiting says why this node has no cluster yet; empty once it has one.
+	Waiting string
 	// Loading: the state is older than what was answered before a restart.
 	Loading  bool
 	FsyncP50 time.Duration
@@ -38,6 +40,9 @@ func (n *Node) Status() Status {
 	}
 	if t := n.timed.Load(); t != nil {
 		st.FsyncP50 = t.P50()
+	}
+	if why := n.former.waiting.Load(); why != nil {
+		st.Waiting = *why
 	}
 	r := n.raft.Load()
 	switch {
@@ -73,6 +78,9 @@ func (n *Node) role(r *raft.Raft) string {
 		if s.ID == n.self && s.Suffrage == raft.Voter {
 			return "follower"
 		}
+	}
+	if n.o.Observer {
+		return "observer"
 	}
 	return "joining"
 }

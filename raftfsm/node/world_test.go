@@ -46,6 +46,8 @@ type member struct {
 	stop    context.CancelFunc
 	done    chan error
 	running atomic.Bool
+	watches bool        // it is an observer
+	hangs   atomic.Bool // it answers no call
 	blind   atomic.Bool // it has no evidence of any instance
 }
 
@@ -93,7 +95,7 @@ func (m *member) create(id *identity, voters []raft.Server) {
 	}
 	n, err := newNode(Options{
 		NodeID: fmt.Sprintf("n%d", m.number), ClusterName: "test", Timing: TimingDefault, Log: log,
-		Peers: m.peers, BootstrapExpect: m.expect, Raft: addr(m.number, 26579+m.moved), GRPC: addr(m.number, 26479), Version: "test",
+		Peers: m.peers, BootstrapExpect: m.expect, Observer: m.watches, Raft: addr(m.number, 26579+m.moved), GRPC: addr(m.number, 26479), Version: "test",
 		StandsBy: func(raftfsm.Vote) bool { return !m.blind.Load() },
 	}, hooks{
 		identity:  id,
@@ -337,8 +339,23 @@ type memClient struct {
 	to string
 }
 
+func (c memClient) hung() bool {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	for _, m := range c.w.members {
+		if m.o.GRPC.String() == c.to {
+			return m.hangs.Load()
+		}
+	}
+	return false
+}
+
 func call[Req, Resp any](ctx context.Context, c memClient, req Req, f func(peerv1.PeerServiceServer, context.Context, Req) (Resp, error)) (Resp, error) {
 	var zero Resp
+	if c.hung() {
+		<-ctx.Done()
+		return zero, status.FromContextError(ctx.Err()).Err()
+	}
 	m, err := c.find(c.to)
 	if err != nil {
 		return zero, status.Error(codes.Unavailable, err.Error())

@@ -104,7 +104,9 @@ type DescribeResponse struct {
 	Version    string      `protobuf:"bytes,11,opt,name=version,proto3" json:"version,omitempty"`
 	MaxLevel   uint32      `protobuf:"varint,12,opt,name=max_level,json=maxLevel,proto3" json:"max_level,omitempty"`
 	// The node was removed from its cluster.
-	Removed       bool `protobuf:"varint,13,opt,name=removed,proto3" json:"removed,omitempty"`
+	Removed bool `protobuf:"varint,13,opt,name=removed,proto3" json:"removed,omitempty"`
+	// The node means never to vote.
+	Observer      bool `protobuf:"varint,14,opt,name=observer,proto3" json:"observer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -226,6 +228,13 @@ func (x *DescribeResponse) GetMaxLevel() uint32 {
 func (x *DescribeResponse) GetRemoved() bool {
 	if x != nil {
 		return x.Removed
+	}
+	return false
+}
+
+func (x *DescribeResponse) GetObserver() bool {
+	if x != nil {
+		return x.Observer
 	}
 	return false
 }
@@ -438,7 +447,9 @@ type JoinResponse struct {
 	Reason     string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	LeaderGrpc *v1.Address            `protobuf:"bytes,4,opt,name=leader_grpc,json=leaderGrpc,proto3" json:"leader_grpc,omitempty"`
 	// The caller holds state of this cluster and is a member no more: it was removed.
-	Removed       bool `protobuf:"varint,5,opt,name=removed,proto3" json:"removed,omitempty"`
+	Removed bool `protobuf:"varint,5,opt,name=removed,proto3" json:"removed,omitempty"`
+	// The node that was asked does not lead, and has decided nothing; leader_grpc is the leader's if it knows one.
+	NotLeader     bool `protobuf:"varint,6,opt,name=not_leader,json=notLeader,proto3" json:"not_leader,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -504,6 +515,13 @@ func (x *JoinResponse) GetLeaderGrpc() *v1.Address {
 func (x *JoinResponse) GetRemoved() bool {
 	if x != nil {
 		return x.Removed
+	}
+	return false
+}
+
+func (x *JoinResponse) GetNotLeader() bool {
+	if x != nil {
+		return x.NotLeader
 	}
 	return false
 }
@@ -829,7 +847,7 @@ const file_proto_peer_v1_peer_proto_rawDesc = "" +
 	"\x0fDescribeRequest\x12!\n" +
 	"\fcluster_name\x18\x01 \x01(\tR\vclusterName\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12\x17\n" +
-	"\araft_id\x18\x03 \x01(\tR\x06raftId\"\xc8\x03\n" +
+	"\araft_id\x18\x03 \x01(\tR\x06raftId\"\xe4\x03\n" +
 	"\x10DescribeResponse\x12!\n" +
 	"\fcluster_name\x18\x01 \x01(\tR\vclusterName\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12\x17\n" +
@@ -847,7 +865,8 @@ const file_proto_peer_v1_peer_proto_rawDesc = "" +
 	"leaderGrpc\x12\x18\n" +
 	"\aversion\x18\v \x01(\tR\aversion\x12\x1b\n" +
 	"\tmax_level\x18\f \x01(\rR\bmaxLevel\x12\x18\n" +
-	"\aremoved\x18\r \x01(\bR\aremoved\"\xae\x01\n" +
+	"\aremoved\x18\r \x01(\bR\aremoved\x12\x1a\n" +
+	"\bobserver\x18\x0e \x01(\bR\bobserver\"\xae\x01\n" +
 	"\x0ePromiseRequest\x12!\n" +
 	"\fcluster_name\x18\x01 \x01(\tR\vclusterName\x12&\n" +
 	"\x0ffounder_node_id\x18\x02 \x01(\tR\rfounderNodeId\x12&\n" +
@@ -862,7 +881,7 @@ const file_proto_peer_v1_peer_proto_rawDesc = "" +
 	"\x04node\x18\x01 \x01(\v2\x18.raftlog.v1.RegisterNodeR\x04node\x12!\n" +
 	"\fcluster_name\x18\x02 \x01(\tR\vclusterName\x12\x1d\n" +
 	"\n" +
-	"cluster_id\x18\x03 \x01(\tR\tclusterId\"\xb1\x01\n" +
+	"cluster_id\x18\x03 \x01(\tR\tclusterId\"\xd0\x01\n" +
 	"\fJoinResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
@@ -870,7 +889,9 @@ const file_proto_peer_v1_peer_proto_rawDesc = "" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x124\n" +
 	"\vleader_grpc\x18\x04 \x01(\v2\x13.raftlog.v1.AddressR\n" +
 	"leaderGrpc\x12\x18\n" +
-	"\aremoved\x18\x05 \x01(\bR\aremoved\"?\n" +
+	"\aremoved\x18\x05 \x01(\bR\aremoved\x12\x1d\n" +
+	"\n" +
+	"not_leader\x18\x06 \x01(\bR\tnotLeader\"?\n" +
 	"\x0eProposeRequest\x12-\n" +
 	"\acommand\x18\x01 \x01(\v2\x13.raftlog.v1.CommandR\acommand\"\x97\x01\n" +
 	"\x0fProposeResponse\x12\x14\n" +
