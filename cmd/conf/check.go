@@ -9,13 +9,23 @@ import (
 // refusedDirs are emptied at a reboot, or are no place for anybody's state.
 var refusedDirs = []string{"/", "/tmp", "/var/tmp", "/run", "/dev/shm"}
 
-// check compares settings with each other. It runs on what could be read, so that one start shows all faults.
+// check compares settings with each other. It runs on what could be read, so that one start shows all faults; a setting
+// that was refused is compared with nothing.
 func (p *parser) check() {
-	p.checkName()
-	p.checkPorts()
-	p.checkDir()
-	p.checkCluster()
-	p.checkReach()
+	for _, c := range []struct {
+		check func()
+		of    []string
+	}{
+		{p.checkName, nil},
+		{p.checkPorts, []string{"port", "grpc-port", "raft-port", "http-port"}},
+		{p.checkDir, []string{"dir"}},
+		{p.checkCluster, []string{"cluster-peers", "bootstrap-expect", "node-role"}},
+		{p.checkReach, []string{"cluster-peers", "bind", "announce-ip"}},
+	} {
+		if !slices.ContainsFunc(c.of, func(name string) bool { return p.bad[name] }) {
+			c.check()
+		}
+	}
 }
 
 func (p *parser) at(name string) Place { return p.set[name].place }
@@ -61,6 +71,8 @@ func (p *parser) checkCluster() {
 	c := &p.config
 	expect, given := p.set["bootstrap-expect"]
 	switch {
+	case c.NodeRole == RoleObserver && len(c.Peers) == 0:
+		p.fault(p.at("node-role"), "an observer needs nodes to follow; add the line: cluster-peers HOST HOST HOST")
 	case c.Dev && len(c.Peers) > 0:
 		p.fault(p.at("cluster-peers"), "cluster-peers with --dev: that is one node alone; remove one of the two")
 	case len(c.Peers) > 0 && !given:

@@ -54,7 +54,12 @@ type Config struct {
 	Dev bool
 	// Seeds are the masters of the file, in name order.
 	Seeds []Seed
+
+	places map[string]Place
 }
+
+// Place is where a directive was given; zero for one that has its default.
+func (c *Config) Place(directive string) Place { return c.places[directive] }
 
 // Bind is one local address to listen on.
 type Bind struct {
@@ -92,6 +97,12 @@ func Parse(in Input) (*Config, []Warning, error) {
 	if len(p.faults) > 0 {
 		return nil, p.warnings, p.faults
 	}
+	if len(p.set) > 0 {
+		p.config.places = make(map[string]Place, len(p.set))
+	}
+	for name, l := range p.set {
+		p.config.places[name] = l.place
+	}
 	return &p.config, p.warnings, nil
 }
 
@@ -99,8 +110,9 @@ func Parse(in Input) (*Config, []Warning, error) {
 type parser struct {
 	reader
 	config Config
-	// set holds the line that gave a directive its value.
+	// set holds the line that gave a directive its value; bad are those among them that were refused.
 	set map[string]line
+	bad map[string]bool
 	// clustered is the first line that only a member of several would have.
 	clustered *line
 }
@@ -122,6 +134,7 @@ func newParser(in Input) *parser {
 			RaftTiming:    TimingDefault,
 		},
 		set: map[string]line{},
+		bad: map[string]bool{},
 	}
 }
 
@@ -184,6 +197,7 @@ func (p *parser) apply(d directive, l line) {
 	}
 	p.set[d.name] = l
 	values := l.words[1:]
+	p.bad[d.name] = true
 	if len(values) < d.least || d.most > 0 && len(values) > d.most {
 		p.fault(l.place, "%s: read %d words; want %s%s", d.name, len(values), d.words, commentHint(values))
 		return
@@ -198,7 +212,9 @@ func (p *parser) apply(d directive, l line) {
 			why = "; want " + d.words
 		}
 		p.fault(l.place, "%s: %s is not allowed%s%s", d.name, shown, why, commentHint(values))
+		return
 	}
+	p.bad[d.name] = false
 }
 
 // commentHint helps who wrote a comment behind a value.

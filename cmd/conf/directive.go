@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -257,8 +258,10 @@ func setBind(c *Config, values []string) error {
 	binds := make([]Bind, len(values))
 	for i, v := range values {
 		host, optional := strings.CutPrefix(v, "-")
-		if _, err := raftfsm.NewAddr(host, 1); err != nil && host != "*" && host != "::*" {
-			return err
+		if host != "*" && host != "::*" {
+			if err := checkHost(host); err != nil {
+				return err
+			}
 		}
 		if host == "::*" {
 			host = "::"
@@ -269,12 +272,33 @@ func setBind(c *Config, values []string) error {
 	return nil
 }
 
+// checkHost refuses what is neither an address nor a name that a resolver could know: a mistyped address looks like a name
+// until it is looked up. No top-level domain begins with a digit (RFC 3696, section 2).
+func checkHost(host string) error {
+	if _, err := raftfsm.NewAddr(host, 1); err != nil {
+		return err
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil
+	}
+	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
+	last := labels[len(labels)-1]
+	switch {
+	case slices.Contains(labels, ""), strings.Contains(host, "%"),
+		!strings.ContainsFunc(last, isLetter), len(labels) > 1 && !isLetter(rune(last[0])):
+		return fmt.Errorf("%s is neither an address nor a host name", host)
+	}
+	return nil
+}
+
+func isLetter(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }
+
 func setAnnounceIP(c *Config, v string) error {
 	if v == "" {
 		c.AnnounceIP = ""
 		return nil
 	}
-	if _, err := raftfsm.NewAddr(v, 1); err != nil {
+	if err := checkHost(v); err != nil {
 		return err
 	}
 	if ip := net.ParseIP(v); ip != nil && ip.IsUnspecified() {
@@ -293,6 +317,9 @@ func setPeers(c *Config, values []string) error {
 			full = v + ":1"
 		}
 		addr, err := raftfsm.ParseAddr(full)
+		if err == nil {
+			err = checkHost(addr.Host)
+		}
 		if err != nil {
 			return err
 		}

@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
 // announcedHost is what nodes and clients are told: the configured one, else the local address from which the first peer
-// beyond loopback is reached, else the first address that is listened on. It is never a wildcard.
-func announcedHost(ctx context.Context, c *conf.Config) (string, error) {
+// beyond loopback is reached, else the first address that is listened on, else, where no other machine is named, own's. It
+// is never a wildcard.
+func announcedHost(ctx context.Context, c *conf.Config, own func(context.Context) string) (string, error) {
 	if c.AnnounceIP != "" {
 		return c.AnnounceIP, nil
 	}
@@ -20,16 +22,14 @@ func announcedHost(ctx context.Context, c *conf.Config) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
+	alone := true
 	for _, peer := range c.Peers {
-		// Connecting a UDP socket sends nothing: it only asks the kernel for the route.
-		conn, err := (&net.Dialer{}).DialContext(ctx, "udp", peer)
-		if err != nil {
+		if a, err := raftfsm.ParseAddr(peer); err == nil && a.IsLoopback() {
 			continue
 		}
-		local := conn.LocalAddr().(*net.UDPAddr)
-		_ = conn.Close()
-		if !local.IP.IsLoopback() {
-			return local.IP.String(), nil
+		alone = false
+		if ip := localIP(ctx, peer); ip != "" {
+			return ip, nil
 		}
 	}
 	for _, b := range c.Bind {
@@ -37,5 +37,44 @@ func announcedHost(ctx context.Context, c *conf.Config) (string, error) {
 			return b.Host, nil
 		}
 	}
+	if alone {
+		if ip := own(ctx); ip != "" {
+			return ip, nil
+		}
+	}
 	return "", fmt.Errorf("%w: cannot tell which address other machines reach this node at; say it with announce-ip", ErrConfig)
+}
+
+// localIP is the address from which another machine is reached; "" where it is not, or not from outside. Connecting a UDP
+// socket sends nothing: it only asks the kernel for the route.
+func localIP(ctx context.Context, to string) string {
+	conn, err := new(net.Dialer).DialContext(ctx, "udp", to)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = conn.Close() }()
+	if local := conn.LocalAddr().(*net.UDPAddr); !local.IP.IsLoopback() {
+		return local.IP.String()
+	}
+	return ""
+}
+
+// ownAddress is the machine's address on its default route, else the first of its addresses that others can reach; "" for
+// none.
+func ownAddress(ctx context.Context) string {
+	for _, documentation := range []string{"192.0.2.1:9", "[2001:db8::1]:9"} { // RFC 5737, RFC 3849
+		if ip := localIP(ctx, documentation); ip != "" {
+			return ip
+		}
+	}
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return ""
+	}
+	for _, a := range addresses {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+			return n.IP.String()
+		}
+	}
+	return ""
 }

@@ -86,32 +86,35 @@ func New(o Options) (_ *Daemon, err error) {
 	ctx := context.Background() // New has no caller to wait for: binding is immediate, finding a route bounded
 	secret, err := readSecret(o.Config.ClusterSecretFile)
 	if err != nil {
-		return nil, err
+		return nil, fault(o.Config, "cluster-secret-file", err)
 	}
-	host, err := announcedHost(ctx, o.Config)
+	host, err := announcedHost(ctx, o.Config, ownAddress)
 	if err != nil {
 		return nil, err
 	}
 	if o.Listen == nil {
 		o.Listen = new(net.ListenConfig).Listen
 	}
-	bind := func(port int) net.Listener {
+	bind := func(directive string, port int) net.Listener {
 		if err != nil {
 			return nil
 		}
 		var l net.Listener
-		if l, err = listen(ctx, o.Listen, o.Config.Bind, port); err == nil {
+		if l, err = listen(ctx, o.Listen, o.Config, directive, port); err == nil {
 			opened = append(opened, l)
 		}
 		return l
 	}
 	if o.Config.Port != 0 {
-		d.respListener = bind(o.Config.Port)
+		d.respListener = bind("port", o.Config.Port)
 	}
-	d.grpcListener = bind(o.Config.GRPCPort)
-	raftListener := bind(o.Config.RaftPort)
+	d.grpcListener = bind("grpc-port", o.Config.GRPCPort)
+	raftListener := bind("raft-port", o.Config.RaftPort)
 	if err != nil {
 		return nil, err
+	}
+	if err := makeDir(o.Config.Dir); err != nil {
+		return nil, fault(o.Config, "dir", err)
 	}
 	options := nodeOptions(o.Config, d.log, host, secret, raftListener)
 	options.DialContext = o.DialContext
@@ -120,7 +123,34 @@ func New(o Options) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return d, d.wire(o)
+	opened = append(opened, d.node)
+	if err := d.wire(o); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// fault is an error of the configuration that shows only when it is carried out, with the line of the directive.
+func fault(c *conf.Config, directive string, err error) error {
+	if p := c.Place(directive); p.File != "" {
+		return fmt.Errorf("%w: %s: %s: %w", ErrConfig, p, directive, err)
+	}
+	return fmt.Errorf("%w: %s: %w", ErrConfig, directive, err)
+}
+
+// makeDir makes the data directory, and no parent of it: a misspelt path is not to grow a tree.
+func makeDir(path string) error {
+	if path == "" {
+		return nil
+	}
+	err := os.Mkdir(path, 0o700)
+	switch {
+	case err == nil, errors.Is(err, os.ErrExist):
+		return nil
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%w; make the directories above it first", err)
+	}
+	return err
 }
 
 func nodeOptions(c *conf.Config, log *slog.Logger, host string, secret raftfsm.Secret, raft net.Listener) node.Options {
@@ -143,7 +173,8 @@ func nodeOptions(c *conf.Config, log *slog.Logger, host string, secret raftfsm.S
 	}
 	return node.Options{
 		NodeID: c.NodeID, ClusterName: c.ClusterName, Dir: c.Dir, Peers: c.Peers, BootstrapExpect: c.BootstrapExpect,
-		Secret: secret, Timing: timing, RaftListener: raft, Raft: at(c.RaftPort), GRPC: at(c.GRPCPort), RESP: at(respPort),
+		Observer: c.NodeRole == conf.RoleObserver,
+		Secret:   secret, Timing: timing, RaftListener: raft, Raft: at(c.RaftPort), GRPC: at(c.GRPCPort), RESP: at(respPort),
 		Version: Version(), Log: log,
 	}
 }
@@ -292,19 +323,18 @@ func readSecret(path string) (raftfsm.Secret, error) {
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return raftfsm.Secret{}, fmt.Errorf("%w: cluster-secret-file: %w", ErrConfig, err)
+		return raftfsm.Secret{}, err
 	}
 	if info.Mode().Perm()&0o007 != 0 {
-		return raftfsm.Secret{}, fmt.Errorf("%w: cluster-secret-file %s: everybody may read it (mode %04o); chmod 600 it",
-			ErrConfig, path, info.Mode().Perm())
+		return raftfsm.Secret{}, fmt.Errorf("%s: everybody may read it (mode %04o); chmod 600 it", path, info.Mode().Perm())
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return raftfsm.Secret{}, fmt.Errorf("%w: cluster-secret-file: %w", ErrConfig, err)
+		return raftfsm.Secret{}, err
 	}
 	secret := strings.TrimSpace(string(text))
 	if len(secret) < 16 {
-		return raftfsm.Secret{}, fmt.Errorf("%w: cluster-secret-file %s: the secret must have at least 16 characters", ErrConfig, path)
+		return raftfsm.Secret{}, fmt.Errorf("%s: the secret must have at least 16 characters", path)
 	}
 	return raftfsm.NewSecret(secret), nil
 }

@@ -28,11 +28,14 @@ func TestNewRollsBack(t *testing.T) {
 	}{
 		{"log file", func(w *world, c *conf.Config) { c.LogFile = filepath.Join(w.dir, "none", "log") }, "logfile", false},
 		{"secret file", func(w *world, c *conf.Config) { c.ClusterSecretFile = filepath.Join(w.dir, "none") }, "cluster-secret-file", true},
-		{"address", func(_ *world, c *conf.Config) { c.Bind = []conf.Bind{{Host: "*"}}; c.Peers = nil }, "announce-ip", true},
-		{"Sentinel port", func(w *world, c *conf.Config) { w.take(c.Port) }, "port 26379", false},
-		{"gRPC port", func(w *world, c *conf.Config) { w.take(c.GRPCPort) }, "port 26479", false},
-		{"Raft port", func(w *world, c *conf.Config) { w.take(c.RaftPort) }, "port 26579", false},
-		{"dir", func(w *world, c *conf.Config) { c.Dir = filepath.Join(w.dir, "none") }, "none", false},
+		{"secret file's line", func(w *world, c *conf.Config) {
+			*c = *w.config(1, 1, "cluster-secret-file "+filepath.Join(w.dir, "none"))
+		}, "test.conf:6: cluster-secret-file: stat ", true},
+		{"address of nobody", func(_ *world, c *conf.Config) { c.Bind = []conf.Bind{{Host: "*"}}; c.Peers = []string{"192.0.2.1:99999"} }, "announce-ip", true},
+		{"Sentinel port", func(w *world, c *conf.Config) { w.take(c.Port) }, "port 26379 is in use", false},
+		{"gRPC port", func(w *world, c *conf.Config) { w.take(c.GRPCPort) }, "grpc-port 26479 is in use", false},
+		{"Raft port", func(w *world, c *conf.Config) { w.take(c.RaftPort) }, "raft-port 26579 is in use", false},
+		{"dir", func(w *world, c *conf.Config) { c.Dir = filepath.Join(w.dir, "none", "n1") }, "dir: mkdir", true},
 		{"node", func(_ *world, c *conf.Config) { c.NodeID = "" }, "node-id", false},
 		{"locked dir", func(w *world, c *conf.Config) {
 			other := w.config(2, 1)
@@ -157,10 +160,47 @@ func TestReadSecret(t *testing.T) {
 		switch {
 		case c.want == "" && (err != nil || got.Reveal() != strings.TrimSpace(c.text)):
 			t.Errorf("%s: %v", c.name, err)
-		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || !errors.Is(err, ErrConfig)):
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		case err != nil && strings.Contains(err.Error(), "0123456789"):
 			t.Errorf("%s: the error tells the secret: %v", c.name, err)
 		}
+	}
+}
+
+// A directory that is missing is made, for this user alone; those above it are not.
+func TestNewMakesItsDir(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		c := w.config(1, 1)
+		c.Dir = filepath.Join(w.dir, "fresh")
+		w.run(c).end()
+		if info, err := os.Stat(c.Dir); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%v, %v", info, err)
+		}
+	})
+}
+
+func TestAnnouncedHost(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		conf conf.Config
+		own  string
+		want string // "" for a fault
+	}{
+		{"given", conf.Config{AnnounceIP: "h", Bind: []conf.Bind{{Host: "*"}}}, "10.0.0.1", "h"},
+		{"loopback", conf.Config{Bind: []conf.Bind{{Host: "127.0.0.1"}, {Host: "::1"}}}, "10.0.0.1", "127.0.0.1"},
+		{"alone on all addresses", conf.Config{Bind: []conf.Bind{{Host: "*"}}}, "10.0.0.1", "10.0.0.1"},
+		{"all nodes on this machine", conf.Config{Bind: []conf.Bind{{Host: "::"}}, Peers: []string{"localhost:1", "127.0.0.1:2"}}, "10.0.0.1", "10.0.0.1"},
+		{"alone on one address", conf.Config{Bind: []conf.Bind{{Host: "127.0.0.1"}, {Host: "10.0.0.7"}}}, "10.0.0.1", "10.0.0.7"},
+		{"peers without a route", conf.Config{Bind: []conf.Bind{{Host: "*"}}, Peers: []string{"192.0.2.1:99999"}}, "10.0.0.1", ""},
+		{"a machine with loopback alone", conf.Config{Bind: []conf.Bind{{Host: "*"}}}, "", ""},
+	} {
+		got, err := announcedHost(t.Context(), &c.conf, func(context.Context) string { return c.own })
+		if got != c.want || (err != nil) != (c.want == "") {
+			t.Errorf("%s: %q, %v, want %q", c.name, got, err, c.want)
+		}
+	}
+	if own := ownAddress(t.Context()); own != "" && (net.ParseIP(own) == nil || net.ParseIP(own).IsLoopback()) {
+		t.Errorf("own address %q", own)
 	}
 }

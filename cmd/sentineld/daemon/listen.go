@@ -8,16 +8,17 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
 )
 
 // listen binds one port on all configured addresses. An address marked optional may be missing from the machine.
 func listen(
-	ctx context.Context, open func(ctx context.Context, network, address string) (net.Listener, error), binds []conf.Bind, port int,
+	ctx context.Context, open func(ctx context.Context, network, address string) (net.Listener, error), c *conf.Config, directive string, port int,
 ) (net.Listener, error) {
 	var all []net.Listener
-	for _, b := range binds {
+	for _, b := range c.Bind {
 		host := b.Host
 		if host == "*" {
 			host = ""
@@ -31,16 +32,35 @@ func listen(
 			}
 		case b.Optional:
 		default:
-			return nil, errors.Join(fmt.Errorf("bind %s port %d: %w", b.Host, port, err), closeAll(all))
+			return nil, errors.Join(bindError(c, directive, b.Host, port, err), closeAll(all))
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("port %d: none of the bind addresses is of this machine", port)
+		return nil, fault(c, "bind", fmt.Errorf("none of the addresses is of this machine, or can be listened on at %s %d", directive, port))
 	}
 	if len(all) == 1 {
 		return all[0], nil
 	}
 	return &fanIn{all: all, conns: make(chan net.Conn), closed: make(chan struct{})}, nil
+}
+
+// bindError says which directive is to be changed.
+func bindError(c *conf.Config, directive, host string, port int, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		at := ""
+		if p := c.Place(directive); p.File != "" {
+			at = p.String() + ": "
+		}
+		return fmt.Errorf("%s%s %d is in use at %s by another process (ss -ltnp shows which): stop that, or give this node another %s: %w",
+			at, directive, port, host, directive, err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fault(c, "bind", fmt.Errorf("%s is no address of this machine; to pass over it where it is missing, write -%[1]s: %w", host, err))
+	}
+	if dns := (*net.DNSError)(nil); errors.As(err, &dns) {
+		return fault(c, "bind", err)
+	}
+	return fmt.Errorf("%s %d at %s: %w", directive, port, host, err)
 }
 
 // fanIn is one listener over several. Its accepting goroutines start with the first Accept and end with Close.
