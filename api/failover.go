@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 
 	"google.golang.org/grpc/codes"
@@ -43,7 +44,9 @@ func (s *Server) FailoverMaster(ctx context.Context, req *sentinelv1.FailoverMas
 		return &sentinelv1.FailoverMasterResponse{ClusterId: st.Cluster().ID, Revision: st.Index(), Epoch: m.Epoch}, nil
 	}
 	if order.OperationID == "" {
-		order.OperationID = rand.Text()
+		var id [16]byte
+		_, _ = rand.Read(id[:]) // it never fails
+		order.OperationID = hex.EncodeToString(id[:])
 	}
 	if req.GetValidateOnly() {
 		return s.rehearse(ctx, st, m, order)

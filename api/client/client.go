@@ -149,6 +149,9 @@ func (c *Client) try(ctx context.Context, call func(context.Context, *grpc.Clien
 			break
 		}
 	}
+	for _, i := range left {
+		failed.Attempts = append(failed.Attempts, Attempt{Endpoint: c.endpoints[i], Reason: "not tried in the time allowed"})
+	}
 	if said != nil {
 		// A node was found and told why it cannot: that says more than what the others did not say.
 		return said
@@ -268,6 +271,10 @@ func (e *NoNodeError) GRPCStatus() *status.Status { return status.New(codes.Unav
 func plainReason(s string) string {
 	if _, after, ok := strings.Cut(s, "Error while dialing: "); ok {
 		s = after
+	}
+	// Whatever listens there closed the connection, or answered in another protocol.
+	if strings.Contains(s, "error reading server preface") {
+		return "does not speak gRPC: is it the port of the Sentinel protocol, of Raft or of a Redis? give a node's grpc-port"
 	}
 	return strings.Trim(s, `"`)
 }

@@ -187,6 +187,53 @@ func TestNoNode(t *testing.T) {
 	})
 }
 
+// TestFrozenNodesAreAllNamed, those too for which no time was left.
+func TestFrozenNodesAreAllNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := world{"a:1": {frozen: true}, "b:1": {frozen: true}, "c:1": {frozen: true}}.dial(t, "a:1", "b:1", "c:1")
+		ctx, cancel := context.WithTimeout(t.Context(), 3*connectWithin/2)
+		defer cancel()
+		_, err := c.Master(ctx, "m")
+		want := "no node reachable: a:1: no answer within 1s; b:1: no answer in the time allowed; c:1: not tried in the time allowed"
+		if err == nil || err.Error() != want {
+			t.Errorf("%v, want %q", err, want)
+		}
+	})
+}
+
+// TestAnotherProtocol: a port that speaks none is told as what it is.
+func TestAnotherProtocol(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { // as a Redis does
+				defer func() { _ = conn.Close() }()
+				_, _ = conn.Read(make([]byte, 1024))
+				_, _ = conn.Write([]byte("-ERR unknown command 'PRI', with args beginning with: '*' 'HTTP/2.0' \r\n"))
+			})
+		}
+	})
+	c, err := Dial([]string{l.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Master(t.Context(), "m")
+	if err == nil || !strings.Contains(err.Error(), l.Addr().String()+": does not speak gRPC") {
+		t.Error(err)
+	}
+	_ = c.Close()
+	_ = l.Close()
+	wg.Wait()
+}
+
 // TestFrozenNodesCostLittle: they are given up as soon as another node answers.
 func TestFrozenNodesCostLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -26,8 +26,11 @@ type reader struct{ r *bufio.Reader }
 
 func newReader(r io.Reader) *reader { return &reader{bufio.NewReaderSize(r, 4<<10)} }
 
-// buffered tells whether more input has arrived already.
-func (r *reader) buffered() bool { return r.r.Buffered() > 0 }
+// readFunc is a Read.
+type readFunc func([]byte) (int, error)
+
+// Read calls f.
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
 // next is the next command, never empty. It allocates no more than has arrived. After an error the stream is useless.
 func (r *reader) next() ([]string, error) {

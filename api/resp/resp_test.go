@@ -251,6 +251,19 @@ func TestInlinePipeliningAndQuit(t *testing.T) {
 	}
 }
 
+// TestHalfACommandHoldsNothingUp: what came whole before it is answered.
+func TestHalfACommandHoldsNothingUp(t *testing.T) {
+	c := newRig(t, nil).client(t)
+	c.write("PING\r\nPI")
+	if got := c.read(); got != "+PONG" {
+		t.Fatalf("%q", got)
+	}
+	c.write("NG\r\n")
+	if got := c.read(); got != "+PONG" {
+		t.Errorf("the other half: %q", got)
+	}
+}
+
 // TestMalformedFramesCloseTheirConnectionAlone: with an error, and with what came before answered.
 func TestMalformedFramesCloseTheirConnectionAlone(t *testing.T) {
 	r := newRig(t, nil)

@@ -165,10 +165,16 @@ const denied = "DENIED sentineld is running in protected mode because protected 
 	"the default user. In this mode connections are only accepted from the loopback interface. To connect from other " +
 	"computers set up users or TLS, or set 'protected-mode no' if every host that can reach this port may change the cluster."
 
-// serve answers one connection. Answers to commands that came together leave together.
+// serve answers one connection. Answers to commands that came together leave together, before more is waited for: half a
+// command behind them holds nothing up.
 func (s *Server) serve(ctx context.Context, conn net.Conn) {
-	in := newReader(conn)
 	var out strings.Builder
+	in := newReader(readFunc(func(p []byte) (int, error) {
+		if !flush(conn, &out) {
+			return 0, net.ErrClosed
+		}
+		return conn.Read(p)
+	}))
 	actor := peerName(conn.RemoteAddr())
 	for {
 		args, err := in.next()
@@ -181,7 +187,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 			r, quit = s.answer(api.WithActor(ctx, actor), args)
 			r.encode(&out)
 		}
-		if done := err != nil || quit; done || !in.buffered() || out.Len() > maxBytes {
+		if done := err != nil || quit; done || out.Len() > maxBytes {
 			if !flush(conn, &out) || done {
 				return
 			}

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/raftsentinel/raftsentinel/api/client"
@@ -50,7 +52,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 no node reachable or no leader, 
 		},
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
+	root.SetFlagErrorFunc(flagError)
 	a.set.register(root)
 	root.AddCommand(
 		a.mastersCmd(), a.masterCmd(), a.replicasCmd(), a.addrCmd(),
@@ -60,6 +62,17 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 no node reachable or no leader, 
 		a.versionCmd(), a.completionCmd(), a.demoCmd(),
 	)
 	return root
+}
+
+// negative is how pflag calls an argument like -1.
+var negative = regexp.MustCompile(`^unknown shorthand flag: '[0-9]' in (-[0-9.]+)$`)
+
+// flagError says of a negative number what it is: no flag, and no value that any command takes.
+func flagError(cmd *cobra.Command, err error) error {
+	if found := negative.FindStringSubmatch(err.Error()); found != nil {
+		return usagef("%s: no argument may be negative; usage: %s", found[1], usage(cmd))
+	}
+	return usagef("%w", err)
 }
 
 // group is what a command that only holds others does: it tells what there is, or that there is no such thing.
@@ -126,11 +139,29 @@ func (a *app) report(ctx context.Context, cmd *cobra.Command, err error) int {
 			a.say("interrupted")
 		}
 	case exitUnknown:
-		a.say("outcome unknown: %s; ask again, or repeat the command: it changes nothing twice", words(err))
+		a.say("outcome unknown: %s; ask again, or repeat the command: it changes nothing twice", a.words(err))
 	default:
-		a.say("%s", words(err))
+		a.say("%s", a.words(err))
 	}
 	return code
+}
+
+// words are an error's, and, where nobody said why there is no answer, who was asked.
+func (a *app) words(err error) string {
+	text := words(err)
+	if late(err) {
+		text += "; asked: " + strings.Join(a.set.endpointList(), ", ")
+	}
+	return text
+}
+
+// late tells whether the time was over before a node had said anything.
+func late(err error) bool {
+	if none, known := errors.AsType[*exitError](err); known && none != nil {
+		return false
+	}
+	silent := status.Code(err) == codes.DeadlineExceeded && len(status.Convert(err).Details()) == 0
+	return silent || errors.Is(err, context.DeadlineExceeded)
 }
 
 // say writes a line to stderr.
@@ -143,7 +174,7 @@ func words(err error) string {
 	if none, ok := errors.AsType[*client.NoNodeError](err); ok {
 		return none.Error()
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	if late(err) {
 		return "no answer within the time allowed (--timeout)"
 	}
 	if s, ok := status.FromError(err); ok && err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/raftsentinel/raftsentinel/api/client"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
 
@@ -59,6 +60,29 @@ func (a *app) completeMaster(cmd *cobra.Command, args []string, _ string) ([]str
 		}
 		return names, err
 	})
+}
+
+// completeReplica tells the replicas of the master that is named, or of all.
+func (a *app) completeReplica(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.complete(cmd, func(ctx context.Context, r *reading) ([]string, error) {
+		all, err := r.masters(ctx)
+		var names []string
+		for _, m := range all.GetMasters() {
+			for _, in := range m.GetInstances() {
+				if in.GetRole() == sentinelv1.Role_ROLE_REPLICA && (len(args) == 0 || args[0] == m.GetName()) {
+					names = append(names, client.HostPort(in.GetAddress()))
+				}
+			}
+		}
+		return names, err
+	})
+}
+
+func (a *app) completeForget(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.completeReplica(cmd, nil, word)
 }
 
 func (a *app) completeNode(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -62,8 +63,13 @@ func (a *app) events(ctx context.Context, after *sentinelv1.EventCursor, master 
 		return err
 	}
 	// A watch waits for a node to come; somebody at a terminal wants to know that there is none.
-	if _, err := a.status(ctx); absent(err) {
+	s, err := a.status(ctx)
+	if absent(err) {
 		return err
+	}
+	local := s.GetLocal()
+	if local {
+		a.marking(s.GetAgeMs()).mark()
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -82,7 +88,7 @@ func (a *app) events(ctx context.Context, after *sentinelv1.EventCursor, master 
 		}
 		switch u := r.GetUpdate().(type) {
 		case *sentinelv1.WatchEventsResponse_Batch:
-			if err := a.printEvents(u.Batch.GetEvents(), from); err != nil {
+			if err := a.printEvents(u.Batch.GetEvents(), from, local); err != nil {
 				return err
 			}
 		case *sentinelv1.WatchEventsResponse_Compacted:
@@ -100,12 +106,12 @@ func (a *app) events(ctx context.Context, after *sentinelv1.EventCursor, master 
 	return nil
 }
 
-func (a *app) printEvents(events []*sentinelv1.Event, from time.Time) error {
+func (a *app) printEvents(events []*sentinelv1.Event, from time.Time, local bool) error {
 	for _, e := range events {
 		if e.GetAt().AsTime().Before(from) {
 			continue
 		}
-		if err := a.printEvent(a.stdout, e); err != nil {
+		if err := a.printEvent(a.stdout, e, local); err != nil {
 			return err
 		}
 	}
@@ -113,9 +119,9 @@ func (a *app) printEvents(events []*sentinelv1.Event, from time.Time) error {
 }
 
 // printEvent writes one event as one line: JSON, or columns that stay aligned from event to event.
-func (a *app) printEvent(w io.Writer, e *sentinelv1.Event) error {
+func (a *app) printEvent(w io.Writer, e *sentinelv1.Event, local bool) error {
 	if a.set.json() {
-		_, err := w.Write(append(marshalJSON(e), '\n'))
+		_, err := fmt.Fprintf(w, "%s,\"local\":%t}\n", bytes.TrimSuffix(marshalJSON(e), []byte("}")), local)
 		return err
 	}
 	_, err := fmt.Fprintf(w, "%s  %-24s  %s\n", stamp(e.GetAt()), printable(e.GetKind()), printable(eventText(e)))

@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/raftsentinel/raftsentinel/api/client"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
@@ -16,6 +19,8 @@ import (
 const (
 	// askAgain is the pause between two looks at something that is awaited.
 	askAgain = 50 * time.Millisecond
+	// restsAfter is how long a failover may wait for nothing but what is down before it is told as done.
+	restsAfter = time.Second
 	// lateBy is how long after its bound a failover may take to be told as closed.
 	lateBy = 5 * time.Second
 )
@@ -27,12 +32,13 @@ func (a *app) failoverCmd() *cobra.Command {
 		Use:   "failover NAME",
 		Short: "Make a replica the master; what it has not received is lost",
 		Long: `Make a replica the master, at the price of what it has not received; the outcome tells how much that is.
-While the master is up this is refused, unless --force. It waits until every replica that is up follows.`,
+While the master is up this is refused, unless --force. It tells each step as it is made, and ends when every replica that
+is up follows.`,
 		Args:              args(1, 1),
 		Annotations:       changes,
 		ValidArgsFunction: a.completeMaster,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q := &sentinelv1.FailoverMasterRequest{Name: args[0], Force: force, RequestId: rand.Text()}
+			q := &sentinelv1.FailoverMasterRequest{Name: args[0], Force: force, RequestId: newOperation()}
 			if to != "" {
 				var err error
 				if q.To, err = parseAddress(to); err != nil {
@@ -45,7 +51,15 @@ While the master is up this is refused, unless --force. It waits until every rep
 	cmd.Flags().StringVar(&to, "to", "", "promote the replica at `HOST:PORT` instead of the best one")
 	cmd.Flags().BoolVar(&force, "force", false, "although the master is up")
 	yesFlag(cmd, &yes)
+	_ = cmd.RegisterFlagCompletionFunc("to", a.completeReplica)
 	return cmd
+}
+
+// newOperation names an operation as the cluster names its own: 32 hexadecimal digits.
+func newOperation() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return hex.EncodeToString(b[:])
 }
 
 func (a *app) failover(ctx context.Context, q *sentinelv1.FailoverMasterRequest, yes bool) error {
@@ -55,6 +69,11 @@ func (a *app) failover(ctx context.Context, q *sentinelv1.FailoverMasterRequest,
 		return err
 	}
 	m := before.GetMaster()
+	if q.GetTo() != nil && proto.Equal(q.GetTo(), m.GetAddress()) && m.GetFailover() == nil && !r.local() {
+		return a.printSame(&sentinelv1.FailoverMasterResponse{
+			ClusterId: before.GetClusterId(), Revision: before.GetRevision(), Epoch: m.GetEpoch(),
+		}, q)
+	}
 	if err := a.confirm(yes, "%s", plan(m, q)); err != nil {
 		return err
 	}
@@ -66,6 +85,9 @@ func (a *app) failover(ctx context.Context, q *sentinelv1.FailoverMasterRequest,
 			a.say("the operation is %s: look for it in sentinelctl history %s -o json", q.GetRequestId(), q.GetName())
 		}
 		return err
+	}
+	if answer.GetFailover() == nil {
+		return a.printSame(answer, q)
 	}
 	limit := time.Duration(m.GetOptions().GetFailoverTimeoutMs())*time.Millisecond + lateBy
 	f, err := a.awaitEnd(ctx, answer.GetFailover(), limit)
@@ -81,6 +103,11 @@ func (a *app) failover(ctx context.Context, q *sentinelv1.FailoverMasterRequest,
 		return failedf("the failover of %s ended as %s: %s", f.GetMaster(), outcomeWord(f.GetOutcome()), f.GetEndReason())
 	}
 	return nil
+}
+
+// printSame tells that the replica that was named is the master already.
+func (a *app) printSame(answer *sentinelv1.FailoverMasterResponse, q *sentinelv1.FailoverMasterRequest) error {
+	return a.printChange(answer, "", fmt.Sprintf("%s is the master of %s already; nothing changed", client.HostPort(q.GetTo()), q.GetName()))
 }
 
 // plan is what the failover will do, for the confirmation.
@@ -99,18 +126,36 @@ func plan(m *sentinelv1.Master, q *sentinelv1.FailoverMasterRequest) string {
 		to, lag, m.GetName(), client.HostPort(m.GetAddress()), statusWord(m.GetStatus()))
 }
 
-// awaitEnd looks at a failover until it is closed.
+// awaitEnd looks at a failover until it is closed, or only waits for what cannot be reached, and tells its steps.
 func (a *app) awaitEnd(ctx context.Context, f *sentinelv1.Failover, limit time.Duration) (*sentinelv1.Failover, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errStillOpen)
 	defer cancel()
-	for f.GetOutcome() == sentinelv1.FailoverOutcome_FAILOVER_OUTCOME_UNSPECIFIED {
+	a.progress("%s to %s, epoch %d", f.GetMaster(), client.HostPort(f.GetTo()), f.GetEpoch())
+	told := 0
+	var idle time.Time
+	for {
+		for ; told < len(f.GetSteps()); told++ {
+			a.progress("%s", stepWord(f.GetSteps()[told]))
+		}
+		if f.GetOutcome() != sentinelv1.FailoverOutcome_FAILOVER_OUTCOME_UNSPECIFIED {
+			return f, nil
+		}
+		away, busy := a.unreached(ctx, f)
+		switch {
+		case busy:
+			idle = time.Time{}
+		case idle.IsZero():
+			idle = time.Now()
+		case time.Since(idle) > restsAfter:
+			a.progress("cannot be reached and will follow when back: %s", strings.Join(away, ", "))
+			return f, nil
+		}
 		select {
 		case <-ctx.Done():
 			return nil, endedBy(ctx)
 		case <-time.After(askAgain):
 		}
-		r := a.reading()
-		all, err := r.failovers(ctx, &sentinelv1.ListFailoversRequest{Name: f.GetMaster(), OperationId: f.GetOperationId()}, 1)
+		all, err := a.reading().failovers(ctx, &sentinelv1.ListFailoversRequest{Name: f.GetMaster(), OperationId: f.GetOperationId()}, 1)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return nil, endedBy(ctx)
@@ -120,7 +165,34 @@ func (a *app) awaitEnd(ctx context.Context, f *sentinelv1.Failover, limit time.D
 			f = all.GetFailovers()[0]
 		}
 	}
-	return f, nil
+}
+
+// progress writes a line about what goes on.
+func (a *app) progress(format string, args ...any) {
+	_, _ = fmt.Fprintf(a.stderr, "  %s\n", printable(fmt.Sprintf(format, args...)))
+}
+
+// unreached are the instances that an open failover still waits for though they are down. busy tells that there is more to
+// wait for than these.
+func (a *app) unreached(ctx context.Context, f *sentinelv1.Failover) (away []string, busy bool) {
+	if !f.GetSwitched() {
+		return nil, true
+	}
+	answer, err := a.reading().master(ctx, f.GetMaster())
+	if err != nil {
+		return nil, true
+	}
+	for _, in := range answer.GetMaster().GetInstances() {
+		o, name := in.GetObservation(), client.HostPort(in.GetAddress())
+		switch {
+		case proto.Equal(in.GetAddress(), f.GetTo()), o.GetLinkUp() && proto.Equal(o.GetFollows(), f.GetTo()):
+		case o != nil && (o.GetDown() || !o.GetConnected()):
+			away = append(away, name)
+		default:
+			return nil, true
+		}
+	}
+	return away, len(away) == 0
 }
 
 var errStillOpen = &exitError{exitUnknown, errors.New("the failover is still open")}

@@ -183,6 +183,9 @@ func (c *cluster) FailoverMaster(ctx context.Context, q *sentinelv1.FailoverMast
 	}
 	open := proto.CloneOf(c.failovers[0])
 	open.Outcome = sentinelv1.FailoverOutcome_FAILOVER_OUTCOME_UNSPECIFIED
+	if proto.Equal(q.GetTo(), c.masters[0].GetAddress()) {
+		return &sentinelv1.FailoverMasterResponse{ClusterId: "c1", Revision: 43, Epoch: open.GetEpoch()}, nil
+	}
 	return &sentinelv1.FailoverMasterResponse{
 		ClusterId: "c1", Revision: 43, Changed: true, OperationId: q.GetRequestId(), Epoch: open.GetEpoch(), Failover: open,
 	}, nil
@@ -312,9 +315,9 @@ func sample() *cluster {
 		nodes: []*sentinelv1.Node{
 			{
 				NodeId: "n1", RaftId: "n1-aa", Voter: true, Self: true, Grpc: addr("10.0.1.1", 26479), Resp: addr("10.0.1.1", 26379),
-				Raft: addr("10.0.1.1", 26579), Version: "v0.1.0", Votes: 1, Registered: true,
+				Raft: addr("10.0.1.1", 26579), Version: "v0.1.0", Votes: 1, Registered: true, Heard: new(true),
 			},
-			{NodeId: "n2", RaftId: "n2-bb", Voter: true, Leader: true, Grpc: addr("10.0.1.2", 26479), Raft: addr("10.0.1.2", 26579), Version: "v0.1.0", Registered: true},
+			{NodeId: "n2", RaftId: "n2-bb", Voter: true, Leader: true, Grpc: addr("10.0.1.2", 26479), Raft: addr("10.0.1.2", 26579), Version: "v0.1.0", Registered: true, Heard: new(false)},
 			{RaftId: "n3-cc", Raft: addr("10.0.1.3", 26579)},
 		},
 		explain: &sentinelv1.ExplainMasterResponse{

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"unicode/utf8"
 )
 
 func main() {
@@ -14,6 +15,16 @@ func main() {
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// checkText refuses what no message of the API could carry.
+func checkText(args []string) error {
+	for _, arg := range args {
+		if !utf8.ValidString(arg) {
+			return usagef("argument %q: is not UTF-8 text", arg)
+		}
+	}
+	return nil
 }
 
 // run executes one command line and returns its exit status. A cancelled ctx is an interrupt.
@@ -24,7 +35,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	cmd, err := root.ExecuteContextC(ctx)
+	cmd, err := root, checkText(args)
+	if err == nil {
+		cmd, err = root.ExecuteContextC(ctx)
+	}
 	a.close()
 	return a.report(ctx, cmd, err)
 }

@@ -247,6 +247,12 @@ func TestExitStatusOfCommands(t *testing.T) {
 		{"bad option", nil, []string{"set", "cache", "colour=red"}, 2, "unknown option"},
 		{"bad value", nil, []string{"set", "cache", "quorum=two"}, 2, "not a whole number"},
 		{"no value", nil, []string{"set", "cache", "quorum"}, 2, "OPTION=VALUE"},
+		{"given twice", nil, []string{"set", "cache", "quorum=1", "auth-user=a", "quorum=2"}, 2, "option quorum: is given twice"},
+		{"given twice by monitor", nil, []string{"monitor", "m", "h", "1", "2", "--set", "quorum=2"}, 2, "option quorum: is given twice"},
+		{"negative", nil, []string{"monitor", "m", "10.0.0.9", "6379", "-1"}, 2, "-1: no argument may be negative; usage: sentinelctl monitor NAME"},
+		{"not text", nil, []string{"master", "a\xff"}, 2, "is not UTF-8 text"},
+		{"not text in a flag", nil, []string{"pause", "cache", "--reason", "\xfe"}, 2, "is not UTF-8 text"},
+		{"too large", nil, []string{"set", "cache", "quorum=99999999999"}, 2, "of at most 2147483647"},
 		{"missing file", nil, []string{"set", "cache", "auth-pass=@/nonexistent"}, 2, "no such file"},
 		{"bad address", nil, []string{"forget", "host"}, 2, "HOST:PORT"},
 		{"bad port", nil, []string{"monitor", "m", "h", "70000", "2"}, 2, "1 to 65535"},
@@ -439,6 +445,8 @@ func TestCompletion(t *testing.T) {
 		{[]string{"__complete", "master", ""}, "cache\nqueue-with-a-longer-name\n:4\n"},
 		{[]string{"__complete", "node", "remove", ""}, "n1\nn2\nn3-cc\n:4\n"},
 		{[]string{"__complete", "set", "cache", "tl"}, "tls=\n"},
+		{[]string{"__complete", "forget", ""}, "10.0.0.2:6379\n[fe80::1]:6380\n:4\n"},
+		{[]string{"__complete", "failover", "cache", "--to", ""}, "10.0.0.2:6379\n[fe80::1]:6380\n:4\n"},
 		{[]string{"__complete", "--endpoints", "127.0.0.1:1", "master", ""}, ":4\n"},
 	} {
 		r := ctl(t.Context(), t, endpoint, nil, c.args...)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/raftsentinel/raftsentinel/api/client"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
@@ -59,13 +60,35 @@ func (r *reading) masters(ctx context.Context) (*sentinelv1.ListMastersResponse,
 func mastersTable(masters []*sentinelv1.Master) *table {
 	t := newTable("NAME", "STATUS", "ADDRESS", "EPOCH", "REPLICAS", "QUORUM", "NOTE")
 	for _, m := range masters {
-		t.add(m.GetName(), statusWord(m.GetStatus()), client.HostPort(m.GetAddress()), m.GetEpoch(), m.GetReplicaCount(),
+		t.add(m.GetName(), statusWord(m.GetStatus()), client.HostPort(m.GetAddress()), m.GetEpoch(), replicasWord(m),
 			fmt.Sprintf("%d/%d", m.GetOptions().GetQuorum(), m.GetVoters()), note(m))
 	}
 	return t
 }
 
-// statusWord is "ok", "sdown" or "odown".
+// replicasWord is the number of replicas, and how many of them are up and follow where the asked node sees that not all do.
+func replicasWord(m *sentinelv1.Master) string {
+	up, all := 0, 0
+	for _, in := range m.GetInstances() {
+		if in.GetRole() != sentinelv1.Role_ROLE_REPLICA {
+			continue
+		}
+		all++
+		o := in.GetObservation()
+		if o == nil {
+			return strconv.FormatUint(uint64(m.GetReplicaCount()), 10) // the asked node does not probe
+		}
+		if o.GetConnected() && !o.GetDown() && !o.GetAuthRejected() && !o.GetLoading() && o.GetLinkUp() {
+			up++
+		}
+	}
+	if up == all {
+		return strconv.FormatUint(uint64(m.GetReplicaCount()), 10)
+	}
+	return fmt.Sprintf("%d/%d up", up, all)
+}
+
+// statusWord is "ok", "sdown", "odown", "unknown" or "auth-rejected".
 func statusWord(s sentinelv1.MasterStatus) string { return enumWord(s.String(), "MASTER_STATUS_") }
 
 // enumWord is an enum's name as a word: FAILOVER_KIND_PLANNED is planned.
@@ -88,10 +111,51 @@ func note(m *sentinelv1.Master) string {
 	if m.GetDownVotes() > 0 {
 		notes = append(notes, fmt.Sprintf("%d of %d nodes hold it down", m.GetDownVotes(), m.GetVoters()))
 	}
+	notes = append(notes, seenNotes(m)...)
 	for _, c := range m.GetConflicts() {
 		notes = append(notes, fmt.Sprintf("%s belongs to %s", client.HostPort(c.GetAddress()), c.GetOwner()))
 	}
 	return strings.Join(notes, "; ")
+}
+
+// seenNotes tell what single nodes, the asked one among them, have against the master.
+func seenNotes(m *sentinelv1.Master) []string {
+	var notes []string
+	in := instanceAt(m, m.GetAddress())
+	o := in.GetObservation()
+	if m.GetStatus() == sentinelv1.MasterStatus_MASTER_STATUS_UNKNOWN {
+		notes = append(notes, "never reached")
+	}
+	if o.GetDown() && !o.GetAuthRejected() && m.GetDownVotes() == 0 {
+		notes = append(notes, fmt.Sprintf("the asked node holds it down (%s)", causeWord(o.GetCause())))
+	}
+	var by []string
+	for _, v := range in.GetVotes() {
+		if v.GetCause() == sentinelv1.Cause_CAUSE_AUTH {
+			by = append(by, v.GetNodeId())
+		}
+	}
+	if len(by) == 0 && o.GetAuthRejected() {
+		by = append(by, "the asked node")
+	}
+	if len(by) > 0 {
+		what := "wants a password, none is set"
+		if m.GetOptions().GetAuthPassSet() {
+			what = "rejects the password"
+		}
+		notes = append(notes, fmt.Sprintf("%s (%s)", what, strings.Join(by, ", ")))
+	}
+	return notes
+}
+
+// instanceAt finds an instance of a set; nil for none.
+func instanceAt(m *sentinelv1.Master, a *sentinelv1.Address) *sentinelv1.Instance {
+	for _, in := range m.GetInstances() {
+		if proto.Equal(in.GetAddress(), a) {
+			return in
+		}
+	}
+	return nil
 }
 
 // master reads one set.
@@ -125,7 +189,7 @@ func masterTable(m *sentinelv1.Master) *table {
 	t.add("status", statusWord(m.GetStatus()))
 	t.add("note", note(m))
 	t.add("down votes", fmt.Sprintf("%d of %d", m.GetDownVotes(), m.GetVoters()))
-	t.add("replicas", m.GetReplicaCount())
+	t.add("replicas", replicasWord(m))
 	t.add("epoch", m.GetEpoch())
 	t.add("revision", m.GetRevision())
 	t.add("past failovers", m.GetHistoryCount())
@@ -189,8 +253,12 @@ func replicasTable(replicas []*sentinelv1.Instance) *table {
 			t.add(client.HostPort(in.GetAddress()), instanceStatus(in), "?", "?", "?", "?", "?", "?", strings.Join(by, ", "))
 			continue
 		}
+		priority := "?" // a master tells none
+		if o.GetFollows() != nil {
+			priority = strconv.Itoa(int(o.GetPriority()))
+		}
 		t.add(client.HostPort(in.GetAddress()), instanceStatus(in), linkWord(o), client.HostPort(o.GetFollows()),
-			bytesWord(o.GetLagBytes()), o.GetOffsetBytes(), o.GetPriority(), fmt.Sprintf("%.2f ms", o.GetPingMs()), strings.Join(by, ", "))
+			bytesWord(o.GetLagBytes()), o.GetOffsetBytes(), priority, fmt.Sprintf("%.2f ms", o.GetPingMs()), strings.Join(by, ", "))
 	}
 	return t
 }

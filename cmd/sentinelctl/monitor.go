@@ -166,6 +166,8 @@ func (a *app) forgetCmd() *cobra.Command {
 		Short:       "Drop a replica from its set; it comes back if the master still lists it",
 		Args:        args(1, 1),
 		Annotations: changes,
+
+		ValidArgsFunction: a.completeForget,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			addr, err := parseAddress(args[0])
 			if err != nil {

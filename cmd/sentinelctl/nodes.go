@@ -32,7 +32,7 @@ func (r *reading) nodes(ctx context.Context) (*sentinelv1.ListNodesResponse, err
 }
 
 func nodesTable(nodes []*sentinelv1.Node) *table {
-	t := newTable("NODE", "ROLE", "GRPC", "SENTINEL", "RAFT", "VERSION", "HOLDS DOWN", "RAFT ID")
+	t := newTable("NODE", "ROLE", "HEARD", "GRPC", "SENTINEL", "RAFT", "VERSION", "HOLDS DOWN", "RAFT ID")
 	for _, n := range nodes {
 		role := "observer"
 		switch {
@@ -41,7 +41,11 @@ func nodesTable(nodes []*sentinelv1.Node) *table {
 		case n.GetVoter():
 			role = "voter"
 		}
-		t.add(n.GetNodeId(), role, client.HostPort(n.GetGrpc()), client.HostPort(n.GetResp()), client.HostPort(n.GetRaft()),
+		heard := "?"
+		if n.Heard != nil {
+			heard = yesNo(n.GetHeard())
+		}
+		t.add(n.GetNodeId(), role, heard, client.HostPort(n.GetGrpc()), client.HostPort(n.GetResp()), client.HostPort(n.GetRaft()),
 			n.GetVersion(), n.GetVotes(), n.GetRaftId())
 	}
 	return t

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
@@ -101,7 +102,7 @@ func setNumber[N int32 | int64](field **N, v string) error {
 	}
 	n, err := strconv.ParseInt(v, 10, bits)
 	if err != nil {
-		return fmt.Errorf("%q is not a whole number in range", v)
+		return fmt.Errorf("%q is not a whole number of at most %d", v, 1<<(bits-1)-1)
 	}
 	value := N(n)
 	*field = &value
@@ -158,6 +159,9 @@ func (a *app) setOptions(o *sentinelv1.MasterOptions, pairs []string) ([]string,
 		if i < 0 {
 			return nil, usagef("unknown option %q; known are %s", name, strings.Join(optionNames(), ", "))
 		}
+		if slices.Contains(paths, optionTable[i].path) && optionTable[i].name != "rename-command" {
+			return nil, usagef("option %s: is given twice", name)
+		}
 		if value == "-" && stdinRead {
 			return nil, usagef("option %s: only one value can be read from stdin", name)
 		}
@@ -189,6 +193,9 @@ func (a *app) value(v string) (string, error) {
 	}
 	if err != nil {
 		return "", err
+	}
+	if !utf8.Valid(text) {
+		return "", fmt.Errorf("what %s holds is not UTF-8 text", map[bool]string{true: "stdin", false: "file " + strings.TrimPrefix(v, "@")}[v == "-"])
 	}
 	return strings.TrimRight(string(text), "\r\n"), nil
 }

@@ -34,6 +34,11 @@ func (a *app) reading() *reading {
 
 func (r *reading) local() bool { return r.consistency == sentinelv1.Consistency_CONSISTENCY_LOCAL }
 
+// marking is a reading that is local already.
+func (a *app) marking(ageMs int64) *reading {
+	return &reading{a: a, consistency: sentinelv1.Consistency_CONSISTENCY_LOCAL, ageMs: ageMs}
+}
+
 // aged is an answer that tells how old it may be.
 type aged interface{ GetAgeMs() int64 }
 

@@ -17,9 +17,10 @@ func (a *app) statusCmd() *cobra.Command {
 	var limit time.Duration
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show how a node sees the cluster",
-		Long: `Show how a node sees the cluster. --wait healthy waits until a leader is known, every master is up and none is
-held; exit 5 if that does not come true within --max-wait.`,
+		Short: "Show how the cluster is",
+		Long: `Show how the cluster is, as the asked node and the leader see it. --wait healthy waits until a leader is known and
+hears every node, every master is up, none is held, and nothing else is wrong; exit 5 if that does not come true within
+--max-wait.`,
 		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if wait != "" && wait != "healthy" {
@@ -35,6 +36,9 @@ held; exit 5 if that does not come true within --max-wait.`,
 			s, err := ask(cmd.Context())
 			if err != nil {
 				return err
+			}
+			if s.GetLocal() {
+				defer a.marking(s.GetAgeMs()).mark()
 			}
 			if err := a.print(s, func() *table { return statusTable(s) }); err != nil {
 				return err
@@ -58,7 +62,11 @@ func (a *app) status(ctx context.Context) (*sentinelv1.GetStatusResponse, error)
 	}
 	ctx, cancel := a.request(ctx)
 	defer cancel()
-	return sentinelv1.NewClusterServiceClient(c).GetStatus(ctx, &sentinelv1.GetStatusRequest{})
+	s, err := sentinelv1.NewClusterServiceClient(c).GetStatus(ctx, &sentinelv1.GetStatusRequest{Consistency: a.reading().consistency})
+	if err == nil {
+		s.Local = s.GetLocal() || a.set.local
+	}
+	return s, err
 }
 
 // awaitHealthy asks until a node says that it is healthy; after limit the last answer counts.
@@ -97,7 +105,11 @@ func statusTable(s *sentinelv1.GetStatusResponse) *table {
 	t.add("failovers open", s.GetFailoversOpen())
 	t.add("highest epoch", s.GetEpoch())
 	t.add("revision", fmt.Sprintf("%d applied, %d committed, term %d", s.GetAppliedIndex(), s.GetCommitIndex(), s.GetTerm()))
-	t.add("fsync p50", fmt.Sprintf("%.2f ms", s.GetFsyncP50Ms()))
+	fsync := "?" // nothing was written since the start
+	if s.GetFsyncP50Ms() > 0 {
+		fsync = fmt.Sprintf("%.2f ms", s.GetFsyncP50Ms())
+	}
+	t.add("fsync p50", fsync)
 	return t
 }
 
@@ -117,6 +129,12 @@ func leaderWord(s *sentinelv1.GetStatusResponse) string {
 
 func mastersWord(s *sentinelv1.GetStatusResponse) string {
 	text := fmt.Sprintf("%d: %d ok, %d sdown, %d odown", s.GetMasters(), s.GetMastersOk(), s.GetMastersSdown(), s.GetMastersOdown())
+	if n := s.GetMastersUnknown(); n > 0 {
+		text += fmt.Sprintf(", %d never reached", n)
+	}
+	if n := s.GetMastersAuthRejected(); n > 0 {
+		text += fmt.Sprintf(", %d auth-rejected", n)
+	}
 	if n := s.GetMastersPaused(); n > 0 {
 		text += fmt.Sprintf(", %d paused", n)
 	}
