@@ -161,7 +161,7 @@ func (a linkAuth) greet(h linkHello, purpose string, remote net.Addr) error {
 	case h.Purpose != purpose:
 		return linkRefusal{fmt.Sprintf("this is a node's %s port, not its %s port", purpose, printable(h.Purpose))}
 	case h.ClusterName != a.clusterName:
-		return linkRefusal{fmt.Sprintf("cluster-name is %q on %s and %s on %s", a.clusterName, a.raftID, printable(h.ClusterName), printable(string(h.From)))}
+		return linkRefusal{fmt.Sprintf("cluster-name is %s on %s and %s on %s", a.clusterName, a.raftID, plain(h.ClusterName), plain(string(h.From)))}
 	case h.From == "":
 		return linkRefusal{"it names no raft id"}
 	case len(h.Nonce) < linkNonceSize:
@@ -241,6 +241,14 @@ func readFrame(r io.Reader, into any) ([]byte, error) {
 
 func refusedBy(reason string) error {
 	return linkRefusal{"refused by the other node: " + printable(reason)}
+}
+
+// plain is a name as it is where it is nothing but a name, else printable.
+func plain(name string) string {
+	if shown := printable(name); shown != `"`+name+`"` {
+		return shown
+	}
+	return name
 }
 
 // printable makes a stranger's words fit for a line of the log.

@@ -95,7 +95,7 @@ func TestHandshake(t *testing.T) {
 		{"no secret here", authOf("n1-a", "s3cret"), authOf("n2-b", ""), purposeRaft, near, "no cluster-secret-file"},
 		{"no secret, same machine", authOf("n1-a", ""), authOf("n2-b", ""), purposeRaft, near, ""},
 		{"no secret, far away", authOf("n1-a", ""), authOf("n2-b", ""), purposeRaft, far, "only nodes of the same machine"},
-		{"other cluster name", other, authOf("n2-b", "s3cret"), purposeRaft, far, `cluster-name is "prod" on n2-b and "staging" on "n1-a"`},
+		{"other cluster name", other, authOf("n2-b", "s3cret"), purposeRaft, far, `cluster-name is prod on n2-b and staging on n1-a`},
 		{"other purpose", authOf("n1-a", "s3cret"), authOf("n2-b", "s3cret"), purposeGRPC, far, "grpc port"},
 		{"oneself", authOf("n2-b", "s3cret"), authOf("n2-b", "s3cret"), purposeRaft, far, "this node itself"},
 	} {

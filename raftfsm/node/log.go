@@ -85,7 +85,7 @@ func (l raftLog) Log(level hclog.Level, msg string, args ...any) {
 		case raft.Server:
 			out[i] = string(a.ID) + " at " + string(a.Address)
 		}
-		if i%2 == 1 && (out[i-1] == "peer" || out[i-1] == "server_id") {
+		if i%2 == 1 && peerKeys[out[i-1]] {
 			key += fmt.Sprint(" ", out[i])
 		}
 	}
@@ -95,6 +95,9 @@ func (l raftLog) Log(level hclog.Level, msg string, args ...any) {
 	}
 	l.sparse.write(at, key, msg, out...)
 }
+
+// peerKeys name the node that a line of Raft's is about.
+var peerKeys = map[any]bool{"peer": true, "target": true, "server_id": true}
 
 var snakeCase = strings.NewReplacer("-", "_", " ", "_")
 

@@ -23,10 +23,11 @@ func TestRaftLogIsSparse(t *testing.T) {
 				peer := raft.Server{ID: raft.ServerID(id), Address: raft.ServerAddress(id + ":1")}
 				log.Error("failed to appendEntries to", "peer", peer, "error", fmt.Errorf("port %d: refused", 1000+i))
 			}
+			log.Warn("Election timeout reached, restarting election")
 			log.Warn("heartbeat timeout reached, starting election", "last-leader-id", "n2-b", "backoff time", i)
 			time.Sleep(time.Second)
 		}
-		for line, want := range map[string]int{"n2-b at n2-b:1": 3, "n3-c at n3-c:1": 3, "starting election": 3, "left_out=59": 6, "last_leader_id": 3, "backoff_time": 3} {
+		for line, want := range map[string]int{"n2-b at n2-b:1": 3, "n3-c at n3-c:1": 3, "heartbeat timeout reached": 3, "left_out=59": 8, "restarting election": 3, "last_leader_id": 3, "backoff_time": 3} {
 			if got := strings.Count(out.String(), line); got != want {
 				t.Errorf("%q is there %d times, want %d", line, got, want)
 			}
