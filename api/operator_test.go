@@ -195,13 +195,13 @@ func TestReadsDoNotWaitForALeaderThatIsLongGone(t *testing.T) {
 				n.hang, n.status.Role, n.status.LeaderID, n.status.LastContact = true, "candidate", "", contact
 			})
 		}
-		read := func() (error, time.Duration) {
+		read := func() (time.Duration, error) {
 			began := time.Now()
 			_, err := r.app.GetMaster(t.Context(), &sentinelv1.GetMasterRequest{Name: "m"})
-			return err, time.Since(began)
+			return time.Since(began), err
 		}
 		alone(leaderSilence + 1)
-		err, took := read()
+		took, err := read()
 		wantError(t, err, codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NO_LEADER)
 		if took > 0 {
 			t.Errorf("took %v", took)
@@ -214,7 +214,7 @@ func TestReadsDoNotWaitForALeaderThatIsLongGone(t *testing.T) {
 		}
 		for _, contact := range []time.Duration{leaderSilence / 2, -1} { // an election, and a node that has just begun
 			alone(contact)
-			if err, took := read(); took == 0 {
+			if took, err := read(); took == 0 {
 				t.Errorf("contact %v ago: %v at once", contact, err)
 			}
 			r.server.began = time.Now()

@@ -71,8 +71,7 @@ func (s *Server) visitMaster(ctx context.Context, st *raftfsm.State, v *visit, n
 	if err := knownElsewhere(st, name, a, seen.Info.RunID); err != nil {
 		return err
 	}
-	switch {
-	case seen.Info.Role == raftfsm.RoleReplica:
+	if seen.Info.Role == raftfsm.RoleReplica {
 		return v.object(notMaster(a, seen.Info))
 	}
 	return loopbackSet(v, a, seen.Info)

@@ -16,7 +16,7 @@ func TestNotesOfAMaster(t *testing.T) {
 	auth := []*sentinelv1.Vote{{NodeId: "n1", Cause: sentinelv1.Cause_CAUSE_AUTH}, {NodeId: "n3", Cause: sentinelv1.Cause_CAUSE_AUTH}}
 	for _, c := range []struct {
 		status sentinelv1.MasterStatus
-		in     sentinelv1.Instance
+		in     *sentinelv1.Instance
 		pass   bool
 		want   string
 	}{
@@ -24,20 +24,23 @@ func TestNotesOfAMaster(t *testing.T) {
 		{status: sentinelv1.MasterStatus_MASTER_STATUS_UNKNOWN, want: "never reached"},
 		{
 			status: sentinelv1.MasterStatus_MASTER_STATUS_SDOWN, want: "the asked node holds it down (timeout)",
-			in: sentinelv1.Instance{Observation: &sentinelv1.Observation{Down: true, Cause: sentinelv1.Cause_CAUSE_TIMEOUT}},
+			in: &sentinelv1.Instance{Observation: &sentinelv1.Observation{Down: true, Cause: sentinelv1.Cause_CAUSE_TIMEOUT}},
 		},
 		{
 			status: sentinelv1.MasterStatus_MASTER_STATUS_AUTH_REJECTED, want: "wants a password, none is set (n1, n3)",
-			in: sentinelv1.Instance{Votes: auth, Observation: &sentinelv1.Observation{Down: true, AuthRejected: true}},
+			in: &sentinelv1.Instance{Votes: auth, Observation: &sentinelv1.Observation{Down: true, AuthRejected: true}},
 		},
 		{
 			status: sentinelv1.MasterStatus_MASTER_STATUS_AUTH_REJECTED, pass: true, want: "rejects the password (the asked node)",
-			in: sentinelv1.Instance{Observation: &sentinelv1.Observation{Down: true, AuthRejected: true}},
+			in: &sentinelv1.Instance{Observation: &sentinelv1.Observation{Down: true, AuthRejected: true}},
 		},
 	} {
+		if c.in == nil {
+			c.in = &sentinelv1.Instance{}
+		}
 		c.in.Address = addr("h", 1)
 		m := &sentinelv1.Master{
-			Address: addr("h", 1), Status: c.status, Instances: []*sentinelv1.Instance{&c.in},
+			Address: addr("h", 1), Status: c.status, Instances: []*sentinelv1.Instance{c.in},
 			Options: &sentinelv1.MasterOptions{AuthPassSet: c.pass},
 		}
 		if got := note(m); got != c.want {
@@ -130,8 +133,9 @@ func TestSilenceNamesWhoWasAsked(t *testing.T) {
 	if r.status != exitUnknown || !strings.Contains(r.stderr, "asked: "+endpoint) {
 		t.Errorf("exit %d, %q", r.status, r.stderr)
 	}
-	fake.hang, fake.fail = false, refusal(t, codes.DeadlineExceeded, "no majority answered in time")
-	if r = ctl(t.Context(), t, endpoint, nil, "reset", "*"); strings.Contains(r.stderr, "asked:") {
+	fake = sample()
+	fake.fail = refusal(t, codes.DeadlineExceeded, "no majority answered in time")
+	if r = ctl(t.Context(), t, fake.serve(t), nil, "reset", "*"); strings.Contains(r.stderr, "asked:") {
 		t.Errorf("a node that answered: %q", r.stderr)
 	}
 }
