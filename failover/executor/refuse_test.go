@@ -302,3 +302,84 @@ func TestTextsAreMadeFitForTheLog(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// Votes that nobody stands by yet, and no way to the candidate: when both are mended it is still the first choice.
+func TestFailedPreparationIsNoFailedAttempt(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		all := w.redis(2)
+		all[2].SetPriority(200)
+		w.lead("a", nil)
+		w.pass(11 * time.Second)
+		silence := func(on bool) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.silent["b"], w.silent["c"] = on, on
+		}
+		silence(true)
+		w.onDial(func(context.Context, raftfsm.Addr) error { return errNoWay })
+		all[0].Crash()
+		w.until("objectively down", 3*time.Second, func() bool { return w.master().IsODown() })
+		w.pass(time.Second)
+		w.onDial(nil)
+		silence(false)
+		w.until("switched", time.Second, func() bool { return w.master().Address != addr(1) })
+		if w.master().Address != addr(2) || w.begins() != 1 {
+			t.Errorf("%s after %d rows", w.master().Address, w.begins())
+		}
+	})
+}
+
+// A leader is frozen as it is about to have a step committed; the row is still open when it wakes, and another leads.
+func TestDecisionOfAnEndedLeadershipIsNotForwarded(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		all := w.redis(2)
+		for _, r := range all[1:] {
+			r.SetLinkDelay(20*time.Second, 0) // keeps the row open
+		}
+		frozen, thaw := make(chan struct{}), make(chan struct{})
+		var fired atomic.Bool
+		w.setPatience(time.Hour)
+		end := w.lead("a", func(p Point) {
+			if p == BeforeRecord && fired.CompareAndSwap(false, true) {
+				close(frozen)
+				<-thaw
+			}
+		})
+		defer end()
+		w.pass(6 * time.Second)
+		all[0].Crash()
+		w.until("frozen", 5*time.Second, fired.Load)
+		w.lead("b", nil)
+		before := w.decidedBy("a")
+		close(thaw)
+		w.pass(3 * time.Second)
+		if w.master().Failover == nil {
+			t.Fatal("the row is closed")
+		}
+		if n := w.decidedBy("a") - before; n != 0 {
+			t.Errorf("%d decisions of the old leader were committed", n)
+		}
+	})
+}
+
+// A step that comes too late for its row is no failure; any other refusal is.
+func TestStepOfAClosedRow(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		w.redis(1)
+		o, end := w.office("a", nil)
+		defer end()
+		e, err := New(Options{Cluster: o, Fleet: o.fleet, Log: w.log, Dial: noDial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &duties{e: e, term: o.term}
+		row := &raftfsm.Failover{Epoch: 99}
+		step := &raftlogv1.Step{Name: raftfsm.StepRepoint}
+		if err := d.tell(t.Context(), newSet("m"), row, step); err != nil {
+			t.Error(err)
+		}
+		if err := d.tell(t.Context(), newSet("nobody"), row, step); err == nil {
+			t.Error("told of a set that does not exist")
+		}
+	})
+}
