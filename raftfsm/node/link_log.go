@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -44,7 +45,7 @@ func (s *sparseLog) write(level slog.Level, key, msg string, args ...any) {
 		return
 	}
 	if leftOut > 0 {
-		args = append(args[:len(args):len(args)], "left_out", leftOut)
+		args = append(slices.Clip(args), "left_out", leftOut)
 	}
 	s.log.Log(context.Background(), level, msg, args...)
 }

@@ -443,7 +443,9 @@ func TestAttendTellsOnlyWhatALeaderSays(t *testing.T) {
 		one, other := w.others(l)[0], w.others(l)[1]
 		w.isolate(l, true)
 		w.isolate(other, true)
+		w.mu.Lock()
 		delete(w.cut, pair(one.number, other.number)) // calls pass, Raft does not
+		w.mu.Unlock()
 		time.Sleep(time.Minute)
 		for range 90 {
 			one.ask(t.Context(), log, other.o.GRPC.String(), map[string]bool{})

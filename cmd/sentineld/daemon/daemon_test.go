@@ -31,7 +31,10 @@ func TestNewRollsBack(t *testing.T) {
 		{"secret file's line", func(w *world, c *conf.Config) {
 			*c = *w.config(1, 1, "cluster-secret-file "+filepath.Join(w.dir, "none"))
 		}, "test.conf:6: cluster-secret-file: stat ", true},
-		{"address of nobody", func(_ *world, c *conf.Config) { c.Bind = []conf.Bind{{Host: "*"}}; c.Peers = []string{"192.0.2.1:99999"} }, "announce-ip", true},
+		{"address of nobody", func(_ *world, c *conf.Config) {
+			c.Bind = []conf.Bind{{Host: "*"}}
+			c.Peers = []string{"192.0.2.1:99999"}
+		}, "announce-ip", true},
 		{"Sentinel port", func(w *world, c *conf.Config) { w.take(c.Port) }, "port 26379 is in use", false},
 		{"gRPC port", func(w *world, c *conf.Config) { w.take(c.GRPCPort) }, "grpc-port 26479 is in use", false},
 		{"Raft port", func(w *world, c *conf.Config) { w.take(c.RaftPort) }, "raft-port 26579 is in use", false},
