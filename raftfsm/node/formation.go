@@ -86,7 +86,7 @@ func decideFormation(self described, peers []described, unknown int) formationSt
 		return decideJoin(members)
 	}
 	if self.expect == 0 {
-		return formationWaits("bootstrap-expect is 0 and none of %d nodes that answer has a cluster to join", len(peers))
+		return formationWaits("this node only joins (bootstrap-expect is 0, or it is an observer), and none of %d nodes that answer has a cluster to join", len(peers))
 	}
 	if step := checkFounders(self, free, unknown); step.wrong {
 		return step
