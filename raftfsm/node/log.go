@@ -2,10 +2,12 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"log/slog"
+	"net"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
@@ -34,6 +36,7 @@ var ordinary = map[string]bool{
 	"appendEntries rejected, sending older logs": true,
 	"failed to get previous log":                 true,
 	"failed to decode incoming command":          true,
+	"failed to flush response":                   true,
 	"failed to contact":                          true, // the heartbeat that failed has its own line
 }
 
@@ -45,8 +48,9 @@ func isOrdinary(msg string, args []any) bool {
 		return true
 	}
 	for _, a := range args {
-		if err, ok := a.(error); ok && strings.Contains(err.Error(), errNoState.reason) {
-			return true
+		err, ok := a.(error)
+		if ok && (strings.Contains(err.Error(), errNoState.reason) || errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled)) {
+			return true // this node is stopping, or the other has just been admitted
 		}
 	}
 	return false

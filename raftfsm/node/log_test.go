@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -44,6 +45,7 @@ func TestRaftLogHidesWhatIsOrdinary(t *testing.T) {
 	log := newRaftLog(slog.New(slog.NewTextHandler(&out, nil)))
 	log.Error("failed to appendEntries to", "peer", "n2:1", "error", refusedBy(errNoState.reason))
 	log.Error("failed to decode incoming command", "error", errors.New("transport shutdown"))
+	log.Error("failed to make requestVote RPC", "target", "n2:1", "error", &net.OpError{Op: "dial", Err: net.ErrClosed})
 	log.Warn("appendEntries rejected, sending older logs", "peer", "n2:1", "next", 1)
 	if out.Len() > 0 {
 		t.Error(out.String())
