@@ -193,6 +193,7 @@ func (d *draft) expireReports(c *raftlogv1.ExpireReports) verdict {
 // recount decides objective down: as many voters as the quorum hold the committed master down. That the entry committed
 // implies a majority of the cluster.
 func (d *draft) recount(m *Master) {
+	d.reopen(m)
 	votes := d.s.DownVotes(m, m.Address)
 	down := votes >= m.Options.Quorum
 	switch {
@@ -202,5 +203,20 @@ func (d *draft) recount(m *Master) {
 	case !down && m.ODown != 0:
 		m.ODown, m.ODownAtMs = 0, 0
 		d.emitOn(m, EventODownEnd, m.Address, Event{})
+	}
+}
+
+// reopen forgets that addresses are other addresses of this set's instances once one of those is held down: its process may
+// have moved to one of them.
+func (d *draft) reopen(m *Master) {
+	own := func(c Conflict) bool { return c.Other == m.Name }
+	if !slices.ContainsFunc(m.Conflicts, own) {
+		return
+	}
+	for _, in := range m.Replicas() {
+		if d.s.DownVotes(m, in.Addr) >= m.Options.Quorum {
+			m.Conflicts = slices.DeleteFunc(slices.Clone(m.Conflicts), own)
+			return
+		}
 	}
 }

@@ -55,7 +55,7 @@ func (d *draft) discover(m *Master, a Addr, f *raftlogv1.InstanceFacts) {
 	case twin(m, a, f.GetRunId()) != nil:
 		d.conflict(m, a, m.Name, "is another address of an instance of this set")
 		return
-	case len(m.Instances) >= maxInstances:
+	case slices.Contains(m.Conflicts, Conflict{Addr: a, Other: m.Name}), len(m.Instances) >= maxInstances:
 		return
 	}
 	m.Conflicts = slices.DeleteFunc(slices.Clone(m.Conflicts), func(c Conflict) bool { return c.Addr == a })
@@ -120,25 +120,29 @@ func (d *draft) keepApart(m *Master, in Instance) {
 }
 
 // merge drops one of two addresses of one process, and tells whether that was the instance in hand. The address that was
-// learned last is where the master sees the process now, so that it stays; the committed master's and a candidate's stay in
-// any case, and then the other one is noted, since the master goes on listing it.
+// known first stays as long as it answers, and the other is noted, since the master goes on listing it; where it is held
+// down, the process has moved and the other takes its place. The committed master's and a candidate's stay in any case.
 func (d *draft) merge(m *Master, in, other Instance) (dropped bool) {
 	needed := func(a Addr) bool { return a == m.Address || m.Failover != nil && m.Failover.To == a }
-	switch {
-	case needed(in.Addr) && needed(other.Addr):
+	if needed(in.Addr) && needed(other.Addr) {
 		return false
-	case needed(other.Addr), !needed(in.Addr) && in.Since < other.Since:
-		d.drop(m, in.Addr)
-		if needed(other.Addr) {
-			d.conflict(m, in.Addr, m.Name, "is another address of an instance of this set")
-		}
-		return true
 	}
-	d.drop(m, other.Addr)
-	if needed(in.Addr) {
-		d.conflict(m, other.Addr, m.Name, "is another address of an instance of this set")
+	stays, goes := in.Addr, other.Addr
+	if other.Since < in.Since {
+		stays, goes = goes, stays
 	}
-	return false
+	if d.s.DownVotes(m, stays) > 0 {
+		stays, goes = goes, stays
+	}
+	if needed(goes) {
+		stays, goes = goes, stays
+	}
+	moved := d.s.DownVotes(m, goes) > 0
+	d.drop(m, goes)
+	if !moved {
+		d.conflict(m, goes, m.Name, "is another address of "+stays.String())
+	}
+	return goes == in.Addr
 }
 
 // learn is an instance with what it states of itself. That it was in sync counts only under a history of this set: one that

@@ -691,26 +691,44 @@ func TestStepsAreBounded(t *testing.T) {
 	l.refused(raftfsm.TooMany, step)
 }
 
-func TestProcessThatMovedKeepsItsNewAddress(t *testing.T) {
+func TestProcessAtTwoAddresses(t *testing.T) {
 	l := newLog(t)
 	l.ok(monitor("m", 1))
 	l.ok(l.facts("m", 2))
-	moved := l.facts("m", 5)
-	moved.GetStateFacts().Instances[0].RunId = ""
-	l.ok(moved)
-	known := l.facts("m", 5)
-	known.GetStateFacts().Instances[0].RunId = "run2"
-	l.ok(known)
-	m := l.master("m")
-	if r := m.Replicas(); len(r) != 1 || r[0].Addr.Port != 5 || len(m.Conflicts) != 0 {
-		t.Fatalf("%+v, conflicts %v", r, m.Conflicts)
+	list := func(port int, runID string) raftfsm.Result {
+		c := l.facts("m", port)
+		c.GetStateFacts().Instances[0].RunId = runID
+		return l.ok(c)
+	}
+	replica := func() string {
+		if r := l.master("m").Replicas(); len(r) == 1 {
+			return r[0].Addr.String()
+		}
+		return fmt.Sprint(l.master("m").Replicas())
+	}
+	// Reached at the address it was known by, and listed under another: that one is noted, once.
+	list(5, "")
+	list(5, "run2")
+	if replica() != "10.0.0.1:2" || len(l.master("m").Conflicts) != 1 {
+		t.Fatalf("%s, conflicts %v", replica(), l.master("m").Conflicts)
+	}
+	if list(5, "").Changed {
+		t.Fatal("the same reading again changed the state")
+	}
+	// The known address goes silent: the process has moved.
+	l.ok(l.down("a", "m", 2, raftfsm.CauseTimeout))
+	l.ok(l.down("b", "m", 2, raftfsm.CauseTimeout))
+	list(5, "")
+	list(5, "run2")
+	if replica() != "10.0.0.1:5" || len(l.master("m").Conflicts) != 0 {
+		t.Fatalf("%s, conflicts %v", replica(), l.master("m").Conflicts)
 	}
 	// The candidate of an open row stays, whatever is learned of its other address.
 	l.ok(l.begin("m", 5, func(b *raftlogv1.BeginFailover) { b.Kind = raftlogv1.FailoverKind_FAILOVER_KIND_FORCED }))
 	again := l.facts("m", 6)
 	again.GetStateFacts().Instances[0].RunId = ""
 	l.ok(again)
-	known = l.facts("m", 6)
+	known := l.facts("m", 6)
 	known.GetStateFacts().Instances[0].RunId = "run2"
 	l.ok(known)
 	if _, ok := l.master("m").Instance(raftfsm.AddrOf(addr(5))); !ok {
