@@ -353,6 +353,22 @@ func TestContradiction(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 	})
+	t.Run("adopt what the master follows already", func(t *testing.T) {
+		s := newScene(t, 2)
+		s.factOf(&raftlogv1.InstanceFacts{Address: addr(2).Proto(), RunId: "run-2", Role: raftfsm.RoleReplica, ReplId: "c" + setID[1:]})
+		s.see(addr(2), func(o *detector.Observation) {
+			o.Info = &detector.Info{Role: raftfsm.RoleMaster, ReplID: "b" + setID[1:], ReplID2: "c" + setID[1:], SecondOffset: 1001, Offset: 1000}
+		})
+		s.factOf(&raftlogv1.InstanceFacts{
+			Address: addr(1).Proto(), RunId: "run-1", Role: raftfsm.RoleReplica, ReplId: "b" + setID[1:], ReplId2: "c" + setID[1:], SecondOffset: 1001,
+		})
+		s.see(addr(1), func(o *detector.Observation) {
+			o.Info.Role, o.Info.MasterHost, o.Info.MasterPort, o.Info.MasterLinkUp = raftfsm.RoleReplica, "10.0.0.2", 6379, true
+		})
+		if a := is[failover.Adopt](t, s.next()); a.Address != addr(2) {
+			t.Errorf("%+v", a)
+		}
+	})
 	t.Run("hold for want of lineage", func(t *testing.T) {
 		s := newScene(t, 2)
 		replica(s)

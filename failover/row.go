@@ -41,12 +41,14 @@ func (v View) promoted(a raftfsm.Addr) bool {
 	return v.promotedHere(in, i.ReplID, i.ReplID2)
 }
 
+// promotedHere tells whether the history id was begun where the set's was left. The set's is the committed master's, or, where
+// that has come over to the new one already and resumed there, the one that it left itself.
 func (v View) promotedHere(in raftfsm.Instance, id, second string) bool {
 	if !known(second) || id == second {
 		return false
 	}
-	row := v.Master.Failover
-	return second == v.fact().ReplID || second == in.SyncedReplID || (row != nil && second == row.OldReplID)
+	row, master := v.Master.Failover, v.fact()
+	return second == master.ReplID || second == master.ReplID2 && id == master.ReplID || second == in.SyncedReplID || (row != nil && second == row.OldReplID)
 }
 
 // calledOff is why a row that has not switched must end; "" where it goes on.
