@@ -3,13 +3,16 @@ GO       ?= go
 LINT     := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 BUF      := $(GO) run github.com/bufbuild/buf/cmd/buf@v1.75.0
 FUZZTIME ?= 20s
+# The release and what has come since, as both programs tell it.
+VERSION  := $(patsubst v%,%,$(shell git describe --tags --always --dirty 2>/dev/null))
+LDFLAGS  := -X main.version=$(VERSION) -X github.com/raftsentinel/raftsentinel/cmd/sentineld/daemon.version=$(VERSION)
 
 .PHONY: all
 all: build
 
 .PHONY: build
 build: ## bin/sentineld and bin/sentinelctl
-	$(GO) build -o bin/ ./cmd/sentineld ./cmd/sentinelctl
+	$(GO) build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/sentineld ./cmd/sentinelctl
 
 .PHONY: redis
 redis: ## a Redis server's program, without a service
