@@ -80,6 +80,7 @@ func (f *Fleet) sync(ctx context.Context, known sets, s *raftfsm.State, revision
 			}
 		}
 	}
+	f.phase.Store(int64(phase(s, f.o.Cluster.RaftID())))
 	f.reporter.wake()
 	f.stater.wake()
 }
@@ -175,6 +176,24 @@ func (p *plan) period() time.Duration {
 func (p *plan) patience() time.Duration {
 	return min(max(p.limits.DownAfter/2, gridStep), 2*time.Second)
 }
+
+// phase is how far a node's grid lies behind the steps of the clock. The voters' grids lie evenly between two steps, as far as
+// their clocks agree: whenever an instance falls silent, a quorum of them asks it soon.
+func phase(s *raftfsm.State, self string) time.Duration {
+	rank, voters := 0, 0
+	for _, v := range s.Servers() {
+		if v.Voter && v.ID < self {
+			rank++
+		}
+		if v.Voter {
+			voters++
+		}
+	}
+	return time.Duration(rank) * gridStep / time.Duration(max(voters, 1))
+}
+
+// grid is a moment of this node's grid.
+func (f *Fleet) grid() time.Time { return f.origin.Add(time.Duration(f.phase.Load())) }
 
 // due is the first moment after now at which an instance is to be probed. Moments lie on a grid common to the process, so
 // that one wake-up serves many instances; seed spreads those of a long period over the grid's steps.

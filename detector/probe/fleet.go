@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
@@ -43,7 +44,8 @@ type Options struct {
 // Fleet probes every instance of every set. Observations may be read at any time, from any goroutine.
 type Fleet struct {
 	o      Options
-	origin time.Time // of the grid; set by Run
+	origin time.Time    // a step of the clock, before Run began
+	phase  atomic.Int64 // nanoseconds from there to the grid of this node
 
 	watches sync.Map // raftfsm.Addr -> *watch
 	members sync.WaitGroup
@@ -86,7 +88,8 @@ func (f *Fleet) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	f.origin = time.Now()
+	now := time.Now()
+	f.origin = now.Add(-time.Duration(now.UnixNano() % int64(gridStep)))
 	var duties sync.WaitGroup
 	duties.Go(func() { f.beat(ctx) })
 	duties.Go(func() { f.reporter.run(ctx) })

@@ -3,6 +3,8 @@ package probe
 import (
 	"testing"
 	"time"
+
+	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
 func TestDueLiesOnTheGrid(t *testing.T) {
@@ -37,6 +39,17 @@ func TestPeriodIsATenthOfDownAfter(t *testing.T) {
 		p.limits.DownAfter = downAfter
 		if got := p.period(); got != want {
 			t.Errorf("down-after %v: period %v, want %v", downAfter, got, want)
+		}
+	}
+}
+
+func TestVotersProbeInTurn(t *testing.T) {
+	s := raftfsm.ApplyServers(raftfsm.New(), 1, []raftfsm.Server{
+		{ID: "c", Voter: true}, {ID: "a", Voter: true}, {ID: "ab"}, {ID: "b", Voter: true},
+	})
+	for id, want := range map[string]time.Duration{"a": 0, "b": gridStep / 3, "c": 2 * gridStep / 3} {
+		if got := phase(s, id); got != want {
+			t.Errorf("%s: %v, want %v", id, got, want)
 		}
 	}
 }

@@ -118,7 +118,7 @@ func (w *watch) idle(ctx context.Context, conn *instance.Conn) bool {
 	for {
 		listen, cancel := context.WithCancel(ctx)
 		w.mu.Lock()
-		next, urgent := due(w.f.origin, time.Now(), w.plan.period(), w.seed), w.urgent
+		next, urgent := due(w.f.grid(), time.Now(), w.plan.period(), w.seed), w.urgent
 		until := next
 		if d, ok := w.track.Deadline(w.plan.limits); ok && d.Before(next) {
 			until = d
