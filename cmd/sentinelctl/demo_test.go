@@ -104,7 +104,7 @@ func TestDemo(t *testing.T) {
 		t.Skip("real processes")
 	}
 	if _, err := stage.FindRedis(t.TempDir()); err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	node := filepath.Join(t.TempDir(), "sentineld")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", node, "../sentineld").CombinedOutput(); err != nil {
@@ -125,11 +125,11 @@ func TestDemo(t *testing.T) {
 
 func TestDemoWithoutANode(t *testing.T) {
 	if _, err := stage.FindRedis(t.TempDir()); err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	broken, err := exec.LookPath("false")
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	r := ctl(t.Context(), t, "127.0.0.1:1", nil, "demo", "--sentineld", broken)
 	if r.status != exitFailed || !strings.Contains(r.stderr, "ended at once") {
