@@ -16,7 +16,7 @@ func begin(v View) Step {
 	case m.IsODown() && v.confirmed() < m.Options.Quorum:
 		return Prepare{Candidate: ahead(v), Instances: v.replicas(), For: v.confirming()}
 	case m.IsODown():
-		return open(v, v.Memory.DownSince, fmt.Sprintf("objectively down: %d of %d votes", v.State.DownVotes(m, m.Address), m.Options.Quorum))
+		return open(v, v.Memory.DownSince, fmt.Sprintf("objectively down: %d votes, quorum %d", v.State.DownVotes(m, m.Address), m.Options.Quorum))
 	case v.State.DownVotes(m, m.Address) > 0:
 		if to, ok := v.misplaced(m.Address); ok && v.longLonely() {
 			return Transfer{To: to, Reason: fmt.Sprintf("this node alone cannot reach master %s", m.Address)}
