@@ -100,7 +100,7 @@ func (s *Server) ping(_ context.Context, args []string) reply {
 	return arity("ping")
 }
 
-func (s *Server) myid(context.Context, []string) reply { return bulk(MyID(s.o.Node.Status().NodeID)) }
+func (s *Server) myid(context.Context, []string) reply { return bulk(api.SentinelID(s.o.Node.Status().NodeID)) }
 
 // local is the state that look-ups are answered from, or why there is none to tell.
 func (s *Server) local() (*raftfsm.State, reply) {

@@ -46,7 +46,7 @@ func (s *Server) infoServer() string {
 		"redis_version:" + redisVersion,
 		"redis_mode:sentinel",
 		"sentineld_version:" + s.o.Version,
-		"run_id:" + MyID(status.RaftID),
+		"run_id:" + api.SentinelID(status.RaftID),
 	}
 	if a, err := raftfsm.ParseAddr(s.o.Listener.Addr().String()); err == nil {
 		lines = append(lines, "tcp_port:"+port(a))

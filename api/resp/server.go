@@ -2,8 +2,6 @@ package resp
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // an identity with the 40 digits that clients expect, not a secret
-	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
@@ -210,10 +208,4 @@ func peerName(a net.Addr) string {
 		return tcp.IP.String()
 	}
 	return a.String()
-}
-
-// MyID is the Sentinel id of a node: 40 hex digits made from its name.
-func MyID(nodeID string) string {
-	sum := sha1.Sum([]byte(nodeID)) //nolint:gosec // see the import
-	return hex.EncodeToString(sum[:])
 }

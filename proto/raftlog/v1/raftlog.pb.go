@@ -320,6 +320,58 @@ func (LossKind) EnumDescriptor() ([]byte, []int) {
 	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{4}
 }
 
+// CorrectionKind is what was put right on an instance outside of a failover.
+type CorrectionKind int32
+
+const (
+	CorrectionKind_CORRECTION_KIND_UNSPECIFIED CorrectionKind = 0
+	// It was a master beside the committed one, and was made a replica.
+	CorrectionKind_CORRECTION_KIND_DEMOTED CorrectionKind = 1
+	// It was a replica of another instance.
+	CorrectionKind_CORRECTION_KIND_REPOINTED CorrectionKind = 2
+)
+
+// Enum value maps for CorrectionKind.
+var (
+	CorrectionKind_name = map[int32]string{
+		0: "CORRECTION_KIND_UNSPECIFIED",
+		1: "CORRECTION_KIND_DEMOTED",
+		2: "CORRECTION_KIND_REPOINTED",
+	}
+	CorrectionKind_value = map[string]int32{
+		"CORRECTION_KIND_UNSPECIFIED": 0,
+		"CORRECTION_KIND_DEMOTED":     1,
+		"CORRECTION_KIND_REPOINTED":   2,
+	}
+)
+
+func (x CorrectionKind) Enum() *CorrectionKind {
+	p := new(CorrectionKind)
+	*p = x
+	return p
+}
+
+func (x CorrectionKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CorrectionKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_proto_raftlog_v1_raftlog_proto_enumTypes[5].Descriptor()
+}
+
+func (CorrectionKind) Type() protoreflect.EnumType {
+	return &file_proto_raftlog_v1_raftlog_proto_enumTypes[5]
+}
+
+func (x CorrectionKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CorrectionKind.Descriptor instead.
+func (CorrectionKind) EnumDescriptor() ([]byte, []int) {
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{5}
+}
+
 // Command is one entry of the Raft log.
 type Command struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -339,14 +391,18 @@ type Command struct {
 	//	*Command_Resume
 	//	*Command_Hold
 	//	*Command_Settle
+	//	*Command_Configure
 	//	*Command_Report
 	//	*Command_ExpireReports
 	//	*Command_StateFacts
+	//	*Command_ResolveHosts
 	//	*Command_BeginFailover
 	//	*Command_SwitchMaster
 	//	*Command_RecordStep
 	//	*Command_EndFailover
 	//	*Command_Adopt
+	//	*Command_Correct
+	//	*Command_Delivered
 	Op            isCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -513,6 +569,15 @@ func (x *Command) GetSettle() *Settle {
 	return nil
 }
 
+func (x *Command) GetConfigure() *Configure {
+	if x != nil {
+		if x, ok := x.Op.(*Command_Configure); ok {
+			return x.Configure
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetReport() *Report {
 	if x != nil {
 		if x, ok := x.Op.(*Command_Report); ok {
@@ -535,6 +600,15 @@ func (x *Command) GetStateFacts() *StateFacts {
 	if x != nil {
 		if x, ok := x.Op.(*Command_StateFacts); ok {
 			return x.StateFacts
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetResolveHosts() *ResolveHosts {
+	if x != nil {
+		if x, ok := x.Op.(*Command_ResolveHosts); ok {
+			return x.ResolveHosts
 		}
 	}
 	return nil
@@ -580,6 +654,24 @@ func (x *Command) GetAdopt() *Adopt {
 	if x != nil {
 		if x, ok := x.Op.(*Command_Adopt); ok {
 			return x.Adopt
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetCorrect() *Correct {
+	if x != nil {
+		if x, ok := x.Op.(*Command_Correct); ok {
+			return x.Correct
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetDelivered() *Delivered {
+	if x != nil {
+		if x, ok := x.Op.(*Command_Delivered); ok {
+			return x.Delivered
 		}
 	}
 	return nil
@@ -641,6 +733,10 @@ type Command_Settle struct {
 	Settle *Settle `protobuf:"bytes,28,opt,name=settle,proto3,oneof"`
 }
 
+type Command_Configure struct {
+	Configure *Configure `protobuf:"bytes,29,opt,name=configure,proto3,oneof"`
+}
+
 type Command_Report struct {
 	Report *Report `protobuf:"bytes,30,opt,name=report,proto3,oneof"`
 }
@@ -651,6 +747,10 @@ type Command_ExpireReports struct {
 
 type Command_StateFacts struct {
 	StateFacts *StateFacts `protobuf:"bytes,32,opt,name=state_facts,json=stateFacts,proto3,oneof"`
+}
+
+type Command_ResolveHosts struct {
+	ResolveHosts *ResolveHosts `protobuf:"bytes,33,opt,name=resolve_hosts,json=resolveHosts,proto3,oneof"`
 }
 
 type Command_BeginFailover struct {
@@ -671,6 +771,14 @@ type Command_EndFailover struct {
 
 type Command_Adopt struct {
 	Adopt *Adopt `protobuf:"bytes,44,opt,name=adopt,proto3,oneof"`
+}
+
+type Command_Correct struct {
+	Correct *Correct `protobuf:"bytes,45,opt,name=correct,proto3,oneof"`
+}
+
+type Command_Delivered struct {
+	Delivered *Delivered `protobuf:"bytes,50,opt,name=delivered,proto3,oneof"`
 }
 
 func (*Command_Mark) isCommand_Op() {}
@@ -699,11 +807,15 @@ func (*Command_Hold) isCommand_Op() {}
 
 func (*Command_Settle) isCommand_Op() {}
 
+func (*Command_Configure) isCommand_Op() {}
+
 func (*Command_Report) isCommand_Op() {}
 
 func (*Command_ExpireReports) isCommand_Op() {}
 
 func (*Command_StateFacts) isCommand_Op() {}
+
+func (*Command_ResolveHosts) isCommand_Op() {}
 
 func (*Command_BeginFailover) isCommand_Op() {}
 
@@ -714,6 +826,10 @@ func (*Command_RecordStep) isCommand_Op() {}
 func (*Command_EndFailover) isCommand_Op() {}
 
 func (*Command_Adopt) isCommand_Op() {}
+
+func (*Command_Correct) isCommand_Op() {}
+
+func (*Command_Delivered) isCommand_Op() {}
 
 // Header says who proposed a command, when, and how new a node must be to understand it.
 type Header struct {
@@ -1166,7 +1282,11 @@ type Monitor struct {
 	// From a configuration file: proposed once in a cluster's life, refused where the name was removed by hand.
 	Seed bool `protobuf:"varint,4,opt,name=seed,proto3" json:"seed,omitempty"`
 	// Not empty: the master comes up paused for this reason.
-	PausedReason  string `protobuf:"bytes,5,opt,name=paused_reason,json=pausedReason,proto3" json:"paused_reason,omitempty"`
+	PausedReason string `protobuf:"bytes,5,opt,name=paused_reason,json=pausedReason,proto3" json:"paused_reason,omitempty"`
+	// Level 2. The epoch that another control plane gave the master; the cluster's own go on above it. 0 for none.
+	Epoch uint64 `protobuf:"varint,6,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Level 2. Replicas that another control plane knows, whether or not the master lists them now.
+	Replicas      []*Address `protobuf:"bytes,7,rep,name=replicas,proto3" json:"replicas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1234,6 +1354,20 @@ func (x *Monitor) GetPausedReason() string {
 		return x.PausedReason
 	}
 	return ""
+}
+
+func (x *Monitor) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Monitor) GetReplicas() []*Address {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
 }
 
 // Remove ends the watch over a master.
@@ -1689,6 +1823,61 @@ func (x *Settle) GetGeneration() uint64 {
 	return 0
 }
 
+// Configure gives settings of the whole cluster their values, all or none. Level 2.
+type Configure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// resolve-hostnames and announce-hostnames: yes or no.
+	Settings []*OptionValue `protobuf:"bytes,1,rep,name=settings,proto3" json:"settings,omitempty"`
+	// From a configuration file: taken only for a setting that was never given a value.
+	Seed          bool `protobuf:"varint,2,opt,name=seed,proto3" json:"seed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Configure) Reset() {
+	*x = Configure{}
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Configure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Configure) ProtoMessage() {}
+
+func (x *Configure) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Configure.ProtoReflect.Descriptor instead.
+func (*Configure) Descriptor() ([]byte, []int) {
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Configure) GetSettings() []*OptionValue {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *Configure) GetSeed() bool {
+	if x != nil {
+		return x.Seed
+	}
+	return false
+}
+
 // Verdict is what one node holds of one instance.
 type Verdict struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -1705,7 +1894,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1717,7 +1906,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1730,7 +1919,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{17}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Verdict) GetMaster() string {
@@ -1783,7 +1972,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1795,7 +1984,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1808,7 +1997,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{18}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Report) GetNode() string {
@@ -1850,7 +2039,7 @@ type ExpireReports struct {
 
 func (x *ExpireReports) Reset() {
 	*x = ExpireReports{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +2051,7 @@ func (x *ExpireReports) String() string {
 func (*ExpireReports) ProtoMessage() {}
 
 func (x *ExpireReports) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +2064,7 @@ func (x *ExpireReports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireReports.ProtoReflect.Descriptor instead.
 func (*ExpireReports) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{19}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ExpireReports) GetNode() string {
@@ -1911,7 +2100,7 @@ type InstanceFacts struct {
 
 func (x *InstanceFacts) Reset() {
 	*x = InstanceFacts{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1923,7 +2112,7 @@ func (x *InstanceFacts) String() string {
 func (*InstanceFacts) ProtoMessage() {}
 
 func (x *InstanceFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1936,7 +2125,7 @@ func (x *InstanceFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceFacts.ProtoReflect.Descriptor instead.
 func (*InstanceFacts) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{20}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *InstanceFacts) GetAddress() *Address {
@@ -2003,7 +2192,7 @@ type StateFacts struct {
 
 func (x *StateFacts) Reset() {
 	*x = StateFacts{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2015,7 +2204,7 @@ func (x *StateFacts) String() string {
 func (*StateFacts) ProtoMessage() {}
 
 func (x *StateFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2028,7 +2217,7 @@ func (x *StateFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateFacts.ProtoReflect.Descriptor instead.
 func (*StateFacts) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{21}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StateFacts) GetMaster() string {
@@ -2059,6 +2248,120 @@ func (x *StateFacts) GetGone() []*Address {
 	return nil
 }
 
+// ResolvedHost is the IP address that an instance's host name has.
+type ResolvedHost struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       *Address               `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Ip            string                 `protobuf:"bytes,2,opt,name=ip,proto3" json:"ip,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolvedHost) Reset() {
+	*x = ResolvedHost{}
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolvedHost) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolvedHost) ProtoMessage() {}
+
+func (x *ResolvedHost) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolvedHost.ProtoReflect.Descriptor instead.
+func (*ResolvedHost) Descriptor() ([]byte, []int) {
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ResolvedHost) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *ResolvedHost) GetIp() string {
+	if x != nil {
+		return x.Ip
+	}
+	return ""
+}
+
+// ResolveHosts commits what the leader resolved: what clients are told while announce-hostnames is no. Level 2.
+type ResolveHosts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Master        string                 `protobuf:"bytes,1,opt,name=master,proto3" json:"master,omitempty"`
+	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Hosts         []*ResolvedHost        `protobuf:"bytes,3,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolveHosts) Reset() {
+	*x = ResolveHosts{}
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolveHosts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolveHosts) ProtoMessage() {}
+
+func (x *ResolveHosts) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolveHosts.ProtoReflect.Descriptor instead.
+func (*ResolveHosts) Descriptor() ([]byte, []int) {
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ResolveHosts) GetMaster() string {
+	if x != nil {
+		return x.Master
+	}
+	return ""
+}
+
+func (x *ResolveHosts) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *ResolveHosts) GetHosts() []*ResolvedHost {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
 // Candidate is one replica as it was measured when the failover was decided.
 type Candidate struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -2078,7 +2381,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2090,7 +2393,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2103,7 +2406,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{22}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Candidate) GetAddress() *Address {
@@ -2178,7 +2481,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2190,7 +2493,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2203,7 +2506,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{23}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Step) GetName() string {
@@ -2266,7 +2569,7 @@ type BeginFailover struct {
 
 func (x *BeginFailover) Reset() {
 	*x = BeginFailover{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2278,7 +2581,7 @@ func (x *BeginFailover) String() string {
 func (*BeginFailover) ProtoMessage() {}
 
 func (x *BeginFailover) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2291,7 +2594,7 @@ func (x *BeginFailover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginFailover.ProtoReflect.Descriptor instead.
 func (*BeginFailover) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{24}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *BeginFailover) GetMaster() string {
@@ -2396,7 +2699,7 @@ type SwitchMaster struct {
 
 func (x *SwitchMaster) Reset() {
 	*x = SwitchMaster{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2408,7 +2711,7 @@ func (x *SwitchMaster) String() string {
 func (*SwitchMaster) ProtoMessage() {}
 
 func (x *SwitchMaster) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2421,7 +2724,7 @@ func (x *SwitchMaster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchMaster.ProtoReflect.Descriptor instead.
 func (*SwitchMaster) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{25}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SwitchMaster) GetMaster() string {
@@ -2485,7 +2788,7 @@ type RecordStep struct {
 
 func (x *RecordStep) Reset() {
 	*x = RecordStep{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2497,7 +2800,7 @@ func (x *RecordStep) String() string {
 func (*RecordStep) ProtoMessage() {}
 
 func (x *RecordStep) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2510,7 +2813,7 @@ func (x *RecordStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordStep.ProtoReflect.Descriptor instead.
 func (*RecordStep) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{26}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RecordStep) GetMaster() string {
@@ -2545,7 +2848,7 @@ type Loss struct {
 
 func (x *Loss) Reset() {
 	*x = Loss{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +2860,7 @@ func (x *Loss) String() string {
 func (*Loss) ProtoMessage() {}
 
 func (x *Loss) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +2873,7 @@ func (x *Loss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Loss.ProtoReflect.Descriptor instead.
 func (*Loss) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{27}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Loss) GetKind() LossKind {
@@ -2601,7 +2904,7 @@ type EndFailover struct {
 
 func (x *EndFailover) Reset() {
 	*x = EndFailover{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2613,7 +2916,7 @@ func (x *EndFailover) String() string {
 func (*EndFailover) ProtoMessage() {}
 
 func (x *EndFailover) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2626,7 +2929,7 @@ func (x *EndFailover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndFailover.ProtoReflect.Descriptor instead.
 func (*EndFailover) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{28}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *EndFailover) GetMaster() string {
@@ -2677,7 +2980,7 @@ type Adopt struct {
 
 func (x *Adopt) Reset() {
 	*x = Adopt{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2689,7 +2992,7 @@ func (x *Adopt) String() string {
 func (*Adopt) ProtoMessage() {}
 
 func (x *Adopt) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2702,7 +3005,7 @@ func (x *Adopt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adopt.ProtoReflect.Descriptor instead.
 func (*Adopt) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{29}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Adopt) GetMaster() string {
@@ -2733,6 +3036,136 @@ func (x *Adopt) GetReason() string {
 	return ""
 }
 
+// Correct tells on the record that an instance was made to follow the committed master, in no failover. Level 2.
+type Correct struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Master        string                 `protobuf:"bytes,1,opt,name=master,proto3" json:"master,omitempty"`
+	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Instance      *Address               `protobuf:"bytes,3,opt,name=instance,proto3" json:"instance,omitempty"`
+	Kind          CorrectionKind         `protobuf:"varint,4,opt,name=kind,proto3,enum=raftlog.v1.CorrectionKind" json:"kind,omitempty"`
+	Detail        string                 `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Correct) Reset() {
+	*x = Correct{}
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Correct) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Correct) ProtoMessage() {}
+
+func (x *Correct) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Correct.ProtoReflect.Descriptor instead.
+func (*Correct) Descriptor() ([]byte, []int) {
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Correct) GetMaster() string {
+	if x != nil {
+		return x.Master
+	}
+	return ""
+}
+
+func (x *Correct) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Correct) GetInstance() *Address {
+	if x != nil {
+		return x.Instance
+	}
+	return nil
+}
+
+func (x *Correct) GetKind() CorrectionKind {
+	if x != nil {
+		return x.Kind
+	}
+	return CorrectionKind_CORRECTION_KIND_UNSPECIFIED
+}
+
+func (x *Correct) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// Delivered moves the cursor of the webhooks: every event up to it has been delivered. Level 2.
+type Delivered struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Ordinal       uint32                 `protobuf:"varint,2,opt,name=ordinal,proto3" json:"ordinal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delivered) Reset() {
+	*x = Delivered{}
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delivered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delivered) ProtoMessage() {}
+
+func (x *Delivered) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delivered.ProtoReflect.Descriptor instead.
+func (*Delivered) Descriptor() ([]byte, []int) {
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Delivered) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Delivered) GetOrdinal() uint32 {
+	if x != nil {
+		return x.Ordinal
+	}
+	return 0
+}
+
 // SnapshotHeader is the first record of a snapshot.
 type SnapshotHeader struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -2749,14 +3182,18 @@ type SnapshotHeader struct {
 	// The latest leadership that has begun.
 	Term uint64 `protobuf:"varint,9,opt,name=term,proto3" json:"term,omitempty"`
 	// Unix milliseconds of the last command, which configuration entries are dated by.
-	AtMs          int64 `protobuf:"varint,10,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	AtMs int64 `protobuf:"varint,10,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	// Settings of the cluster that were given a value, in name order.
+	Settings []*OptionValue `protobuf:"bytes,11,rep,name=settings,proto3" json:"settings,omitempty"`
+	// The webhooks' cursor.
+	Delivered     *Delivered `protobuf:"bytes,12,opt,name=delivered,proto3" json:"delivered,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2768,7 +3205,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2781,7 +3218,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{30}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SnapshotHeader) GetFormat() uint32 {
@@ -2854,6 +3291,20 @@ func (x *SnapshotHeader) GetAtMs() int64 {
 	return 0
 }
 
+func (x *SnapshotHeader) GetSettings() []*OptionValue {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *SnapshotHeader) GetDelivered() *Delivered {
+	if x != nil {
+		return x.Delivered
+	}
+	return nil
+}
+
 // RaftServer is a member of Raft's own configuration.
 type RaftServer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2866,7 +3317,7 @@ type RaftServer struct {
 
 func (x *RaftServer) Reset() {
 	*x = RaftServer{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2878,7 +3329,7 @@ func (x *RaftServer) String() string {
 func (*RaftServer) ProtoMessage() {}
 
 func (x *RaftServer) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2891,7 +3342,7 @@ func (x *RaftServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaftServer.ProtoReflect.Descriptor instead.
 func (*RaftServer) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{31}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RaftServer) GetId() string {
@@ -2932,7 +3383,7 @@ type SnapshotRecord struct {
 
 func (x *SnapshotRecord) Reset() {
 	*x = SnapshotRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2944,7 +3395,7 @@ func (x *SnapshotRecord) String() string {
 func (*SnapshotRecord) ProtoMessage() {}
 
 func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2957,7 +3408,7 @@ func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRecord.ProtoReflect.Descriptor instead.
 func (*SnapshotRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{32}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SnapshotRecord) GetRecord() isSnapshotRecord_Record {
@@ -3059,7 +3510,7 @@ type SnapshotTrailer struct {
 
 func (x *SnapshotTrailer) Reset() {
 	*x = SnapshotTrailer{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3071,7 +3522,7 @@ func (x *SnapshotTrailer) String() string {
 func (*SnapshotTrailer) ProtoMessage() {}
 
 func (x *SnapshotTrailer) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3084,7 +3535,7 @@ func (x *SnapshotTrailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotTrailer.ProtoReflect.Descriptor instead.
 func (*SnapshotTrailer) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{33}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SnapshotTrailer) GetRecords() uint64 {
@@ -3114,7 +3565,7 @@ type NodeRecord struct {
 
 func (x *NodeRecord) Reset() {
 	*x = NodeRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3126,7 +3577,7 @@ func (x *NodeRecord) String() string {
 func (*NodeRecord) ProtoMessage() {}
 
 func (x *NodeRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3139,7 +3590,7 @@ func (x *NodeRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeRecord.ProtoReflect.Descriptor instead.
 func (*NodeRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{34}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *NodeRecord) GetRegistration() *RegisterNode {
@@ -3174,7 +3625,7 @@ type TombstoneRecord struct {
 
 func (x *TombstoneRecord) Reset() {
 	*x = TombstoneRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3186,7 +3637,7 @@ func (x *TombstoneRecord) String() string {
 func (*TombstoneRecord) ProtoMessage() {}
 
 func (x *TombstoneRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3199,7 +3650,7 @@ func (x *TombstoneRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TombstoneRecord.ProtoReflect.Descriptor instead.
 func (*TombstoneRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{35}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *TombstoneRecord) GetName() string {
@@ -3242,7 +3693,7 @@ type EventRecord struct {
 
 func (x *EventRecord) Reset() {
 	*x = EventRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3254,7 +3705,7 @@ func (x *EventRecord) String() string {
 func (*EventRecord) ProtoMessage() {}
 
 func (x *EventRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3267,7 +3718,7 @@ func (x *EventRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventRecord.ProtoReflect.Descriptor instead.
 func (*EventRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{36}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *EventRecord) GetIndex() uint64 {
@@ -3397,7 +3848,7 @@ type VoteRecord struct {
 
 func (x *VoteRecord) Reset() {
 	*x = VoteRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3409,7 +3860,7 @@ func (x *VoteRecord) String() string {
 func (*VoteRecord) ProtoMessage() {}
 
 func (x *VoteRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3422,7 +3873,7 @@ func (x *VoteRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoteRecord.ProtoReflect.Descriptor instead.
 func (*VoteRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{37}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *VoteRecord) GetNode() string {
@@ -3469,17 +3920,19 @@ func (x *VoteRecord) GetReportedAtMs() int64 {
 
 // InstanceRecord is an instance of a set as the state holds it.
 type InstanceRecord struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Facts         *InstanceFacts         `protobuf:"bytes,1,opt,name=facts,proto3" json:"facts,omitempty"`
-	Unconfirmed   bool                   `protobuf:"varint,2,opt,name=unconfirmed,proto3" json:"unconfirmed,omitempty"`
-	Since         uint64                 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Facts       *InstanceFacts         `protobuf:"bytes,1,opt,name=facts,proto3" json:"facts,omitempty"`
+	Unconfirmed bool                   `protobuf:"varint,2,opt,name=unconfirmed,proto3" json:"unconfirmed,omitempty"`
+	Since       uint64                 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	// The IP address of its host name, as committed; empty where the host is an address or was never resolved.
+	Ip            string `protobuf:"bytes,4,opt,name=ip,proto3" json:"ip,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InstanceRecord) Reset() {
 	*x = InstanceRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3491,7 +3944,7 @@ func (x *InstanceRecord) String() string {
 func (*InstanceRecord) ProtoMessage() {}
 
 func (x *InstanceRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3504,7 +3957,7 @@ func (x *InstanceRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceRecord.ProtoReflect.Descriptor instead.
 func (*InstanceRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{38}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *InstanceRecord) GetFacts() *InstanceFacts {
@@ -3526,6 +3979,13 @@ func (x *InstanceRecord) GetSince() uint64 {
 		return x.Since
 	}
 	return 0
+}
+
+func (x *InstanceRecord) GetIp() string {
+	if x != nil {
+		return x.Ip
+	}
+	return ""
 }
 
 // FailoverRecord is an open or past failover.
@@ -3563,7 +4023,7 @@ type FailoverRecord struct {
 
 func (x *FailoverRecord) Reset() {
 	*x = FailoverRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3575,7 +4035,7 @@ func (x *FailoverRecord) String() string {
 func (*FailoverRecord) ProtoMessage() {}
 
 func (x *FailoverRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3588,7 +4048,7 @@ func (x *FailoverRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailoverRecord.ProtoReflect.Descriptor instead.
 func (*FailoverRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{39}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *FailoverRecord) GetOperationId() string {
@@ -3786,7 +4246,7 @@ type PauseRecord struct {
 
 func (x *PauseRecord) Reset() {
 	*x = PauseRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3798,7 +4258,7 @@ func (x *PauseRecord) String() string {
 func (*PauseRecord) ProtoMessage() {}
 
 func (x *PauseRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3811,7 +4271,7 @@ func (x *PauseRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRecord.ProtoReflect.Descriptor instead.
 func (*PauseRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{40}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *PauseRecord) GetActor() string {
@@ -3853,7 +4313,7 @@ type ConflictRecord struct {
 
 func (x *ConflictRecord) Reset() {
 	*x = ConflictRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3865,7 +4325,7 @@ func (x *ConflictRecord) String() string {
 func (*ConflictRecord) ProtoMessage() {}
 
 func (x *ConflictRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3878,7 +4338,7 @@ func (x *ConflictRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictRecord.ProtoReflect.Descriptor instead.
 func (*ConflictRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{41}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ConflictRecord) GetAddress() *Address {
@@ -3920,7 +4380,7 @@ type MasterRecord struct {
 
 func (x *MasterRecord) Reset() {
 	*x = MasterRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3932,7 +4392,7 @@ func (x *MasterRecord) String() string {
 func (*MasterRecord) ProtoMessage() {}
 
 func (x *MasterRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3945,7 +4405,7 @@ func (x *MasterRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterRecord.ProtoReflect.Descriptor instead.
 func (*MasterRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{42}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *MasterRecord) GetName() string {
@@ -4065,7 +4525,8 @@ var File_proto_raftlog_v1_raftlog_proto protoreflect.FileDescriptor
 const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\n" +
 	"\x1eproto/raftlog/v1/raftlog.proto\x12\n" +
-	"raftlog.v1\"\x92\t\n" +
+	"raftlog.v1\"\xf2\n" +
+	"\n" +
 	"\aCommand\x12*\n" +
 	"\x06header\x18\x01 \x01(\v2\x12.raftlog.v1.HeaderR\x06header\x12&\n" +
 	"\x04mark\x18\n" +
@@ -4081,17 +4542,21 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x05pause\x18\x19 \x01(\v2\x11.raftlog.v1.PauseH\x00R\x05pause\x12,\n" +
 	"\x06resume\x18\x1a \x01(\v2\x12.raftlog.v1.ResumeH\x00R\x06resume\x12&\n" +
 	"\x04hold\x18\x1b \x01(\v2\x10.raftlog.v1.HoldH\x00R\x04hold\x12,\n" +
-	"\x06settle\x18\x1c \x01(\v2\x12.raftlog.v1.SettleH\x00R\x06settle\x12,\n" +
+	"\x06settle\x18\x1c \x01(\v2\x12.raftlog.v1.SettleH\x00R\x06settle\x125\n" +
+	"\tconfigure\x18\x1d \x01(\v2\x15.raftlog.v1.ConfigureH\x00R\tconfigure\x12,\n" +
 	"\x06report\x18\x1e \x01(\v2\x12.raftlog.v1.ReportH\x00R\x06report\x12B\n" +
 	"\x0eexpire_reports\x18\x1f \x01(\v2\x19.raftlog.v1.ExpireReportsH\x00R\rexpireReports\x129\n" +
 	"\vstate_facts\x18  \x01(\v2\x16.raftlog.v1.StateFactsH\x00R\n" +
-	"stateFacts\x12B\n" +
+	"stateFacts\x12?\n" +
+	"\rresolve_hosts\x18! \x01(\v2\x18.raftlog.v1.ResolveHostsH\x00R\fresolveHosts\x12B\n" +
 	"\x0ebegin_failover\x18( \x01(\v2\x19.raftlog.v1.BeginFailoverH\x00R\rbeginFailover\x12?\n" +
 	"\rswitch_master\x18) \x01(\v2\x18.raftlog.v1.SwitchMasterH\x00R\fswitchMaster\x129\n" +
 	"\vrecord_step\x18* \x01(\v2\x16.raftlog.v1.RecordStepH\x00R\n" +
 	"recordStep\x12<\n" +
 	"\fend_failover\x18+ \x01(\v2\x17.raftlog.v1.EndFailoverH\x00R\vendFailover\x12)\n" +
-	"\x05adopt\x18, \x01(\v2\x11.raftlog.v1.AdoptH\x00R\x05adoptB\x04\n" +
+	"\x05adopt\x18, \x01(\v2\x11.raftlog.v1.AdoptH\x00R\x05adopt\x12/\n" +
+	"\acorrect\x18- \x01(\v2\x13.raftlog.v1.CorrectH\x00R\acorrect\x125\n" +
+	"\tdelivered\x182 \x01(\v2\x15.raftlog.v1.DeliveredH\x00R\tdeliveredB\x04\n" +
 	"\x02op\"\x8a\x01\n" +
 	"\x06Header\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x1a\n" +
@@ -4122,13 +4587,15 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\aversion\x18\a \x01(\tR\aversion\x12\x1b\n" +
 	"\tmax_level\x18\b \x01(\rR\bmaxLevel\"'\n" +
 	"\x0fSetFeatureLevel\x12\x14\n" +
-	"\x05level\x18\x01 \x01(\rR\x05level\"\xb8\x01\n" +
+	"\x05level\x18\x01 \x01(\rR\x05level\"\xff\x01\n" +
 	"\aMonitor\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12-\n" +
 	"\aaddress\x18\x02 \x01(\v2\x13.raftlog.v1.AddressR\aaddress\x121\n" +
 	"\aoptions\x18\x03 \x03(\v2\x17.raftlog.v1.OptionValueR\aoptions\x12\x12\n" +
 	"\x04seed\x18\x04 \x01(\bR\x04seed\x12#\n" +
-	"\rpaused_reason\x18\x05 \x01(\tR\fpausedReason\"\x1c\n" +
+	"\rpaused_reason\x18\x05 \x01(\tR\fpausedReason\x12\x14\n" +
+	"\x05epoch\x18\x06 \x01(\x04R\x05epoch\x12/\n" +
+	"\breplicas\x18\a \x03(\v2\x13.raftlog.v1.AddressR\breplicas\"\x1c\n" +
 	"\x06Remove\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"y\n" +
 	"\x03Set\x12\x12\n" +
@@ -4159,7 +4626,10 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
-	"generation\"\xb6\x01\n" +
+	"generation\"T\n" +
+	"\tConfigure\x123\n" +
+	"\bsettings\x18\x01 \x03(\v2\x17.raftlog.v1.OptionValueR\bsettings\x12\x12\n" +
+	"\x04seed\x18\x02 \x01(\bR\x04seed\"\xb6\x01\n" +
 	"\aVerdict\x12\x16\n" +
 	"\x06master\x18\x01 \x01(\tR\x06master\x12/\n" +
 	"\binstance\x18\x02 \x01(\v2\x13.raftlog.v1.AddressR\binstance\x12\x1e\n" +
@@ -4191,7 +4661,16 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x127\n" +
 	"\tinstances\x18\x03 \x03(\v2\x19.raftlog.v1.InstanceFactsR\tinstances\x12'\n" +
-	"\x04gone\x18\x04 \x03(\v2\x13.raftlog.v1.AddressR\x04gone\"\xea\x01\n" +
+	"\x04gone\x18\x04 \x03(\v2\x13.raftlog.v1.AddressR\x04gone\"M\n" +
+	"\fResolvedHost\x12-\n" +
+	"\aaddress\x18\x01 \x01(\v2\x13.raftlog.v1.AddressR\aaddress\x12\x0e\n" +
+	"\x02ip\x18\x02 \x01(\tR\x02ip\"v\n" +
+	"\fResolveHosts\x12\x16\n" +
+	"\x06master\x18\x01 \x01(\tR\x06master\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\x12.\n" +
+	"\x05hosts\x18\x03 \x03(\v2\x18.raftlog.v1.ResolvedHostR\x05hosts\"\xea\x01\n" +
 	"\tCandidate\x12-\n" +
 	"\aaddress\x18\x01 \x01(\v2\x13.raftlog.v1.AddressR\aaddress\x12\x16\n" +
 	"\x06chosen\x18\x02 \x01(\bR\x06chosen\x12\x1c\n" +
@@ -4254,7 +4733,18 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12-\n" +
 	"\aaddress\x18\x03 \x01(\v2\x13.raftlog.v1.AddressR\aaddress\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xc7\x02\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xba\x01\n" +
+	"\aCorrect\x12\x16\n" +
+	"\x06master\x18\x01 \x01(\tR\x06master\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\x12/\n" +
+	"\binstance\x18\x03 \x01(\v2\x13.raftlog.v1.AddressR\binstance\x12.\n" +
+	"\x04kind\x18\x04 \x01(\x0e2\x1a.raftlog.v1.CorrectionKindR\x04kind\x12\x16\n" +
+	"\x06detail\x18\x05 \x01(\tR\x06detail\";\n" +
+	"\tDelivered\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x18\n" +
+	"\aordinal\x18\x02 \x01(\rR\aordinal\"\xb1\x03\n" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x14\n" +
@@ -4267,7 +4757,9 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x0eevents_dropped\x18\b \x01(\v2\x17.raftlog.v1.EventRecordR\reventsDropped\x12\x12\n" +
 	"\x04term\x18\t \x01(\x04R\x04term\x12\x13\n" +
 	"\x05at_ms\x18\n" +
-	" \x01(\x03R\x04atMs\"L\n" +
+	" \x01(\x03R\x04atMs\x123\n" +
+	"\bsettings\x18\v \x03(\v2\x17.raftlog.v1.OptionValueR\bsettings\x123\n" +
+	"\tdelivered\x18\f \x01(\v2\x15.raftlog.v1.DeliveredR\tdelivered\"L\n" +
 	"\n" +
 	"RaftServer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
@@ -4318,11 +4810,12 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x05cause\x18\x03 \x01(\x0e2\x11.raftlog.v1.CauseR\x05cause\x12\x19\n" +
 	"\bsince_ms\x18\x04 \x01(\x03R\asinceMs\x12\x14\n" +
 	"\x05index\x18\x05 \x01(\x04R\x05index\x12$\n" +
-	"\x0ereported_at_ms\x18\x06 \x01(\x03R\freportedAtMs\"y\n" +
+	"\x0ereported_at_ms\x18\x06 \x01(\x03R\freportedAtMs\"\x89\x01\n" +
 	"\x0eInstanceRecord\x12/\n" +
 	"\x05facts\x18\x01 \x01(\v2\x19.raftlog.v1.InstanceFactsR\x05facts\x12 \n" +
 	"\vunconfirmed\x18\x02 \x01(\bR\vunconfirmed\x12\x14\n" +
-	"\x05since\x18\x03 \x01(\x04R\x05since\"\xb8\a\n" +
+	"\x05since\x18\x03 \x01(\x04R\x05since\x12\x0e\n" +
+	"\x02ip\x18\x04 \x01(\tR\x02ip\"\xb8\a\n" +
 	"\x0eFailoverRecord\x12!\n" +
 	"\foperation_id\x18\x01 \x01(\tR\voperationId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12,\n" +
@@ -4416,7 +4909,11 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x15LOSS_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11LOSS_KIND_UNKNOWN\x10\x01\x12\x19\n" +
 	"\x15LOSS_KIND_LOWER_BOUND\x10\x02\x12\x13\n" +
-	"\x0fLOSS_KIND_EXACT\x10\x03BAZ?github.com/raftsentinel/raftsentinel/proto/raftlog/v1;raftlogv1b\x06proto3"
+	"\x0fLOSS_KIND_EXACT\x10\x03*m\n" +
+	"\x0eCorrectionKind\x12\x1f\n" +
+	"\x1bCORRECTION_KIND_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17CORRECTION_KIND_DEMOTED\x10\x01\x12\x1d\n" +
+	"\x19CORRECTION_KIND_REPOINTED\x10\x02BAZ?github.com/raftsentinel/raftsentinel/proto/raftlog/v1;raftlogv1b\x06proto3"
 
 var (
 	file_proto_raftlog_v1_raftlog_proto_rawDescOnce sync.Once
@@ -4430,153 +4927,171 @@ func file_proto_raftlog_v1_raftlog_proto_rawDescGZIP() []byte {
 	return file_proto_raftlog_v1_raftlog_proto_rawDescData
 }
 
-var file_proto_raftlog_v1_raftlog_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_proto_raftlog_v1_raftlog_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_proto_raftlog_v1_raftlog_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_proto_raftlog_v1_raftlog_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_proto_raftlog_v1_raftlog_proto_goTypes = []any{
 	(Cause)(0),              // 0: raftlog.v1.Cause
 	(InstanceRole)(0),       // 1: raftlog.v1.InstanceRole
 	(FailoverKind)(0),       // 2: raftlog.v1.FailoverKind
 	(FailoverOutcome)(0),    // 3: raftlog.v1.FailoverOutcome
 	(LossKind)(0),           // 4: raftlog.v1.LossKind
-	(*Command)(nil),         // 5: raftlog.v1.Command
-	(*Header)(nil),          // 6: raftlog.v1.Header
-	(*Address)(nil),         // 7: raftlog.v1.Address
-	(*OptionValue)(nil),     // 8: raftlog.v1.OptionValue
-	(*Mark)(nil),            // 9: raftlog.v1.Mark
-	(*FoundCluster)(nil),    // 10: raftlog.v1.FoundCluster
-	(*RegisterNode)(nil),    // 11: raftlog.v1.RegisterNode
-	(*SetFeatureLevel)(nil), // 12: raftlog.v1.SetFeatureLevel
-	(*Monitor)(nil),         // 13: raftlog.v1.Monitor
-	(*Remove)(nil),          // 14: raftlog.v1.Remove
-	(*Set)(nil),             // 15: raftlog.v1.Set
-	(*Reset)(nil),           // 16: raftlog.v1.Reset
-	(*Forget)(nil),          // 17: raftlog.v1.Forget
-	(*Pause)(nil),           // 18: raftlog.v1.Pause
-	(*Resume)(nil),          // 19: raftlog.v1.Resume
-	(*Hold)(nil),            // 20: raftlog.v1.Hold
-	(*Settle)(nil),          // 21: raftlog.v1.Settle
-	(*Verdict)(nil),         // 22: raftlog.v1.Verdict
-	(*Report)(nil),          // 23: raftlog.v1.Report
-	(*ExpireReports)(nil),   // 24: raftlog.v1.ExpireReports
-	(*InstanceFacts)(nil),   // 25: raftlog.v1.InstanceFacts
-	(*StateFacts)(nil),      // 26: raftlog.v1.StateFacts
-	(*Candidate)(nil),       // 27: raftlog.v1.Candidate
-	(*Step)(nil),            // 28: raftlog.v1.Step
-	(*BeginFailover)(nil),   // 29: raftlog.v1.BeginFailover
-	(*SwitchMaster)(nil),    // 30: raftlog.v1.SwitchMaster
-	(*RecordStep)(nil),      // 31: raftlog.v1.RecordStep
-	(*Loss)(nil),            // 32: raftlog.v1.Loss
-	(*EndFailover)(nil),     // 33: raftlog.v1.EndFailover
-	(*Adopt)(nil),           // 34: raftlog.v1.Adopt
-	(*SnapshotHeader)(nil),  // 35: raftlog.v1.SnapshotHeader
-	(*RaftServer)(nil),      // 36: raftlog.v1.RaftServer
-	(*SnapshotRecord)(nil),  // 37: raftlog.v1.SnapshotRecord
-	(*SnapshotTrailer)(nil), // 38: raftlog.v1.SnapshotTrailer
-	(*NodeRecord)(nil),      // 39: raftlog.v1.NodeRecord
-	(*TombstoneRecord)(nil), // 40: raftlog.v1.TombstoneRecord
-	(*EventRecord)(nil),     // 41: raftlog.v1.EventRecord
-	(*VoteRecord)(nil),      // 42: raftlog.v1.VoteRecord
-	(*InstanceRecord)(nil),  // 43: raftlog.v1.InstanceRecord
-	(*FailoverRecord)(nil),  // 44: raftlog.v1.FailoverRecord
-	(*PauseRecord)(nil),     // 45: raftlog.v1.PauseRecord
-	(*ConflictRecord)(nil),  // 46: raftlog.v1.ConflictRecord
-	(*MasterRecord)(nil),    // 47: raftlog.v1.MasterRecord
+	(CorrectionKind)(0),     // 5: raftlog.v1.CorrectionKind
+	(*Command)(nil),         // 6: raftlog.v1.Command
+	(*Header)(nil),          // 7: raftlog.v1.Header
+	(*Address)(nil),         // 8: raftlog.v1.Address
+	(*OptionValue)(nil),     // 9: raftlog.v1.OptionValue
+	(*Mark)(nil),            // 10: raftlog.v1.Mark
+	(*FoundCluster)(nil),    // 11: raftlog.v1.FoundCluster
+	(*RegisterNode)(nil),    // 12: raftlog.v1.RegisterNode
+	(*SetFeatureLevel)(nil), // 13: raftlog.v1.SetFeatureLevel
+	(*Monitor)(nil),         // 14: raftlog.v1.Monitor
+	(*Remove)(nil),          // 15: raftlog.v1.Remove
+	(*Set)(nil),             // 16: raftlog.v1.Set
+	(*Reset)(nil),           // 17: raftlog.v1.Reset
+	(*Forget)(nil),          // 18: raftlog.v1.Forget
+	(*Pause)(nil),           // 19: raftlog.v1.Pause
+	(*Resume)(nil),          // 20: raftlog.v1.Resume
+	(*Hold)(nil),            // 21: raftlog.v1.Hold
+	(*Settle)(nil),          // 22: raftlog.v1.Settle
+	(*Configure)(nil),       // 23: raftlog.v1.Configure
+	(*Verdict)(nil),         // 24: raftlog.v1.Verdict
+	(*Report)(nil),          // 25: raftlog.v1.Report
+	(*ExpireReports)(nil),   // 26: raftlog.v1.ExpireReports
+	(*InstanceFacts)(nil),   // 27: raftlog.v1.InstanceFacts
+	(*StateFacts)(nil),      // 28: raftlog.v1.StateFacts
+	(*ResolvedHost)(nil),    // 29: raftlog.v1.ResolvedHost
+	(*ResolveHosts)(nil),    // 30: raftlog.v1.ResolveHosts
+	(*Candidate)(nil),       // 31: raftlog.v1.Candidate
+	(*Step)(nil),            // 32: raftlog.v1.Step
+	(*BeginFailover)(nil),   // 33: raftlog.v1.BeginFailover
+	(*SwitchMaster)(nil),    // 34: raftlog.v1.SwitchMaster
+	(*RecordStep)(nil),      // 35: raftlog.v1.RecordStep
+	(*Loss)(nil),            // 36: raftlog.v1.Loss
+	(*EndFailover)(nil),     // 37: raftlog.v1.EndFailover
+	(*Adopt)(nil),           // 38: raftlog.v1.Adopt
+	(*Correct)(nil),         // 39: raftlog.v1.Correct
+	(*Delivered)(nil),       // 40: raftlog.v1.Delivered
+	(*SnapshotHeader)(nil),  // 41: raftlog.v1.SnapshotHeader
+	(*RaftServer)(nil),      // 42: raftlog.v1.RaftServer
+	(*SnapshotRecord)(nil),  // 43: raftlog.v1.SnapshotRecord
+	(*SnapshotTrailer)(nil), // 44: raftlog.v1.SnapshotTrailer
+	(*NodeRecord)(nil),      // 45: raftlog.v1.NodeRecord
+	(*TombstoneRecord)(nil), // 46: raftlog.v1.TombstoneRecord
+	(*EventRecord)(nil),     // 47: raftlog.v1.EventRecord
+	(*VoteRecord)(nil),      // 48: raftlog.v1.VoteRecord
+	(*InstanceRecord)(nil),  // 49: raftlog.v1.InstanceRecord
+	(*FailoverRecord)(nil),  // 50: raftlog.v1.FailoverRecord
+	(*PauseRecord)(nil),     // 51: raftlog.v1.PauseRecord
+	(*ConflictRecord)(nil),  // 52: raftlog.v1.ConflictRecord
+	(*MasterRecord)(nil),    // 53: raftlog.v1.MasterRecord
 }
 var file_proto_raftlog_v1_raftlog_proto_depIdxs = []int32{
-	6,  // 0: raftlog.v1.Command.header:type_name -> raftlog.v1.Header
-	9,  // 1: raftlog.v1.Command.mark:type_name -> raftlog.v1.Mark
-	10, // 2: raftlog.v1.Command.found_cluster:type_name -> raftlog.v1.FoundCluster
-	11, // 3: raftlog.v1.Command.register_node:type_name -> raftlog.v1.RegisterNode
-	12, // 4: raftlog.v1.Command.set_feature_level:type_name -> raftlog.v1.SetFeatureLevel
-	13, // 5: raftlog.v1.Command.monitor:type_name -> raftlog.v1.Monitor
-	14, // 6: raftlog.v1.Command.remove:type_name -> raftlog.v1.Remove
-	15, // 7: raftlog.v1.Command.set:type_name -> raftlog.v1.Set
-	16, // 8: raftlog.v1.Command.reset:type_name -> raftlog.v1.Reset
-	17, // 9: raftlog.v1.Command.forget:type_name -> raftlog.v1.Forget
-	18, // 10: raftlog.v1.Command.pause:type_name -> raftlog.v1.Pause
-	19, // 11: raftlog.v1.Command.resume:type_name -> raftlog.v1.Resume
-	20, // 12: raftlog.v1.Command.hold:type_name -> raftlog.v1.Hold
-	21, // 13: raftlog.v1.Command.settle:type_name -> raftlog.v1.Settle
-	23, // 14: raftlog.v1.Command.report:type_name -> raftlog.v1.Report
-	24, // 15: raftlog.v1.Command.expire_reports:type_name -> raftlog.v1.ExpireReports
-	26, // 16: raftlog.v1.Command.state_facts:type_name -> raftlog.v1.StateFacts
-	29, // 17: raftlog.v1.Command.begin_failover:type_name -> raftlog.v1.BeginFailover
-	30, // 18: raftlog.v1.Command.switch_master:type_name -> raftlog.v1.SwitchMaster
-	31, // 19: raftlog.v1.Command.record_step:type_name -> raftlog.v1.RecordStep
-	33, // 20: raftlog.v1.Command.end_failover:type_name -> raftlog.v1.EndFailover
-	34, // 21: raftlog.v1.Command.adopt:type_name -> raftlog.v1.Adopt
-	7,  // 22: raftlog.v1.RegisterNode.raft:type_name -> raftlog.v1.Address
-	7,  // 23: raftlog.v1.RegisterNode.grpc:type_name -> raftlog.v1.Address
-	7,  // 24: raftlog.v1.RegisterNode.resp:type_name -> raftlog.v1.Address
-	7,  // 25: raftlog.v1.RegisterNode.http:type_name -> raftlog.v1.Address
-	7,  // 26: raftlog.v1.Monitor.address:type_name -> raftlog.v1.Address
-	8,  // 27: raftlog.v1.Monitor.options:type_name -> raftlog.v1.OptionValue
-	8,  // 28: raftlog.v1.Set.options:type_name -> raftlog.v1.OptionValue
-	7,  // 29: raftlog.v1.Forget.address:type_name -> raftlog.v1.Address
-	7,  // 30: raftlog.v1.Resume.adopt:type_name -> raftlog.v1.Address
-	7,  // 31: raftlog.v1.Verdict.instance:type_name -> raftlog.v1.Address
-	0,  // 32: raftlog.v1.Verdict.cause:type_name -> raftlog.v1.Cause
-	22, // 33: raftlog.v1.Report.down:type_name -> raftlog.v1.Verdict
-	22, // 34: raftlog.v1.Report.up:type_name -> raftlog.v1.Verdict
-	7,  // 35: raftlog.v1.InstanceFacts.address:type_name -> raftlog.v1.Address
-	1,  // 36: raftlog.v1.InstanceFacts.role:type_name -> raftlog.v1.InstanceRole
-	25, // 37: raftlog.v1.StateFacts.instances:type_name -> raftlog.v1.InstanceFacts
-	7,  // 38: raftlog.v1.StateFacts.gone:type_name -> raftlog.v1.Address
-	7,  // 39: raftlog.v1.Candidate.address:type_name -> raftlog.v1.Address
-	7,  // 40: raftlog.v1.Step.instance:type_name -> raftlog.v1.Address
-	2,  // 41: raftlog.v1.BeginFailover.kind:type_name -> raftlog.v1.FailoverKind
-	7,  // 42: raftlog.v1.BeginFailover.from:type_name -> raftlog.v1.Address
-	7,  // 43: raftlog.v1.BeginFailover.candidate:type_name -> raftlog.v1.Address
-	27, // 44: raftlog.v1.BeginFailover.candidates:type_name -> raftlog.v1.Candidate
-	7,  // 45: raftlog.v1.SwitchMaster.from:type_name -> raftlog.v1.Address
-	7,  // 46: raftlog.v1.SwitchMaster.to:type_name -> raftlog.v1.Address
-	28, // 47: raftlog.v1.SwitchMaster.steps:type_name -> raftlog.v1.Step
-	25, // 48: raftlog.v1.SwitchMaster.promoted:type_name -> raftlog.v1.InstanceFacts
-	28, // 49: raftlog.v1.RecordStep.step:type_name -> raftlog.v1.Step
-	4,  // 50: raftlog.v1.Loss.kind:type_name -> raftlog.v1.LossKind
-	3,  // 51: raftlog.v1.EndFailover.outcome:type_name -> raftlog.v1.FailoverOutcome
-	32, // 52: raftlog.v1.EndFailover.loss:type_name -> raftlog.v1.Loss
-	7,  // 53: raftlog.v1.Adopt.address:type_name -> raftlog.v1.Address
-	36, // 54: raftlog.v1.SnapshotHeader.servers:type_name -> raftlog.v1.RaftServer
-	41, // 55: raftlog.v1.SnapshotHeader.events_dropped:type_name -> raftlog.v1.EventRecord
-	39, // 56: raftlog.v1.SnapshotRecord.node:type_name -> raftlog.v1.NodeRecord
-	47, // 57: raftlog.v1.SnapshotRecord.master:type_name -> raftlog.v1.MasterRecord
-	40, // 58: raftlog.v1.SnapshotRecord.tombstone:type_name -> raftlog.v1.TombstoneRecord
-	41, // 59: raftlog.v1.SnapshotRecord.event:type_name -> raftlog.v1.EventRecord
-	38, // 60: raftlog.v1.SnapshotRecord.trailer:type_name -> raftlog.v1.SnapshotTrailer
-	11, // 61: raftlog.v1.NodeRecord.registration:type_name -> raftlog.v1.RegisterNode
-	1,  // 62: raftlog.v1.EventRecord.role:type_name -> raftlog.v1.InstanceRole
-	7,  // 63: raftlog.v1.EventRecord.instance:type_name -> raftlog.v1.Address
-	7,  // 64: raftlog.v1.EventRecord.master_address:type_name -> raftlog.v1.Address
-	7,  // 65: raftlog.v1.EventRecord.from:type_name -> raftlog.v1.Address
-	7,  // 66: raftlog.v1.EventRecord.to:type_name -> raftlog.v1.Address
-	0,  // 67: raftlog.v1.EventRecord.cause:type_name -> raftlog.v1.Cause
-	7,  // 68: raftlog.v1.VoteRecord.instance:type_name -> raftlog.v1.Address
-	0,  // 69: raftlog.v1.VoteRecord.cause:type_name -> raftlog.v1.Cause
-	25, // 70: raftlog.v1.InstanceRecord.facts:type_name -> raftlog.v1.InstanceFacts
-	2,  // 71: raftlog.v1.FailoverRecord.kind:type_name -> raftlog.v1.FailoverKind
-	7,  // 72: raftlog.v1.FailoverRecord.from:type_name -> raftlog.v1.Address
-	7,  // 73: raftlog.v1.FailoverRecord.to:type_name -> raftlog.v1.Address
-	42, // 74: raftlog.v1.FailoverRecord.votes:type_name -> raftlog.v1.VoteRecord
-	27, // 75: raftlog.v1.FailoverRecord.candidates:type_name -> raftlog.v1.Candidate
-	28, // 76: raftlog.v1.FailoverRecord.steps:type_name -> raftlog.v1.Step
-	3,  // 77: raftlog.v1.FailoverRecord.outcome:type_name -> raftlog.v1.FailoverOutcome
-	32, // 78: raftlog.v1.FailoverRecord.loss:type_name -> raftlog.v1.Loss
-	7,  // 79: raftlog.v1.ConflictRecord.address:type_name -> raftlog.v1.Address
-	8,  // 80: raftlog.v1.MasterRecord.options:type_name -> raftlog.v1.OptionValue
-	7,  // 81: raftlog.v1.MasterRecord.address:type_name -> raftlog.v1.Address
-	43, // 82: raftlog.v1.MasterRecord.instances:type_name -> raftlog.v1.InstanceRecord
-	42, // 83: raftlog.v1.MasterRecord.votes:type_name -> raftlog.v1.VoteRecord
-	44, // 84: raftlog.v1.MasterRecord.failover:type_name -> raftlog.v1.FailoverRecord
-	44, // 85: raftlog.v1.MasterRecord.history:type_name -> raftlog.v1.FailoverRecord
-	45, // 86: raftlog.v1.MasterRecord.pause:type_name -> raftlog.v1.PauseRecord
-	45, // 87: raftlog.v1.MasterRecord.hold:type_name -> raftlog.v1.PauseRecord
-	46, // 88: raftlog.v1.MasterRecord.conflicts:type_name -> raftlog.v1.ConflictRecord
-	89, // [89:89] is the sub-list for method output_type
-	89, // [89:89] is the sub-list for method input_type
-	89, // [89:89] is the sub-list for extension type_name
-	89, // [89:89] is the sub-list for extension extendee
-	0,  // [0:89] is the sub-list for field type_name
+	7,   // 0: raftlog.v1.Command.header:type_name -> raftlog.v1.Header
+	10,  // 1: raftlog.v1.Command.mark:type_name -> raftlog.v1.Mark
+	11,  // 2: raftlog.v1.Command.found_cluster:type_name -> raftlog.v1.FoundCluster
+	12,  // 3: raftlog.v1.Command.register_node:type_name -> raftlog.v1.RegisterNode
+	13,  // 4: raftlog.v1.Command.set_feature_level:type_name -> raftlog.v1.SetFeatureLevel
+	14,  // 5: raftlog.v1.Command.monitor:type_name -> raftlog.v1.Monitor
+	15,  // 6: raftlog.v1.Command.remove:type_name -> raftlog.v1.Remove
+	16,  // 7: raftlog.v1.Command.set:type_name -> raftlog.v1.Set
+	17,  // 8: raftlog.v1.Command.reset:type_name -> raftlog.v1.Reset
+	18,  // 9: raftlog.v1.Command.forget:type_name -> raftlog.v1.Forget
+	19,  // 10: raftlog.v1.Command.pause:type_name -> raftlog.v1.Pause
+	20,  // 11: raftlog.v1.Command.resume:type_name -> raftlog.v1.Resume
+	21,  // 12: raftlog.v1.Command.hold:type_name -> raftlog.v1.Hold
+	22,  // 13: raftlog.v1.Command.settle:type_name -> raftlog.v1.Settle
+	23,  // 14: raftlog.v1.Command.configure:type_name -> raftlog.v1.Configure
+	25,  // 15: raftlog.v1.Command.report:type_name -> raftlog.v1.Report
+	26,  // 16: raftlog.v1.Command.expire_reports:type_name -> raftlog.v1.ExpireReports
+	28,  // 17: raftlog.v1.Command.state_facts:type_name -> raftlog.v1.StateFacts
+	30,  // 18: raftlog.v1.Command.resolve_hosts:type_name -> raftlog.v1.ResolveHosts
+	33,  // 19: raftlog.v1.Command.begin_failover:type_name -> raftlog.v1.BeginFailover
+	34,  // 20: raftlog.v1.Command.switch_master:type_name -> raftlog.v1.SwitchMaster
+	35,  // 21: raftlog.v1.Command.record_step:type_name -> raftlog.v1.RecordStep
+	37,  // 22: raftlog.v1.Command.end_failover:type_name -> raftlog.v1.EndFailover
+	38,  // 23: raftlog.v1.Command.adopt:type_name -> raftlog.v1.Adopt
+	39,  // 24: raftlog.v1.Command.correct:type_name -> raftlog.v1.Correct
+	40,  // 25: raftlog.v1.Command.delivered:type_name -> raftlog.v1.Delivered
+	8,   // 26: raftlog.v1.RegisterNode.raft:type_name -> raftlog.v1.Address
+	8,   // 27: raftlog.v1.RegisterNode.grpc:type_name -> raftlog.v1.Address
+	8,   // 28: raftlog.v1.RegisterNode.resp:type_name -> raftlog.v1.Address
+	8,   // 29: raftlog.v1.RegisterNode.http:type_name -> raftlog.v1.Address
+	8,   // 30: raftlog.v1.Monitor.address:type_name -> raftlog.v1.Address
+	9,   // 31: raftlog.v1.Monitor.options:type_name -> raftlog.v1.OptionValue
+	8,   // 32: raftlog.v1.Monitor.replicas:type_name -> raftlog.v1.Address
+	9,   // 33: raftlog.v1.Set.options:type_name -> raftlog.v1.OptionValue
+	8,   // 34: raftlog.v1.Forget.address:type_name -> raftlog.v1.Address
+	8,   // 35: raftlog.v1.Resume.adopt:type_name -> raftlog.v1.Address
+	9,   // 36: raftlog.v1.Configure.settings:type_name -> raftlog.v1.OptionValue
+	8,   // 37: raftlog.v1.Verdict.instance:type_name -> raftlog.v1.Address
+	0,   // 38: raftlog.v1.Verdict.cause:type_name -> raftlog.v1.Cause
+	24,  // 39: raftlog.v1.Report.down:type_name -> raftlog.v1.Verdict
+	24,  // 40: raftlog.v1.Report.up:type_name -> raftlog.v1.Verdict
+	8,   // 41: raftlog.v1.InstanceFacts.address:type_name -> raftlog.v1.Address
+	1,   // 42: raftlog.v1.InstanceFacts.role:type_name -> raftlog.v1.InstanceRole
+	27,  // 43: raftlog.v1.StateFacts.instances:type_name -> raftlog.v1.InstanceFacts
+	8,   // 44: raftlog.v1.StateFacts.gone:type_name -> raftlog.v1.Address
+	8,   // 45: raftlog.v1.ResolvedHost.address:type_name -> raftlog.v1.Address
+	29,  // 46: raftlog.v1.ResolveHosts.hosts:type_name -> raftlog.v1.ResolvedHost
+	8,   // 47: raftlog.v1.Candidate.address:type_name -> raftlog.v1.Address
+	8,   // 48: raftlog.v1.Step.instance:type_name -> raftlog.v1.Address
+	2,   // 49: raftlog.v1.BeginFailover.kind:type_name -> raftlog.v1.FailoverKind
+	8,   // 50: raftlog.v1.BeginFailover.from:type_name -> raftlog.v1.Address
+	8,   // 51: raftlog.v1.BeginFailover.candidate:type_name -> raftlog.v1.Address
+	31,  // 52: raftlog.v1.BeginFailover.candidates:type_name -> raftlog.v1.Candidate
+	8,   // 53: raftlog.v1.SwitchMaster.from:type_name -> raftlog.v1.Address
+	8,   // 54: raftlog.v1.SwitchMaster.to:type_name -> raftlog.v1.Address
+	32,  // 55: raftlog.v1.SwitchMaster.steps:type_name -> raftlog.v1.Step
+	27,  // 56: raftlog.v1.SwitchMaster.promoted:type_name -> raftlog.v1.InstanceFacts
+	32,  // 57: raftlog.v1.RecordStep.step:type_name -> raftlog.v1.Step
+	4,   // 58: raftlog.v1.Loss.kind:type_name -> raftlog.v1.LossKind
+	3,   // 59: raftlog.v1.EndFailover.outcome:type_name -> raftlog.v1.FailoverOutcome
+	36,  // 60: raftlog.v1.EndFailover.loss:type_name -> raftlog.v1.Loss
+	8,   // 61: raftlog.v1.Adopt.address:type_name -> raftlog.v1.Address
+	8,   // 62: raftlog.v1.Correct.instance:type_name -> raftlog.v1.Address
+	5,   // 63: raftlog.v1.Correct.kind:type_name -> raftlog.v1.CorrectionKind
+	42,  // 64: raftlog.v1.SnapshotHeader.servers:type_name -> raftlog.v1.RaftServer
+	47,  // 65: raftlog.v1.SnapshotHeader.events_dropped:type_name -> raftlog.v1.EventRecord
+	9,   // 66: raftlog.v1.SnapshotHeader.settings:type_name -> raftlog.v1.OptionValue
+	40,  // 67: raftlog.v1.SnapshotHeader.delivered:type_name -> raftlog.v1.Delivered
+	45,  // 68: raftlog.v1.SnapshotRecord.node:type_name -> raftlog.v1.NodeRecord
+	53,  // 69: raftlog.v1.SnapshotRecord.master:type_name -> raftlog.v1.MasterRecord
+	46,  // 70: raftlog.v1.SnapshotRecord.tombstone:type_name -> raftlog.v1.TombstoneRecord
+	47,  // 71: raftlog.v1.SnapshotRecord.event:type_name -> raftlog.v1.EventRecord
+	44,  // 72: raftlog.v1.SnapshotRecord.trailer:type_name -> raftlog.v1.SnapshotTrailer
+	12,  // 73: raftlog.v1.NodeRecord.registration:type_name -> raftlog.v1.RegisterNode
+	1,   // 74: raftlog.v1.EventRecord.role:type_name -> raftlog.v1.InstanceRole
+	8,   // 75: raftlog.v1.EventRecord.instance:type_name -> raftlog.v1.Address
+	8,   // 76: raftlog.v1.EventRecord.master_address:type_name -> raftlog.v1.Address
+	8,   // 77: raftlog.v1.EventRecord.from:type_name -> raftlog.v1.Address
+	8,   // 78: raftlog.v1.EventRecord.to:type_name -> raftlog.v1.Address
+	0,   // 79: raftlog.v1.EventRecord.cause:type_name -> raftlog.v1.Cause
+	8,   // 80: raftlog.v1.VoteRecord.instance:type_name -> raftlog.v1.Address
+	0,   // 81: raftlog.v1.VoteRecord.cause:type_name -> raftlog.v1.Cause
+	27,  // 82: raftlog.v1.InstanceRecord.facts:type_name -> raftlog.v1.InstanceFacts
+	2,   // 83: raftlog.v1.FailoverRecord.kind:type_name -> raftlog.v1.FailoverKind
+	8,   // 84: raftlog.v1.FailoverRecord.from:type_name -> raftlog.v1.Address
+	8,   // 85: raftlog.v1.FailoverRecord.to:type_name -> raftlog.v1.Address
+	48,  // 86: raftlog.v1.FailoverRecord.votes:type_name -> raftlog.v1.VoteRecord
+	31,  // 87: raftlog.v1.FailoverRecord.candidates:type_name -> raftlog.v1.Candidate
+	32,  // 88: raftlog.v1.FailoverRecord.steps:type_name -> raftlog.v1.Step
+	3,   // 89: raftlog.v1.FailoverRecord.outcome:type_name -> raftlog.v1.FailoverOutcome
+	36,  // 90: raftlog.v1.FailoverRecord.loss:type_name -> raftlog.v1.Loss
+	8,   // 91: raftlog.v1.ConflictRecord.address:type_name -> raftlog.v1.Address
+	9,   // 92: raftlog.v1.MasterRecord.options:type_name -> raftlog.v1.OptionValue
+	8,   // 93: raftlog.v1.MasterRecord.address:type_name -> raftlog.v1.Address
+	49,  // 94: raftlog.v1.MasterRecord.instances:type_name -> raftlog.v1.InstanceRecord
+	48,  // 95: raftlog.v1.MasterRecord.votes:type_name -> raftlog.v1.VoteRecord
+	50,  // 96: raftlog.v1.MasterRecord.failover:type_name -> raftlog.v1.FailoverRecord
+	50,  // 97: raftlog.v1.MasterRecord.history:type_name -> raftlog.v1.FailoverRecord
+	51,  // 98: raftlog.v1.MasterRecord.pause:type_name -> raftlog.v1.PauseRecord
+	51,  // 99: raftlog.v1.MasterRecord.hold:type_name -> raftlog.v1.PauseRecord
+	52,  // 100: raftlog.v1.MasterRecord.conflicts:type_name -> raftlog.v1.ConflictRecord
+	101, // [101:101] is the sub-list for method output_type
+	101, // [101:101] is the sub-list for method input_type
+	101, // [101:101] is the sub-list for extension type_name
+	101, // [101:101] is the sub-list for extension extendee
+	0,   // [0:101] is the sub-list for field type_name
 }
 
 func init() { file_proto_raftlog_v1_raftlog_proto_init() }
@@ -4598,16 +5113,20 @@ func file_proto_raftlog_v1_raftlog_proto_init() {
 		(*Command_Resume)(nil),
 		(*Command_Hold)(nil),
 		(*Command_Settle)(nil),
+		(*Command_Configure)(nil),
 		(*Command_Report)(nil),
 		(*Command_ExpireReports)(nil),
 		(*Command_StateFacts)(nil),
+		(*Command_ResolveHosts)(nil),
 		(*Command_BeginFailover)(nil),
 		(*Command_SwitchMaster)(nil),
 		(*Command_RecordStep)(nil),
 		(*Command_EndFailover)(nil),
 		(*Command_Adopt)(nil),
+		(*Command_Correct)(nil),
+		(*Command_Delivered)(nil),
 	}
-	file_proto_raftlog_v1_raftlog_proto_msgTypes[32].OneofWrappers = []any{
+	file_proto_raftlog_v1_raftlog_proto_msgTypes[37].OneofWrappers = []any{
 		(*SnapshotRecord_Node)(nil),
 		(*SnapshotRecord_Master)(nil),
 		(*SnapshotRecord_Tombstone)(nil),
@@ -4619,8 +5138,8 @@ func file_proto_raftlog_v1_raftlog_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_raftlog_v1_raftlog_proto_rawDesc), len(file_proto_raftlog_v1_raftlog_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   43,
+			NumEnums:      6,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

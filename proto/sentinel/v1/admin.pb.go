@@ -35,8 +35,14 @@ type MonitorMasterRequest struct {
 	Force bool `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
 	// 0 = any. Otherwise the set must exist at this revision.
 	ExpectedRevision uint64 `protobuf:"varint,6,opt,name=expected_revision,json=expectedRevision,proto3" json:"expected_revision,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Not empty: a new set comes up paused for this reason.
+	PausedReason string `protobuf:"bytes,7,opt,name=paused_reason,json=pausedReason,proto3" json:"paused_reason,omitempty"`
+	// The epoch that another control plane gave a new set's master; later ones are above it. 0 = none.
+	Epoch uint64 `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Replicas that another control plane knows of a new set, whether or not the master lists them now.
+	Replicas      []*Address `protobuf:"bytes,9,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MonitorMasterRequest) Reset() {
@@ -109,6 +115,27 @@ func (x *MonitorMasterRequest) GetExpectedRevision() uint64 {
 		return x.ExpectedRevision
 	}
 	return 0
+}
+
+func (x *MonitorMasterRequest) GetPausedReason() string {
+	if x != nil {
+		return x.PausedReason
+	}
+	return ""
+}
+
+func (x *MonitorMasterRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *MonitorMasterRequest) GetReplicas() []*Address {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
 }
 
 // MonitorMasterResponse is the set as it is watched.
@@ -1089,8 +1116,10 @@ type ResumeMasterRequest struct {
 	Enforce          bool   `protobuf:"varint,3,opt,name=enforce,proto3" json:"enforce,omitempty"`
 	ExpectedRevision uint64 `protobuf:"varint,4,opt,name=expected_revision,json=expectedRevision,proto3" json:"expected_revision,omitempty"`
 	ValidateOnly     bool   `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Go on although Sentinels are still active on the set, or instances reject the login or lack commands.
+	Force         bool `protobuf:"varint,6,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ResumeMasterRequest) Reset() {
@@ -1158,13 +1187,22 @@ func (x *ResumeMasterRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *ResumeMasterRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 // ResumeMasterResponse is the set after it.
 type ResumeMasterResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
-	Changed       bool                   `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
-	Master        *Master                `protobuf:"bytes,4,opt,name=master,proto3" json:"master,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Revision  uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Changed   bool                   `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	Master    *Master                `protobuf:"bytes,4,opt,name=master,proto3" json:"master,omitempty"`
+	// What was not refused and deserves attention.
+	Warnings      []string `protobuf:"bytes,5,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1223,6 +1261,13 @@ func (x *ResumeMasterResponse) GetChanged() bool {
 func (x *ResumeMasterResponse) GetMaster() *Master {
 	if x != nil {
 		return x.Master
+	}
+	return nil
+}
+
+func (x *ResumeMasterResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -1722,18 +1767,312 @@ func (x *ListFailoversResponse) GetNextPageToken() string {
 	return ""
 }
 
+// Settings are what holds for the whole cluster. An unset field is left as it is by an update.
+type Settings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The Sentinel protocol takes host names in MONITOR; default no, as Redis. Everything else takes them always.
+	ResolveHostnames *bool `protobuf:"varint,1,opt,name=resolve_hostnames,json=resolveHostnames,proto3,oneof" json:"resolve_hostnames,omitempty"`
+	// Clients are told host names, and not the addresses that they resolve to; default no.
+	AnnounceHostnames *bool `protobuf:"varint,2,opt,name=announce_hostnames,json=announceHostnames,proto3,oneof" json:"announce_hostnames,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Settings) Reset() {
+	*x = Settings{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Settings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Settings) ProtoMessage() {}
+
+func (x *Settings) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Settings.ProtoReflect.Descriptor instead.
+func (*Settings) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Settings) GetResolveHostnames() bool {
+	if x != nil && x.ResolveHostnames != nil {
+		return *x.ResolveHostnames
+	}
+	return false
+}
+
+func (x *Settings) GetAnnounceHostnames() bool {
+	if x != nil && x.AnnounceHostnames != nil {
+		return *x.AnnounceHostnames
+	}
+	return false
+}
+
+// GetSettingsRequest asks for the settings.
+type GetSettingsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Consistency   Consistency            `protobuf:"varint,1,opt,name=consistency,proto3,enum=sentinel.v1.Consistency" json:"consistency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSettingsRequest) Reset() {
+	*x = GetSettingsRequest{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSettingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSettingsRequest) ProtoMessage() {}
+
+func (x *GetSettingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSettingsRequest.ProtoReflect.Descriptor instead.
+func (*GetSettingsRequest) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *GetSettingsRequest) GetConsistency() Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return Consistency_CONSISTENCY_UNSPECIFIED
+}
+
+// GetSettingsResponse has every setting.
+type GetSettingsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	AgeMs         int64                  `protobuf:"varint,3,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
+	Settings      *Settings              `protobuf:"bytes,4,opt,name=settings,proto3" json:"settings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSettingsResponse) Reset() {
+	*x = GetSettingsResponse{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSettingsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSettingsResponse) ProtoMessage() {}
+
+func (x *GetSettingsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSettingsResponse.ProtoReflect.Descriptor instead.
+func (*GetSettingsResponse) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *GetSettingsResponse) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *GetSettingsResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *GetSettingsResponse) GetAgeMs() int64 {
+	if x != nil {
+		return x.AgeMs
+	}
+	return 0
+}
+
+func (x *GetSettingsResponse) GetSettings() *Settings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+// UpdateSettingsRequest has the settings to change.
+type UpdateSettingsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Settings      *Settings              `protobuf:"bytes,1,opt,name=settings,proto3" json:"settings,omitempty"`
+	ValidateOnly  bool                   `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateSettingsRequest) Reset() {
+	*x = UpdateSettingsRequest{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateSettingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateSettingsRequest) ProtoMessage() {}
+
+func (x *UpdateSettingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateSettingsRequest.ProtoReflect.Descriptor instead.
+func (*UpdateSettingsRequest) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *UpdateSettingsRequest) GetSettings() *Settings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *UpdateSettingsRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// UpdateSettingsResponse has every setting as it is now.
+type UpdateSettingsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Changed       bool                   `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	Settings      *Settings              `protobuf:"bytes,4,opt,name=settings,proto3" json:"settings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateSettingsResponse) Reset() {
+	*x = UpdateSettingsResponse{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateSettingsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateSettingsResponse) ProtoMessage() {}
+
+func (x *UpdateSettingsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateSettingsResponse.ProtoReflect.Descriptor instead.
+func (*UpdateSettingsResponse) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *UpdateSettingsResponse) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *UpdateSettingsResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *UpdateSettingsResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *UpdateSettingsResponse) GetSettings() *Settings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
 var File_proto_sentinel_v1_admin_proto protoreflect.FileDescriptor
 
 const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1dproto/sentinel/v1/admin.proto\x12\vsentinel.v1\x1a google/protobuf/field_mask.proto\x1a\x1eproto/sentinel/v1/common.proto\x1a proto/sentinel/v1/failover.proto\x1a\x1eproto/sentinel/v1/master.proto\"\xf8\x01\n" +
+	"\x1dproto/sentinel/v1/admin.proto\x12\vsentinel.v1\x1a google/protobuf/field_mask.proto\x1a\x1eproto/sentinel/v1/common.proto\x1a proto/sentinel/v1/failover.proto\x1a\x1eproto/sentinel/v1/master.proto\"\xe5\x02\n" +
 	"\x14MonitorMasterRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\aaddress\x18\x02 \x01(\v2\x14.sentinel.v1.AddressR\aaddress\x124\n" +
 	"\aoptions\x18\x03 \x01(\v2\x1a.sentinel.v1.MasterOptionsR\aoptions\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x14\n" +
 	"\x05force\x18\x05 \x01(\bR\x05force\x12+\n" +
-	"\x11expected_revision\x18\x06 \x01(\x04R\x10expectedRevision\"\xb5\x01\n" +
+	"\x11expected_revision\x18\x06 \x01(\x04R\x10expectedRevision\x12#\n" +
+	"\rpaused_reason\x18\a \x01(\tR\fpausedReason\x12\x14\n" +
+	"\x05epoch\x18\b \x01(\x04R\x05epoch\x120\n" +
+	"\breplicas\x18\t \x03(\v2\x14.sentinel.v1.AddressR\breplicas\"\xb5\x01\n" +
 	"\x15MonitorMasterResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
@@ -1815,19 +2154,21 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x18\n" +
 	"\achanged\x18\x03 \x01(\bR\achanged\x12+\n" +
-	"\x06master\x18\x04 \x01(\v2\x13.sentinel.v1.MasterR\x06master\"\xc1\x01\n" +
+	"\x06master\x18\x04 \x01(\v2\x13.sentinel.v1.MasterR\x06master\"\xd7\x01\n" +
 	"\x13ResumeMasterRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12*\n" +
 	"\x05adopt\x18\x02 \x01(\v2\x14.sentinel.v1.AddressR\x05adopt\x12\x18\n" +
 	"\aenforce\x18\x03 \x01(\bR\aenforce\x12+\n" +
 	"\x11expected_revision\x18\x04 \x01(\x04R\x10expectedRevision\x12#\n" +
-	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\"\x98\x01\n" +
+	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\x12\x14\n" +
+	"\x05force\x18\x06 \x01(\bR\x05force\"\xb4\x01\n" +
 	"\x14ResumeMasterResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x18\n" +
 	"\achanged\x18\x03 \x01(\bR\achanged\x12+\n" +
-	"\x06master\x18\x04 \x01(\v2\x13.sentinel.v1.MasterR\x06master\"d\n" +
+	"\x06master\x18\x04 \x01(\v2\x13.sentinel.v1.MasterR\x06master\x12\x1a\n" +
+	"\bwarnings\x18\x05 \x03(\tR\bwarnings\"d\n" +
 	"\x12CheckQuorumRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12:\n" +
 	"\vconsistency\x18\x02 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\xb3\x02\n" +
@@ -1874,7 +2215,29 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x15\n" +
 	"\x06age_ms\x18\x03 \x01(\x03R\x05ageMs\x123\n" +
 	"\tfailovers\x18\x04 \x03(\v2\x15.sentinel.v1.FailoverR\tfailovers\x12&\n" +
-	"\x0fnext_page_token\x18\x05 \x01(\tR\rnextPageToken2\xc1\a\n" +
+	"\x0fnext_page_token\x18\x05 \x01(\tR\rnextPageToken\"\x9d\x01\n" +
+	"\bSettings\x120\n" +
+	"\x11resolve_hostnames\x18\x01 \x01(\bH\x00R\x10resolveHostnames\x88\x01\x01\x122\n" +
+	"\x12announce_hostnames\x18\x02 \x01(\bH\x01R\x11announceHostnames\x88\x01\x01B\x14\n" +
+	"\x12_resolve_hostnamesB\x15\n" +
+	"\x13_announce_hostnames\"P\n" +
+	"\x12GetSettingsRequest\x12:\n" +
+	"\vconsistency\x18\x01 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\x9a\x01\n" +
+	"\x13GetSettingsResponse\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x15\n" +
+	"\x06age_ms\x18\x03 \x01(\x03R\x05ageMs\x121\n" +
+	"\bsettings\x18\x04 \x01(\v2\x15.sentinel.v1.SettingsR\bsettings\"o\n" +
+	"\x15UpdateSettingsRequest\x121\n" +
+	"\bsettings\x18\x01 \x01(\v2\x15.sentinel.v1.SettingsR\bsettings\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\xa0\x01\n" +
+	"\x16UpdateSettingsResponse\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x18\n" +
+	"\achanged\x18\x03 \x01(\bR\achanged\x121\n" +
+	"\bsettings\x18\x04 \x01(\v2\x15.sentinel.v1.SettingsR\bsettings2\xee\b\n" +
 	"\fAdminService\x12V\n" +
 	"\rMonitorMaster\x12!.sentinel.v1.MonitorMasterRequest\x1a\".sentinel.v1.MonitorMasterResponse\x12S\n" +
 	"\fUpdateMaster\x12 .sentinel.v1.UpdateMasterRequest\x1a!.sentinel.v1.UpdateMasterResponse\x12S\n" +
@@ -1886,7 +2249,9 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	"\fResumeMaster\x12 .sentinel.v1.ResumeMasterRequest\x1a!.sentinel.v1.ResumeMasterResponse\x12P\n" +
 	"\vCheckQuorum\x12\x1f.sentinel.v1.CheckQuorumRequest\x1a .sentinel.v1.CheckQuorumResponse\x12V\n" +
 	"\rExplainMaster\x12!.sentinel.v1.ExplainMasterRequest\x1a\".sentinel.v1.ExplainMasterResponse\x12V\n" +
-	"\rListFailovers\x12!.sentinel.v1.ListFailoversRequest\x1a\".sentinel.v1.ListFailoversResponseBCZAgithub.com/raftsentinel/raftsentinel/proto/sentinel/v1;sentinelv1b\x06proto3"
+	"\rListFailovers\x12!.sentinel.v1.ListFailoversRequest\x1a\".sentinel.v1.ListFailoversResponse\x12P\n" +
+	"\vGetSettings\x12\x1f.sentinel.v1.GetSettingsRequest\x1a .sentinel.v1.GetSettingsResponse\x12Y\n" +
+	"\x0eUpdateSettings\x12\".sentinel.v1.UpdateSettingsRequest\x1a#.sentinel.v1.UpdateSettingsResponseBCZAgithub.com/raftsentinel/raftsentinel/proto/sentinel/v1;sentinelv1b\x06proto3"
 
 var (
 	file_proto_sentinel_v1_admin_proto_rawDescOnce sync.Once
@@ -1900,7 +2265,7 @@ func file_proto_sentinel_v1_admin_proto_rawDescGZIP() []byte {
 	return file_proto_sentinel_v1_admin_proto_rawDescData
 }
 
-var file_proto_sentinel_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_proto_sentinel_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_proto_sentinel_v1_admin_proto_goTypes = []any{
 	(*MonitorMasterRequest)(nil),   // 0: sentinel.v1.MonitorMasterRequest
 	(*MonitorMasterResponse)(nil),  // 1: sentinel.v1.MonitorMasterResponse
@@ -1924,61 +2289,75 @@ var file_proto_sentinel_v1_admin_proto_goTypes = []any{
 	(*ExplainMasterResponse)(nil),  // 19: sentinel.v1.ExplainMasterResponse
 	(*ListFailoversRequest)(nil),   // 20: sentinel.v1.ListFailoversRequest
 	(*ListFailoversResponse)(nil),  // 21: sentinel.v1.ListFailoversResponse
-	(*Address)(nil),                // 22: sentinel.v1.Address
-	(*MasterOptions)(nil),          // 23: sentinel.v1.MasterOptions
-	(*Master)(nil),                 // 24: sentinel.v1.Master
-	(*fieldmaskpb.FieldMask)(nil),  // 25: google.protobuf.FieldMask
-	(*Failover)(nil),               // 26: sentinel.v1.Failover
-	(Consistency)(0),               // 27: sentinel.v1.Consistency
-	(*Candidate)(nil),              // 28: sentinel.v1.Candidate
+	(*Settings)(nil),               // 22: sentinel.v1.Settings
+	(*GetSettingsRequest)(nil),     // 23: sentinel.v1.GetSettingsRequest
+	(*GetSettingsResponse)(nil),    // 24: sentinel.v1.GetSettingsResponse
+	(*UpdateSettingsRequest)(nil),  // 25: sentinel.v1.UpdateSettingsRequest
+	(*UpdateSettingsResponse)(nil), // 26: sentinel.v1.UpdateSettingsResponse
+	(*Address)(nil),                // 27: sentinel.v1.Address
+	(*MasterOptions)(nil),          // 28: sentinel.v1.MasterOptions
+	(*Master)(nil),                 // 29: sentinel.v1.Master
+	(*fieldmaskpb.FieldMask)(nil),  // 30: google.protobuf.FieldMask
+	(*Failover)(nil),               // 31: sentinel.v1.Failover
+	(Consistency)(0),               // 32: sentinel.v1.Consistency
+	(*Candidate)(nil),              // 33: sentinel.v1.Candidate
 }
 var file_proto_sentinel_v1_admin_proto_depIdxs = []int32{
-	22, // 0: sentinel.v1.MonitorMasterRequest.address:type_name -> sentinel.v1.Address
-	23, // 1: sentinel.v1.MonitorMasterRequest.options:type_name -> sentinel.v1.MasterOptions
-	24, // 2: sentinel.v1.MonitorMasterResponse.master:type_name -> sentinel.v1.Master
-	23, // 3: sentinel.v1.UpdateMasterRequest.options:type_name -> sentinel.v1.MasterOptions
-	25, // 4: sentinel.v1.UpdateMasterRequest.update_mask:type_name -> google.protobuf.FieldMask
-	24, // 5: sentinel.v1.UpdateMasterResponse.master:type_name -> sentinel.v1.Master
-	22, // 6: sentinel.v1.ForgetReplicaRequest.address:type_name -> sentinel.v1.Address
-	24, // 7: sentinel.v1.ForgetReplicaResponse.master:type_name -> sentinel.v1.Master
-	22, // 8: sentinel.v1.FailoverMasterRequest.to:type_name -> sentinel.v1.Address
-	26, // 9: sentinel.v1.FailoverMasterResponse.failover:type_name -> sentinel.v1.Failover
-	24, // 10: sentinel.v1.PauseMasterResponse.master:type_name -> sentinel.v1.Master
-	22, // 11: sentinel.v1.ResumeMasterRequest.adopt:type_name -> sentinel.v1.Address
-	24, // 12: sentinel.v1.ResumeMasterResponse.master:type_name -> sentinel.v1.Master
-	27, // 13: sentinel.v1.CheckQuorumRequest.consistency:type_name -> sentinel.v1.Consistency
-	27, // 14: sentinel.v1.ExplainMasterRequest.consistency:type_name -> sentinel.v1.Consistency
-	22, // 15: sentinel.v1.ExplainMasterResponse.winner:type_name -> sentinel.v1.Address
-	28, // 16: sentinel.v1.ExplainMasterResponse.candidates:type_name -> sentinel.v1.Candidate
-	27, // 17: sentinel.v1.ListFailoversRequest.consistency:type_name -> sentinel.v1.Consistency
-	26, // 18: sentinel.v1.ListFailoversResponse.failovers:type_name -> sentinel.v1.Failover
-	0,  // 19: sentinel.v1.AdminService.MonitorMaster:input_type -> sentinel.v1.MonitorMasterRequest
-	2,  // 20: sentinel.v1.AdminService.UpdateMaster:input_type -> sentinel.v1.UpdateMasterRequest
-	4,  // 21: sentinel.v1.AdminService.RemoveMaster:input_type -> sentinel.v1.RemoveMasterRequest
-	6,  // 22: sentinel.v1.AdminService.ResetMasters:input_type -> sentinel.v1.ResetMastersRequest
-	8,  // 23: sentinel.v1.AdminService.ForgetReplica:input_type -> sentinel.v1.ForgetReplicaRequest
-	10, // 24: sentinel.v1.AdminService.FailoverMaster:input_type -> sentinel.v1.FailoverMasterRequest
-	12, // 25: sentinel.v1.AdminService.PauseMaster:input_type -> sentinel.v1.PauseMasterRequest
-	14, // 26: sentinel.v1.AdminService.ResumeMaster:input_type -> sentinel.v1.ResumeMasterRequest
-	16, // 27: sentinel.v1.AdminService.CheckQuorum:input_type -> sentinel.v1.CheckQuorumRequest
-	18, // 28: sentinel.v1.AdminService.ExplainMaster:input_type -> sentinel.v1.ExplainMasterRequest
-	20, // 29: sentinel.v1.AdminService.ListFailovers:input_type -> sentinel.v1.ListFailoversRequest
-	1,  // 30: sentinel.v1.AdminService.MonitorMaster:output_type -> sentinel.v1.MonitorMasterResponse
-	3,  // 31: sentinel.v1.AdminService.UpdateMaster:output_type -> sentinel.v1.UpdateMasterResponse
-	5,  // 32: sentinel.v1.AdminService.RemoveMaster:output_type -> sentinel.v1.RemoveMasterResponse
-	7,  // 33: sentinel.v1.AdminService.ResetMasters:output_type -> sentinel.v1.ResetMastersResponse
-	9,  // 34: sentinel.v1.AdminService.ForgetReplica:output_type -> sentinel.v1.ForgetReplicaResponse
-	11, // 35: sentinel.v1.AdminService.FailoverMaster:output_type -> sentinel.v1.FailoverMasterResponse
-	13, // 36: sentinel.v1.AdminService.PauseMaster:output_type -> sentinel.v1.PauseMasterResponse
-	15, // 37: sentinel.v1.AdminService.ResumeMaster:output_type -> sentinel.v1.ResumeMasterResponse
-	17, // 38: sentinel.v1.AdminService.CheckQuorum:output_type -> sentinel.v1.CheckQuorumResponse
-	19, // 39: sentinel.v1.AdminService.ExplainMaster:output_type -> sentinel.v1.ExplainMasterResponse
-	21, // 40: sentinel.v1.AdminService.ListFailovers:output_type -> sentinel.v1.ListFailoversResponse
-	30, // [30:41] is the sub-list for method output_type
-	19, // [19:30] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	27, // 0: sentinel.v1.MonitorMasterRequest.address:type_name -> sentinel.v1.Address
+	28, // 1: sentinel.v1.MonitorMasterRequest.options:type_name -> sentinel.v1.MasterOptions
+	27, // 2: sentinel.v1.MonitorMasterRequest.replicas:type_name -> sentinel.v1.Address
+	29, // 3: sentinel.v1.MonitorMasterResponse.master:type_name -> sentinel.v1.Master
+	28, // 4: sentinel.v1.UpdateMasterRequest.options:type_name -> sentinel.v1.MasterOptions
+	30, // 5: sentinel.v1.UpdateMasterRequest.update_mask:type_name -> google.protobuf.FieldMask
+	29, // 6: sentinel.v1.UpdateMasterResponse.master:type_name -> sentinel.v1.Master
+	27, // 7: sentinel.v1.ForgetReplicaRequest.address:type_name -> sentinel.v1.Address
+	29, // 8: sentinel.v1.ForgetReplicaResponse.master:type_name -> sentinel.v1.Master
+	27, // 9: sentinel.v1.FailoverMasterRequest.to:type_name -> sentinel.v1.Address
+	31, // 10: sentinel.v1.FailoverMasterResponse.failover:type_name -> sentinel.v1.Failover
+	29, // 11: sentinel.v1.PauseMasterResponse.master:type_name -> sentinel.v1.Master
+	27, // 12: sentinel.v1.ResumeMasterRequest.adopt:type_name -> sentinel.v1.Address
+	29, // 13: sentinel.v1.ResumeMasterResponse.master:type_name -> sentinel.v1.Master
+	32, // 14: sentinel.v1.CheckQuorumRequest.consistency:type_name -> sentinel.v1.Consistency
+	32, // 15: sentinel.v1.ExplainMasterRequest.consistency:type_name -> sentinel.v1.Consistency
+	27, // 16: sentinel.v1.ExplainMasterResponse.winner:type_name -> sentinel.v1.Address
+	33, // 17: sentinel.v1.ExplainMasterResponse.candidates:type_name -> sentinel.v1.Candidate
+	32, // 18: sentinel.v1.ListFailoversRequest.consistency:type_name -> sentinel.v1.Consistency
+	31, // 19: sentinel.v1.ListFailoversResponse.failovers:type_name -> sentinel.v1.Failover
+	32, // 20: sentinel.v1.GetSettingsRequest.consistency:type_name -> sentinel.v1.Consistency
+	22, // 21: sentinel.v1.GetSettingsResponse.settings:type_name -> sentinel.v1.Settings
+	22, // 22: sentinel.v1.UpdateSettingsRequest.settings:type_name -> sentinel.v1.Settings
+	22, // 23: sentinel.v1.UpdateSettingsResponse.settings:type_name -> sentinel.v1.Settings
+	0,  // 24: sentinel.v1.AdminService.MonitorMaster:input_type -> sentinel.v1.MonitorMasterRequest
+	2,  // 25: sentinel.v1.AdminService.UpdateMaster:input_type -> sentinel.v1.UpdateMasterRequest
+	4,  // 26: sentinel.v1.AdminService.RemoveMaster:input_type -> sentinel.v1.RemoveMasterRequest
+	6,  // 27: sentinel.v1.AdminService.ResetMasters:input_type -> sentinel.v1.ResetMastersRequest
+	8,  // 28: sentinel.v1.AdminService.ForgetReplica:input_type -> sentinel.v1.ForgetReplicaRequest
+	10, // 29: sentinel.v1.AdminService.FailoverMaster:input_type -> sentinel.v1.FailoverMasterRequest
+	12, // 30: sentinel.v1.AdminService.PauseMaster:input_type -> sentinel.v1.PauseMasterRequest
+	14, // 31: sentinel.v1.AdminService.ResumeMaster:input_type -> sentinel.v1.ResumeMasterRequest
+	16, // 32: sentinel.v1.AdminService.CheckQuorum:input_type -> sentinel.v1.CheckQuorumRequest
+	18, // 33: sentinel.v1.AdminService.ExplainMaster:input_type -> sentinel.v1.ExplainMasterRequest
+	20, // 34: sentinel.v1.AdminService.ListFailovers:input_type -> sentinel.v1.ListFailoversRequest
+	23, // 35: sentinel.v1.AdminService.GetSettings:input_type -> sentinel.v1.GetSettingsRequest
+	25, // 36: sentinel.v1.AdminService.UpdateSettings:input_type -> sentinel.v1.UpdateSettingsRequest
+	1,  // 37: sentinel.v1.AdminService.MonitorMaster:output_type -> sentinel.v1.MonitorMasterResponse
+	3,  // 38: sentinel.v1.AdminService.UpdateMaster:output_type -> sentinel.v1.UpdateMasterResponse
+	5,  // 39: sentinel.v1.AdminService.RemoveMaster:output_type -> sentinel.v1.RemoveMasterResponse
+	7,  // 40: sentinel.v1.AdminService.ResetMasters:output_type -> sentinel.v1.ResetMastersResponse
+	9,  // 41: sentinel.v1.AdminService.ForgetReplica:output_type -> sentinel.v1.ForgetReplicaResponse
+	11, // 42: sentinel.v1.AdminService.FailoverMaster:output_type -> sentinel.v1.FailoverMasterResponse
+	13, // 43: sentinel.v1.AdminService.PauseMaster:output_type -> sentinel.v1.PauseMasterResponse
+	15, // 44: sentinel.v1.AdminService.ResumeMaster:output_type -> sentinel.v1.ResumeMasterResponse
+	17, // 45: sentinel.v1.AdminService.CheckQuorum:output_type -> sentinel.v1.CheckQuorumResponse
+	19, // 46: sentinel.v1.AdminService.ExplainMaster:output_type -> sentinel.v1.ExplainMasterResponse
+	21, // 47: sentinel.v1.AdminService.ListFailovers:output_type -> sentinel.v1.ListFailoversResponse
+	24, // 48: sentinel.v1.AdminService.GetSettings:output_type -> sentinel.v1.GetSettingsResponse
+	26, // 49: sentinel.v1.AdminService.UpdateSettings:output_type -> sentinel.v1.UpdateSettingsResponse
+	37, // [37:50] is the sub-list for method output_type
+	24, // [24:37] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_proto_sentinel_v1_admin_proto_init() }
@@ -1989,13 +2368,14 @@ func file_proto_sentinel_v1_admin_proto_init() {
 	file_proto_sentinel_v1_common_proto_init()
 	file_proto_sentinel_v1_failover_proto_init()
 	file_proto_sentinel_v1_master_proto_init()
+	file_proto_sentinel_v1_admin_proto_msgTypes[22].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_sentinel_v1_admin_proto_rawDesc), len(file_proto_sentinel_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -142,6 +142,12 @@ const (
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 27
 	// DEADLINE_EXCEEDED: a read did not end in time; nothing was changed.
 	ErrorReason_ERROR_REASON_TIMEOUT ErrorReason = 28
+	// FAILED_PRECONDITION: Sentinels are still active on the set; metadata "sentinels" names their addresses.
+	ErrorReason_ERROR_REASON_SENTINELS_ACTIVE ErrorReason = 29
+	// FAILED_PRECONDITION: instances do not know commands that a failover needs: rename-command is missing.
+	ErrorReason_ERROR_REASON_COMMANDS_MISSING ErrorReason = 30
+	// PERMISSION_DENIED: script paths cannot be changed at run time unless the node's file says deny-scripts-reconfig no.
+	ErrorReason_ERROR_REASON_SCRIPTS_DENIED ErrorReason = 31
 )
 
 // Enum value maps for ErrorReason.
@@ -176,6 +182,9 @@ var (
 		26: "ERROR_REASON_NODE_STOPPING",
 		27: "ERROR_REASON_INTERNAL",
 		28: "ERROR_REASON_TIMEOUT",
+		29: "ERROR_REASON_SENTINELS_ACTIVE",
+		30: "ERROR_REASON_COMMANDS_MISSING",
+		31: "ERROR_REASON_SCRIPTS_DENIED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":          0,
@@ -207,6 +216,9 @@ var (
 		"ERROR_REASON_NODE_STOPPING":        26,
 		"ERROR_REASON_INTERNAL":             27,
 		"ERROR_REASON_TIMEOUT":              28,
+		"ERROR_REASON_SENTINELS_ACTIVE":     29,
+		"ERROR_REASON_COMMANDS_MISSING":     30,
+		"ERROR_REASON_SCRIPTS_DENIED":       31,
 	}
 )
 
@@ -499,7 +511,7 @@ const file_proto_sentinel_v1_common_proto_rawDesc = "" +
 	"\vConsistency\x12\x1b\n" +
 	"\x17CONSISTENCY_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CONSISTENCY_LINEARIZABLE\x10\x01\x12\x15\n" +
-	"\x11CONSISTENCY_LOCAL\x10\x02*\xb8\a\n" +
+	"\x11CONSISTENCY_LOCAL\x10\x02*\x9f\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dERROR_REASON_INVALID_ARGUMENT\x10\x01\x12!\n" +
@@ -530,7 +542,10 @@ const file_proto_sentinel_v1_common_proto_rawDesc = "" +
 	"\x1bERROR_REASON_DUPLICATE_NODE\x10\x19\x12\x1e\n" +
 	"\x1aERROR_REASON_NODE_STOPPING\x10\x1a\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x1b\x12\x18\n" +
-	"\x14ERROR_REASON_TIMEOUT\x10\x1c*\x9f\x01\n" +
+	"\x14ERROR_REASON_TIMEOUT\x10\x1c\x12!\n" +
+	"\x1dERROR_REASON_SENTINELS_ACTIVE\x10\x1d\x12!\n" +
+	"\x1dERROR_REASON_COMMANDS_MISSING\x10\x1e\x12\x1f\n" +
+	"\x1bERROR_REASON_SCRIPTS_DENIED\x10\x1f*\x9f\x01\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rCAUSE_TIMEOUT\x10\x01\x12\x11\n" +

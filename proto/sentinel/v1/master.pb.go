@@ -313,7 +313,9 @@ type Master struct {
 	Conflicts    []*AddressConflict `protobuf:"bytes,15,rep,name=conflicts,proto3" json:"conflicts,omitempty"`
 	ReplicaCount uint32             `protobuf:"varint,16,opt,name=replica_count,json=replicaCount,proto3" json:"replica_count,omitempty"`
 	// Closed failovers that ListFailovers can tell of.
-	HistoryCount  uint32 `protobuf:"varint,17,opt,name=history_count,json=historyCount,proto3" json:"history_count,omitempty"`
+	HistoryCount uint32 `protobuf:"varint,17,opt,name=history_count,json=historyCount,proto3" json:"history_count,omitempty"`
+	// What clients are told: address, or, while announce_hostnames is no, what its host name resolves to, as committed.
+	Announced     *Address `protobuf:"bytes,18,opt,name=announced,proto3" json:"announced,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -465,6 +467,13 @@ func (x *Master) GetHistoryCount() uint32 {
 		return x.HistoryCount
 	}
 	return 0
+}
+
+func (x *Master) GetAnnounced() *Address {
+	if x != nil {
+		return x.Announced
+	}
+	return nil
 }
 
 // AddressConflict is an address that two sets claim.
@@ -963,7 +972,7 @@ const file_proto_sentinel_v1_master_proto_rawDesc = "" +
 	"\x14_notification_scriptB\x19\n" +
 	"\x17_client_reconfig_scriptB\x1e\n" +
 	"\x1c_master_reboot_down_after_msB\x06\n" +
-	"\x04_tls\"\xb5\x05\n" +
+	"\x04_tls\"\xe9\x05\n" +
 	"\x06Master\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\aaddress\x18\x02 \x01(\v2\x14.sentinel.v1.AddressR\aaddress\x12\x14\n" +
@@ -985,7 +994,8 @@ const file_proto_sentinel_v1_master_proto_rawDesc = "" +
 	"\x04hold\x18\x0e \x01(\v2\x12.sentinel.v1.PauseR\x04hold\x12:\n" +
 	"\tconflicts\x18\x0f \x03(\v2\x1c.sentinel.v1.AddressConflictR\tconflicts\x12#\n" +
 	"\rreplica_count\x18\x10 \x01(\rR\freplicaCount\x12#\n" +
-	"\rhistory_count\x18\x11 \x01(\rR\fhistoryCount\"W\n" +
+	"\rhistory_count\x18\x11 \x01(\rR\fhistoryCount\x122\n" +
+	"\tannounced\x18\x12 \x01(\v2\x14.sentinel.v1.AddressR\tannounced\"W\n" +
 	"\x0fAddressConflict\x12.\n" +
 	"\aaddress\x18\x01 \x01(\v2\x14.sentinel.v1.AddressR\aaddress\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\"\xb6\x03\n" +
@@ -1087,24 +1097,25 @@ var file_proto_sentinel_v1_master_proto_depIdxs = []int32{
 	12, // 8: sentinel.v1.Master.pause:type_name -> sentinel.v1.Pause
 	12, // 9: sentinel.v1.Master.hold:type_name -> sentinel.v1.Pause
 	4,  // 10: sentinel.v1.Master.conflicts:type_name -> sentinel.v1.AddressConflict
-	9,  // 11: sentinel.v1.AddressConflict.address:type_name -> sentinel.v1.Address
-	9,  // 12: sentinel.v1.Instance.address:type_name -> sentinel.v1.Address
-	13, // 13: sentinel.v1.Instance.role:type_name -> sentinel.v1.Role
-	13, // 14: sentinel.v1.Instance.reported_role:type_name -> sentinel.v1.Role
-	6,  // 15: sentinel.v1.Instance.votes:type_name -> sentinel.v1.Vote
-	7,  // 16: sentinel.v1.Instance.observation:type_name -> sentinel.v1.Observation
-	14, // 17: sentinel.v1.Vote.cause:type_name -> sentinel.v1.Cause
-	10, // 18: sentinel.v1.Vote.since:type_name -> google.protobuf.Timestamp
-	10, // 19: sentinel.v1.Vote.reported_at:type_name -> google.protobuf.Timestamp
-	9,  // 20: sentinel.v1.Vote.instance:type_name -> sentinel.v1.Address
-	14, // 21: sentinel.v1.Observation.cause:type_name -> sentinel.v1.Cause
-	10, // 22: sentinel.v1.Observation.down_since:type_name -> google.protobuf.Timestamp
-	9,  // 23: sentinel.v1.Observation.follows:type_name -> sentinel.v1.Address
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	9,  // 11: sentinel.v1.Master.announced:type_name -> sentinel.v1.Address
+	9,  // 12: sentinel.v1.AddressConflict.address:type_name -> sentinel.v1.Address
+	9,  // 13: sentinel.v1.Instance.address:type_name -> sentinel.v1.Address
+	13, // 14: sentinel.v1.Instance.role:type_name -> sentinel.v1.Role
+	13, // 15: sentinel.v1.Instance.reported_role:type_name -> sentinel.v1.Role
+	6,  // 16: sentinel.v1.Instance.votes:type_name -> sentinel.v1.Vote
+	7,  // 17: sentinel.v1.Instance.observation:type_name -> sentinel.v1.Observation
+	14, // 18: sentinel.v1.Vote.cause:type_name -> sentinel.v1.Cause
+	10, // 19: sentinel.v1.Vote.since:type_name -> google.protobuf.Timestamp
+	10, // 20: sentinel.v1.Vote.reported_at:type_name -> google.protobuf.Timestamp
+	9,  // 21: sentinel.v1.Vote.instance:type_name -> sentinel.v1.Address
+	14, // 22: sentinel.v1.Observation.cause:type_name -> sentinel.v1.Cause
+	10, // 23: sentinel.v1.Observation.down_since:type_name -> google.protobuf.Timestamp
+	9,  // 24: sentinel.v1.Observation.follows:type_name -> sentinel.v1.Address
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_proto_sentinel_v1_master_proto_init() }
