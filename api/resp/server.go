@@ -21,8 +21,8 @@ import (
 const (
 	// changeLimit bounds a change, so that clients hear of a lost quorum within 1.5 s.
 	changeLimit = 1500 * time.Millisecond
-	// maxClients is Redis's default.
-	maxClients = 10000
+	// maxClients leaves room for look-ups beside 10,000 subscribers, and descriptors for everything else.
+	maxClients = 16000
 )
 
 // Node is this member of the cluster, as look-ups need it: a part of [api.Node].

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/raftsentinel/raftsentinel/cmd/stage"
 )
 
@@ -70,6 +72,7 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	r, table, name := report{rounds: o.rounds, fsync: sync}, rows(), "bench-failover"
 	if o.protocol {
 		table, name = clientRows(), "bench-protocol"
+		redis.SetLogger(quiet{})
 	}
 	for _, row := range table {
 		if !strings.Contains(row.name, o.only) {
@@ -96,6 +99,12 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	}
 	return replaceIn(o.write, name, text)
 }
+
+// quiet keeps go-redis from telling of each dial that fails while a master is dead.
+type quiet struct{}
+
+// Printf is dropped.
+func (quiet) Printf(context.Context, string, ...any) {}
 
 // binaries are the programs under test: as they are released, and with failpoints.
 type binaries struct{ node, failpoints string }
