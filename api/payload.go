@@ -26,8 +26,10 @@ type Notice struct {
 
 // Notices are the messages that a Redis Sentinel in the place of the node self would publish for an event, in its order
 // (sentinel.c, sentinelEvent). Where a Sentinel passes through a state that is none here, such as being elected, the message
-// that clients wait for comes with the event that stands for it. Another node's verdict is that node's to tell.
+// that clients wait for comes with the event that stands for it. Another node's verdict is that node's to tell. Addresses are
+// those that clients are told.
 func Notices(st *raftfsm.State, self string, e raftfsm.Event) []Notice {
+	e = st.ToldOf(e)
 	var out []Notice
 	add := func(channel, payload string) {
 		out = append(out, Notice{Channel: channel, Payload: payload, Master: e.Master, Warning: !publishedOnly[channel]})
@@ -78,7 +80,7 @@ func sentinelNotices(st *raftfsm.State, self string, e raftfsm.Event) []Notice {
 	for m := range st.Masters() {
 		out = append(out, Notice{
 			Channel: e.Kind, Master: m.Name,
-			Payload: words("sentinel", SentinelID(e.Detail), hostPort(e.Instance), "@", m.Name, hostPort(m.Address)),
+			Payload: words("sentinel", SentinelID(e.Detail), hostPort(e.Instance), "@", m.Name, hostPort(st.Told(m.Address))),
 		})
 	}
 	return out
