@@ -62,7 +62,8 @@ func ageMs(now, at time.Time) int64 {
 func (v view) master(m *raftfsm.Master) *sentinelv1.Master {
 	down := v.st.DownVotes(m, m.Address)
 	out := &sentinelv1.Master{
-		Name: m.Name, Address: address(m.Address), Epoch: m.Epoch, Revision: m.Revision, Generation: m.Generation,
+		Name: m.Name, Address: address(m.Address), Announced: address(v.st.Told(m.Address)), Epoch: m.Epoch,
+		Revision: m.Revision, Generation: m.Generation,
 		Status: v.status(m), Options: options(m.Options),
 		DownVotes: uint32(down), Voters: uint32(v.st.Voters()), OdownAt: stamp(m.ODownAtMs),
 		Pause: pause(m.Pause), Hold: pause(m.Hold),
