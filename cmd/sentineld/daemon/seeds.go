@@ -59,7 +59,13 @@ func (s seeder) settle(ctx context.Context, seed conf.Seed) bool {
 		return true
 	}
 	monitor := &raftlogv1.Monitor{Name: seed.Name, Seed: true, Options: seed.Options.Values()}
-	address, reason := s.locate(ctx, seed)
+	address, seen, reason := s.locate(ctx, seed)
+	if reason == "" && len(seen.Sentinels) > 0 {
+		reason = api.SentinelsReason(seen.Sentinels)
+	}
+	if seen.SentinelsUnknown != "" {
+		s.log.Warn("cannot tell whether sentinels are active", "master", seed.Name, "instance", address, "error", seen.SentinelsUnknown)
+	}
 	monitor.Address, monitor.PausedReason = address.Proto(), reason
 	res, err := s.node.Propose(ctx, &raftlogv1.Command{
 		Header: &raftlogv1.Header{Actor: "configuration file"}, Op: &raftlogv1.Command_Monitor{Monitor: monitor},
@@ -77,29 +83,33 @@ func (s seeder) settle(ctx context.Context, seed conf.Seed) bool {
 	return true
 }
 
-// locate follows a seed that answers as a replica to its master. The reason is why the set must come up paused.
-func (s seeder) locate(ctx context.Context, seed conf.Seed) (at raftfsm.Addr, reason string) {
+// locate follows a seed that answers as a replica to its master, and tells what was seen there. The reason is why the set
+// must come up paused.
+func (s seeder) locate(ctx context.Context, seed conf.Seed) (at raftfsm.Addr, seen api.Inspection, reason string) {
 	at = seed.Address
 	for range seedHops {
 		visit, cancel := context.WithTimeout(ctx, seedTimeout/seedHops)
-		seen, err := s.inspector.Inspect(visit, at, seed.Options)
+		var err error
+		seen, err = s.inspector.Inspect(visit, at, seed.Options)
 		cancel()
 		switch {
 		case err != nil:
-			return seed.Address, fmt.Sprintf("the seed's instance %s does not answer: %v", at, err)
+			return seed.Address, seen, fmt.Sprintf("the seed's instance %s does not answer: %v", at, err)
 		case seen.AuthRejected != "":
-			return seed.Address, fmt.Sprintf("the seed's instance %s rejects the password: %s", at, seen.AuthRejected)
+			return seed.Address, seen, fmt.Sprintf("the seed's instance %s rejects the password: %s", at, seen.AuthRejected)
+		case seen.Sentinel:
+			return seed.Address, seen, fmt.Sprintf("the seed's instance %s is a Sentinel, not a Redis server", at)
 		case seen.Info.Role != raftfsm.RoleReplica:
-			return at, ""
+			return at, seen, ""
 		}
 		next, err := raftfsm.NewAddr(seen.Info.MasterHost, seen.Info.MasterPort)
 		if err != nil {
-			return seed.Address, fmt.Sprintf("the seed's instance %s is a replica of nothing reachable", at)
+			return seed.Address, seen, fmt.Sprintf("the seed's instance %s is a replica of nothing reachable", at)
 		}
 		s.log.Info("seed answers as a replica", "master", seed.Name, "instance", at, "follows", next)
 		at = next
 	}
-	return seed.Address, "the seed's instance is at the end of a chain of replicas"
+	return seed.Address, seen, "the seed's instance is at the end of a chain of replicas"
 }
 
 // compare settles a seed whose name exists. An address that is a member of the set is no difference.
@@ -107,7 +117,7 @@ func (s seeder) compare(ctx context.Context, m *raftfsm.Master, seed conf.Seed) 
 	if _, member := m.Instance(seed.Address); member || !s.fresh || m.Resting() || m.Epoch > 0 {
 		return true
 	}
-	if at, reason := s.locate(ctx, seed); at == m.Address && reason == "" {
+	if at, _, reason := s.locate(ctx, seed); at == m.Address && reason == "" {
 		return true
 	}
 	reason := fmt.Sprintf("nodes' configuration files disagree: %s says %s, the cluster has %s", seed.Place, seed.Address, m.Address)
