@@ -117,9 +117,13 @@ type runner struct {
 	done chan error
 }
 
-func (w *world) run(c *conf.Config) *runner {
+func (w *world) run(c *conf.Config, alter ...func(*Options)) *runner {
 	w.t.Helper()
-	d, err := New(w.options(c))
+	o := w.options(c)
+	for _, f := range alter {
+		f(&o)
+	}
+	d, err := New(o)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -159,7 +163,7 @@ func (r *runner) ask(args ...string) (any, error) {
 
 func (r *runner) connect(ctx context.Context) (*instance.Conn, error) {
 	d := instance.Dialer{DialContext: r.w.net.From("127.0.2.1")}
-	at, err := raftfsm.ParseAddr(r.respListener.Addr().String())
+	at, err := raftfsm.ParseAddr(r.sentinel.addr().String())
 	if err != nil {
 		return nil, err
 	}
