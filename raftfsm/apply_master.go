@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,8 +50,12 @@ func (d *draft) monitor(c *raftlogv1.Monitor) verdict {
 	if opts.Quorum < 1 {
 		return refuse(InvalidArgument, "master %s: the quorum must be 1 or greater", name)
 	}
+	if v := checkForeign(c); v.code != OK {
+		return v
+	}
+	d.s.epoch = max(d.s.epoch, c.GetEpoch())
 	m := &Master{
-		Name: name, Options: opts, Generation: d.index, Address: addr,
+		Name: name, Options: opts, Generation: d.index, Address: addr, Epoch: c.GetEpoch(),
 		Instances: []Instance{{Addr: addr, SecondOffset: -1, Since: d.index}},
 	}
 	if reason := clip(c.GetPausedReason()); reason != "" {
@@ -59,7 +64,29 @@ func (d *draft) monitor(c *raftlogv1.Monitor) verdict {
 	d.track(m)
 	d.s.tombstones, _, _ = d.s.tombstones.Delete([]byte(name))
 	d.emitOn(m, EventMonitor, addr, Event{Detail: "quorum " + strconv.Itoa(opts.Quorum)})
+	for _, p := range c.GetReplicas() {
+		a := AddrOf(p)
+		if _, known := m.Instance(a); !known {
+			d.discover(m, a, &raftlogv1.InstanceFacts{SecondOffset: -1})
+		}
+	}
 	d.warnQuorum(m, c.GetSeed())
+	return done()
+}
+
+// checkForeign refuses what another control plane cannot have known of a master. Above its epoch there must be room to go on.
+func checkForeign(c *raftlogv1.Monitor) verdict {
+	if c.GetEpoch() > math.MaxInt64 {
+		return refuse(InvalidArgument, "master %s: epoch %d; at most %d is allowed", c.GetName(), c.GetEpoch(), math.MaxInt64)
+	}
+	if n := len(c.GetReplicas()); n >= maxInstances {
+		return refuse(TooMany, "master %s: %d replicas; a set has at most %d", c.GetName(), n, maxInstances-1)
+	}
+	for _, p := range c.GetReplicas() {
+		if _, err := lawfulAddr(p); err != nil {
+			return refuse(InvalidArgument, "master %s: replica: %v", c.GetName(), err)
+		}
+	}
 	return done()
 }
 
