@@ -272,7 +272,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 	start(&inner, duties, "node", d.node.Run)
 	start(&inner, duties, "fleet", d.fleet.Run)
 	start(&inner, duties, "executor", func(ctx context.Context) error { return d.node.Lead(ctx, d.executor.Duties) })
-	start(&inner, duties, "seeds", func(ctx context.Context) error { d.seeds.run(ctx, d.config.Seeds); return nil })
+	start(&inner, duties, "seeds", func(ctx context.Context) error {
+		d.seeds.run(ctx, d.config.Seeds, d.config.Settings)
+		return nil
+	})
 	start(&inner, duties, "reload", d.reloads)
 	<-duties.Done()
 	d.log.Info("stopping")

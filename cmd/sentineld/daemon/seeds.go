@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/api"
@@ -30,17 +32,49 @@ type seeder struct {
 	log   *slog.Logger
 }
 
-// run ends when every seed is settled.
-func (s seeder) run(ctx context.Context, seeds []conf.Seed) {
+// run ends when every seed is settled, and the first values of the cluster's settings are.
+func (s seeder) run(ctx context.Context, seeds []conf.Seed, settings map[string]string) {
 	for _, seed := range seeds {
-		for !s.settle(ctx, seed) {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(seedRetry):
-			}
+		if !again(ctx, func() bool { return s.settle(ctx, seed) }) {
+			return
 		}
 	}
+	again(ctx, func() bool { return s.configure(ctx, settings) })
+}
+
+// again tries until it is done, and tells whether it ever was.
+func again(ctx context.Context, try func() bool) bool {
+	for !try() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(seedRetry):
+		}
+	}
+	return true
+}
+
+// configure proposes the settings of the file that were never given a value.
+func (s seeder) configure(ctx context.Context, settings map[string]string) bool {
+	ctx, cancel := context.WithTimeout(ctx, seedTimeout)
+	defer cancel()
+	state, err := s.node.Read(ctx)
+	if err != nil {
+		return false
+	}
+	c := &raftlogv1.Configure{Seed: true}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		if _, given := state.Setting(name); !given {
+			c.Settings = append(c.Settings, &raftlogv1.OptionValue{Name: name, Value: settings[name]})
+		}
+	}
+	if len(c.GetSettings()) == 0 {
+		return true
+	}
+	res, err := s.node.Propose(ctx, &raftlogv1.Command{
+		Header: &raftlogv1.Header{Actor: "configuration file"}, Op: &raftlogv1.Command_Configure{Configure: c},
+	})
+	return err == nil && res.Err() == nil // refused until the whole cluster knows settings
 }
 
 // settle makes one attempt for one seed, and tells whether nothing is left to do.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -126,6 +127,30 @@ func TestSeedIsVisited(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The file gives the cluster's settings their first value, once; what a change by hand gave stays.
+func TestSettingsAreSeeded(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		lines := []string{"sentinel resolve-hostnames yes", "sentinel announce-hostnames no"}
+		n := w.run(w.config(1, 1, lines...))
+		given := func(name string) string {
+			v, ok := n.State().Setting(name)
+			return fmt.Sprint(v, ok)
+		}
+		w.until("the settings are given", func() bool { return given("resolve-hostnames") == "yestrue" })
+		if got := given("announce-hostnames"); got != "notrue" {
+			t.Errorf("announce-hostnames: %s", got)
+		}
+		configured := n.count(raftfsm.EventConfigure)
+		n.end()
+		n = w.run(w.config(1, 1, "sentinel resolve-hostnames no"))
+		time.Sleep(30 * time.Second)
+		if given("resolve-hostnames") != "yestrue" || n.count(raftfsm.EventConfigure) != configured {
+			t.Errorf("the file won over the cluster: %s, %d events", given("resolve-hostnames"), n.count(raftfsm.EventConfigure))
+		}
+		n.end()
+	})
 }
 
 // Nodes whose files disagree do not fight: the master comes up paused and says so.
