@@ -46,23 +46,37 @@ func (s *Server) MonitorMaster(ctx context.Context, req *sentinelv1.MonitorMaste
 	if opts.Quorum < 1 {
 		return nil, invalid("master %s: options.quorum is required: 1 or greater", name)
 	}
+	monitor := &raftlogv1.Monitor{
+		Name: name, Address: addr.Proto(), Options: values, PausedReason: req.GetPausedReason(), Epoch: req.GetEpoch(),
+	}
+	if err := imported(req, monitor); err != nil {
+		return nil, err
+	}
 	base, err := s.fresh(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if m, ok := base.Master(name); ok {
-		if err := otherOptions(m, addr, values); err != nil {
-			return nil, err
-		}
+		err = otherOptions(m, addr, values)
+	} else {
+		err = s.allowScripts(raftfsm.Options{}, opts)
+	}
+	if err != nil {
+		return nil, err
 	}
 	visit := visit{force: req.GetForce()}
 	out, err := s.carryOut(ctx, base, change{
-		command: &raftlogv1.Command{Op: &raftlogv1.Command_Monitor{Monitor: &raftlogv1.Monitor{
-			Name: name, Address: addr.Proto(), Options: values,
-		}}},
-		name: name, expected: req.GetExpectedRevision(), validate: req.GetValidateOnly(),
+		command: &raftlogv1.Command{Op: &raftlogv1.Command_Monitor{Monitor: monitor}},
+		name:    name, expected: req.GetExpectedRevision(), validate: req.GetValidateOnly(),
 		preflight: func(ctx context.Context, st *raftfsm.State) error {
-			return s.visitMaster(ctx, st, &visit, name, addr, opts)
+			if err := s.visitMaster(ctx, st, &visit, name, addr, opts); err != nil {
+				return err
+			}
+			if len(visit.sentinels) > 0 && monitor.GetPausedReason() == "" {
+				monitor.PausedReason = SentinelsReason(visit.sentinels)
+				visit.warn("%s comes up paused: %s", name, monitor.GetPausedReason())
+			}
+			return nil
 		},
 	})
 	if err != nil {
@@ -73,6 +87,24 @@ func (s *Server) MonitorMaster(ctx context.Context, req *sentinelv1.MonitorMaste
 		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, name),
 		Warnings: append(visit.warnings, quorumWarning(out.st, name)...),
 	}, nil
+}
+
+// imported checks what a request says of a set that another control plane knows, and adds its replicas.
+func imported(req *sentinelv1.MonitorMasterRequest, m *raftlogv1.Monitor) error {
+	if err := checkWords("paused_reason", req.GetPausedReason(), maxReason); err != nil {
+		return err
+	}
+	for _, r := range req.GetReplicas() {
+		a, err := parseAddress("replica of "+m.GetName(), r)
+		if err != nil {
+			return err
+		}
+		if err := CheckHost(a.Host); err != nil {
+			return invalid("replica of %s: %v", m.GetName(), err)
+		}
+		m.Replicas = append(m.Replicas, a.Proto())
+	}
+	return nil
 }
 
 // otherOptions refuses Monitor of a set that exists with other options, and says which; the law only knows that.
@@ -122,6 +154,11 @@ func (s *Server) UpdateMaster(ctx context.Context, req *sentinelv1.UpdateMasterR
 	values, whole, err := updates(m.Options, req.GetOptions(), req.GetUpdateMask().GetPaths())
 	if err != nil {
 		return nil, err
+	}
+	if wanted, err := m.Options.With(values); err == nil { // what is no option is refused by the law, in its words
+		if err := s.allowScripts(m.Options, wanted); err != nil {
+			return nil, err
+		}
 	}
 	set := &raftlogv1.Set{Name: m.Name, Options: values, ExpectedRevision: req.GetExpectedRevision()}
 	if whole && set.GetExpectedRevision() == 0 {
@@ -239,7 +276,7 @@ func (s *Server) ForgetReplica(ctx context.Context, req *sentinelv1.ForgetReplic
 // PauseMaster makes the cluster observe and not act. Pausing again until another time or for another reason replaces the
 // pause.
 func (s *Server) PauseMaster(ctx context.Context, req *sentinelv1.PauseMasterRequest) (*sentinelv1.PauseMasterResponse, error) {
-	if err := checkWords("reason", req.GetReason(), 512); err != nil {
+	if err := checkWords("reason", req.GetReason(), maxReason); err != nil {
 		return nil, err
 	}
 	if req.GetDurationMs() < 0 || req.GetDurationMs() > (10*365*24*time.Hour).Milliseconds() {
@@ -293,9 +330,14 @@ func (s *Server) ResumeMaster(ctx context.Context, req *sentinelv1.ResumeMasterR
 	if err != nil {
 		return nil, err
 	}
+	visit := visit{force: req.GetForce()}
 	out, err := s.carryOut(ctx, base, change{
 		command: &raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: r}},
 		name:    r.GetName(), expected: req.GetExpectedRevision(), validate: req.GetValidateOnly(),
+		preflight: func(ctx context.Context, st *raftfsm.State) error {
+			m, _ := st.Master(r.GetName()) // a resume that is due has a master
+			return s.visitResume(ctx, &visit, m)
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -303,5 +345,6 @@ func (s *Server) ResumeMaster(ctx context.Context, req *sentinelv1.ResumeMasterR
 	s.record(ctx, "resume", r.GetName(), out, req.GetValidateOnly())
 	return &sentinelv1.ResumeMasterResponse{
 		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, r.GetName()),
+		Warnings: visit.warnings,
 	}, nil
 }

@@ -20,7 +20,7 @@ type change struct {
 	// expected is the master's revision that the caller saw; 0 = any.
 	expected uint64
 	validate bool
-	// preflight looks at the world, on a change that is due.
+	// preflight looks at the world, on a change that is due. It may complete the command.
 	preflight func(ctx context.Context, st *raftfsm.State) error
 }
 
@@ -37,7 +37,7 @@ func (s *Server) carryOut(ctx context.Context, base *raftfsm.State, c change) (o
 		return outcome{}, err
 	}
 	c.command.Header = &raftlogv1.Header{Actor: s.actor(ctx)}
-	after, trial := raftfsm.Apply(base, base.Index()+1, c.command)
+	_, trial := raftfsm.Apply(base, base.Index()+1, c.command)
 	if err := trial.Err(); err != nil {
 		return outcome{}, s.readError(err)
 	}
@@ -50,6 +50,7 @@ func (s *Server) carryOut(ctx context.Context, base *raftfsm.State, c change) (o
 		}
 	}
 	if c.validate {
+		after, _ := raftfsm.Apply(base, base.Index()+1, c.command)
 		return outcome{st: after, index: base.Index(), changed: true}, nil
 	}
 	res, err := s.node.Propose(ctx, c.command)

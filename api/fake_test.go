@@ -110,7 +110,7 @@ func (n *fakeNode) commit(c *raftlogv1.Command) (raftfsm.Result, error) {
 	if c.GetHeader() == nil {
 		c.Header = &raftlogv1.Header{}
 	}
-	c.Header.Level, c.Header.Proposer, c.Header.ProposedAtMs = 1, n.status.RaftID, time.Now().UnixMilli()
+	c.Header.Level, c.Header.Proposer, c.Header.ProposedAtMs = raftfsm.LevelOf(c), n.status.RaftID, time.Now().UnixMilli()
 	data, err := raftfsm.Encode(c)
 	if err != nil {
 		return raftfsm.Result{}, err

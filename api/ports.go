@@ -104,6 +104,22 @@ type Inspection struct {
 	AuthRejected string
 	// Sentinel: it answers as a Sentinel, which holds no data.
 	Sentinel bool
+	// Sentinels are those that watch it at this moment, one for each connection; SentinelsUnknown says why that could not
+	// be told.
+	Sentinels        []ActiveSentinel
+	SentinelsUnknown string
+	// Lacks are the commands that a failover needs and that it does not know under the names that it was asked with;
+	// LacksUnknown says why that could not be told.
+	Lacks        []string
+	LacksUnknown string
+}
+
+// ActiveSentinel is a Redis Sentinel as its connections to an instance show it. Either may be empty: not told.
+type ActiveSentinel struct {
+	// Host is the address that it connects from.
+	Host string
+	// ID is the beginning of its id.
+	ID string
 }
 
 // Inspector visits an instance with the user, password, renamed commands and TLS of the options, and with no other

@@ -23,6 +23,8 @@ const visitors = 16
 type visit struct {
 	force    bool
 	warnings []string
+	// sentinels are active on what was visited.
+	sentinels []ActiveSentinel
 }
 
 // ForceHint ends the text of a refusal that force overrides. A wire that knows no force leaves it out.
@@ -68,6 +70,8 @@ func (s *Server) visitMaster(ctx context.Context, st *raftfsm.State, v *visit, n
 	case seen.Info == nil:
 		return nil
 	}
+	v.unknown(a, seen)
+	v.sentinels = seen.Sentinels
 	if err := knownElsewhere(st, name, a, seen.Info.RunID); err != nil {
 		return err
 	}

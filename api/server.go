@@ -45,6 +45,10 @@ type Options struct {
 	Classify func(error) Failure
 	// Protected mode serves loopback and the nodes of the cluster alone.
 	Protected bool
+	// ScriptsReconfig lets callers change the paths of scripts (deny-scripts-reconfig no). CheckScript then tells why a
+	// path is not that of a script that this node may run; nil = every path is good.
+	ScriptsReconfig bool
+	CheckScript     func(path string) error
 	// FromNode tells whether a call came over a connection that a node of the cluster opened; nil = never.
 	FromNode func(ctx context.Context) bool
 	// Version of this build.
@@ -70,6 +74,10 @@ type Server struct {
 	log       *slog.Logger
 	hub       *hub
 	health    *health.Server
+
+	scriptsReconfig bool
+	checkScript     func(path string) error
+
 	// closing ends the watches.
 	closing chan struct{}
 	// began is when the server was made: a node that never heard a leader has been without one since.
@@ -84,6 +92,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		node: o.Node, failovers: o.Failovers, fleet: o.Fleet, inspector: o.Inspector, classify: o.Classify,
 		protected: o.Protected, fromNode: o.FromNode, version: o.Version, log: o.Log,
+		scriptsReconfig: o.ScriptsReconfig, checkScript: o.CheckScript,
 		hub: newHub(), health: health.NewServer(), closing: make(chan struct{}), began: time.Now(),
 	}
 	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)

@@ -1,7 +1,10 @@
 package conf
 
 import (
+	"fmt"
+	"path"
 	"slices"
+	"strings"
 
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
@@ -11,7 +14,7 @@ var refusedDirs = []string{"/", "/tmp", "/var/tmp", "/run", "/dev/shm"}
 
 // check compares settings with each other. It runs on what could be read, so that one start shows all faults; a setting
 // that was refused is compared with nothing.
-func (p *parser) check() {
+func (p *parser) check(in Input) {
 	for _, c := range []struct {
 		check func()
 		of    []string
@@ -21,6 +24,8 @@ func (p *parser) check() {
 		{p.checkDir, []string{"dir"}},
 		{p.checkCluster, []string{"cluster-peers", "bootstrap-expect", "node-role"}},
 		{p.checkReach, []string{"cluster-peers", "bind", "announce-ip"}},
+		{p.checkWebhooks, []string{"webhook", "webhook-secret-file"}},
+		{func() { p.checkScripts(in) }, []string{"scripts-dir"}},
 	} {
 		if !slices.ContainsFunc(c.of, func(name string) bool { return p.bad[name] }) {
 			c.check()
@@ -122,6 +127,41 @@ func (p *parser) checkReach() {
 				s.Name, s.Address)
 		}
 	}
+}
+
+func (p *parser) checkWebhooks() {
+	if c := &p.config; len(c.Webhooks) > 0 && c.WebhookSecretFile == "" {
+		p.fault(p.at("webhook"), "webhook needs a secret that its messages are signed with; add the line: webhook-secret-file PATH")
+	}
+}
+
+// checkScripts tries the scripts of the seeds, as Sentinel does before it starts.
+func (p *parser) checkScripts(in Input) {
+	for _, s := range p.config.Seeds {
+		for _, named := range s.Named {
+			script := map[string]string{
+				"notification-script": s.Options.NotificationScript, "client-reconfig-script": s.Options.ClientReconfigScript,
+			}[named.Name]
+			if script == "" {
+				continue
+			}
+			err := InDir(p.config.ScriptsDir, absolute(in, script))
+			if err == nil && in.Script != nil {
+				err = in.Script(script)
+			}
+			if err != nil {
+				p.fault(named.Place, "sentinel %s %s: %v", named.Name, s.Name, err)
+			}
+		}
+	}
+}
+
+// InDir refuses a script that does not lie in the directory of scripts-dir, both being absolute paths; "" allows every one.
+func InDir(dir, script string) error {
+	if dir == "" || strings.HasPrefix(path.Clean(script), strings.TrimSuffix(dir, "/")+"/") {
+		return nil
+	}
+	return fmt.Errorf("%s does not lie in %s, the directory of scripts-dir", script, dir)
 }
 
 // remotePeer is the first peer on another machine, "" for none.

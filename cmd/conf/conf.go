@@ -50,10 +50,19 @@ type Config struct {
 	RaftTiming string
 	// ClusterSecretFile holds the secret that nodes know each other by; "" for none.
 	ClusterSecretFile string
+	// ScriptsReconfig lets the paths of scripts be changed at run time (deny-scripts-reconfig no).
+	ScriptsReconfig bool
+	// ScriptsDir is the directory, an absolute path, that scripts must lie in; "" for anywhere.
+	ScriptsDir string
+	// Webhooks are http or https URLs, which may hold tokens; with them, WebhookSecretFile is never empty.
+	Webhooks          []string
+	WebhookSecretFile string
 	// Dev is one node with nothing on disk.
 	Dev bool
 	// Seeds are the masters of the file, in name order.
 	Seeds []Seed
+	// Settings of the whole cluster that the file gives a first value: resolve-hostnames and announce-hostnames, yes or no.
+	Settings map[string]string
 
 	places map[string]Place
 }
@@ -82,7 +91,15 @@ type Seed struct {
 	Name    string
 	Address raftfsm.Addr
 	Options raftfsm.Options
-	Place   Place
+	// Named are the options that lines give a value, the quorum of the monitor line among them, in the option table's order.
+	Named []Named
+	Place Place
+}
+
+// Named is an option that is given a value. Place is that of the last such line.
+type Named struct {
+	Name  string
+	Place Place
 }
 
 // Parse reads and checks a configuration. The error is a [Faults] with everything that is wrong; warnings come either way.
@@ -92,7 +109,7 @@ func Parse(in Input) (*Config, []Warning, error) {
 	p.directives()
 	p.seeds()
 	p.defaults(in)
-	p.check()
+	p.check(in)
 	p.sort()
 	if len(p.faults) > 0 {
 		return nil, p.warnings, p.faults
@@ -106,6 +123,29 @@ func Parse(in Input) (*Config, []Warning, error) {
 	return &p.config, p.warnings, nil
 }
 
+// Wanted is what a configuration says of the cluster, and of no node.
+type Wanted struct {
+	// Seeds are the masters, in name order. One without a monitor line has the zero Address and Place.
+	Seeds []Seed
+	// Settings are as in Config.
+	Settings map[string]string
+}
+
+// ParseWanted reads what a configuration says of masters and of the cluster's settings. Lines about a node are passed over,
+// if they are known. The masters that are known need no monitor line.
+func ParseWanted(in Input, known ...string) (*Wanted, []Warning, error) {
+	p := newParser(in)
+	p.mastersOnly = true
+	p.read(in)
+	p.directives()
+	p.seeds(known...)
+	p.sort()
+	if len(p.faults) > 0 {
+		return nil, p.warnings, p.faults
+	}
+	return &Wanted{p.config.Seeds, p.config.Settings}, p.warnings, nil
+}
+
 // parser turns lines into a configuration.
 type parser struct {
 	reader
@@ -115,6 +155,8 @@ type parser struct {
 	bad map[string]bool
 	// clustered is the first line that only a member of several would have.
 	clustered *line
+	// mastersOnly passes over what concerns a node.
+	mastersOnly bool
 }
 
 func newParser(in Input) *parser {
@@ -162,6 +204,7 @@ func (p *parser) directives() {
 			p.fault(l.place, "include stands in a file only")
 		case !known:
 			p.unknown(l)
+		case p.mastersOnly && !slices.Contains(settings, d.name):
 		case d.flagOnly && l.place.level != levelFlag:
 			p.fault(l.place, "%s is a flag only", d.name)
 		case d.ignored != "":
@@ -172,6 +215,12 @@ func (p *parser) directives() {
 	}
 }
 
+// settings are the directives about the whole cluster.
+var settings = []string{"resolve-hostnames", "announce-hostnames"}
+
+// nodeLines are the directives that may stand behind "sentinel" without being about a master.
+var nodeLines = append([]string{"announce-ip", "announce-port", "deny-scripts-reconfig"}, settings...)
+
 // global gives a line as a directive of the node: "sentinel announce-ip X" is announce-ip X. Lines about masters are not.
 func global(l line) (line, bool) {
 	if l.words[0] != "sentinel" {
@@ -180,8 +229,7 @@ func global(l line) (line, bool) {
 	if len(l.words) < 2 {
 		return l, false
 	}
-	switch name := strings.ToLower(l.words[1]); name {
-	case "announce-ip", "announce-port":
+	if name := strings.ToLower(l.words[1]); slices.Contains(nodeLines, name) {
 		return line{l.place, append([]string{name}, l.words[2:]...)}, true
 	}
 	return l, false
@@ -254,12 +302,18 @@ func (p *parser) defaults(in Input) {
 	if _, given := p.set["bootstrap-expect"]; !given && len(c.Peers) == 0 {
 		c.BootstrapExpect = 1
 	}
-	switch {
-	case c.Dev:
+	c.Dir = absolute(in, c.Dir)
+	if c.Dev {
 		c.Dir = ""
-	case path.IsAbs(c.Dir):
-		c.Dir = path.Clean(c.Dir)
-	default:
-		c.Dir = path.Join("/", in.WorkDir, c.Dir)
 	}
+	if c.ScriptsDir != "" {
+		c.ScriptsDir = absolute(in, c.ScriptsDir)
+	}
+}
+
+func absolute(in Input, p string) string {
+	if path.IsAbs(p) {
+		return path.Clean(p)
+	}
+	return path.Join("/", in.WorkDir, p)
 }

@@ -25,6 +25,12 @@ func input(text string, args ...string) Input {
 			}
 			return nil, fs.ErrNotExist
 		},
+		Script: func(path string) error {
+			if strings.HasSuffix(path, "none") {
+				return fmt.Errorf("%s: no script", path)
+			}
+			return nil
+		},
 	}
 }
 
@@ -81,6 +87,11 @@ func TestValues(t *testing.T) {
 		{"protected-mode no", func(c *Config) any { return c.ProtectedMode }, false},
 		{"raft-timing lan", func(c *Config) any { return c.RaftTiming }, "lan"},
 		{"cluster-secret-file /etc/s", func(c *Config) any { return c.ClusterSecretFile }, "/etc/s"},
+		{"sentinel deny-scripts-reconfig no\nscripts-dir x/../scripts/", func(c *Config) any { return fmt.Sprint(c.ScriptsReconfig, c.ScriptsDir) }, "true/srv/work/scripts"},
+		{"SENTINEL DENY-SCRIPTS-RECONFIG YES", func(c *Config) any { return c.ScriptsReconfig }, false},
+		{"webhook http://a/b https://c?d\nwebhook-secret-file /s", func(c *Config) any { return fmt.Sprint(c.Webhooks, c.WebhookSecretFile) }, "[http://a/b https://c?d]/s"},
+		{"sentinel resolve-hostnames yes\nsentinel resolve-hostnames NO\nannounce-hostnames yes", func(c *Config) any { return c.Settings }, map[string]string{"resolve-hostnames": "no", "announce-hostnames": "yes"}},
+		{"sentinel monitor m h 1 1\nsentinel notification-script m /s/../s/x\nscripts-dir /s", func(c *Config) any { return c.Seeds[0].Options.NotificationScript }, "/s/../s/x"},
 		{"tls-port 0\ntls-replication no\nrequirepass \"\"", func(c *Config) any { return c.Port }, 26379},
 	} {
 		c, _, err := Parse(input(tt.text))
@@ -125,6 +136,14 @@ func TestFaults(t *testing.T) {
 		{"bind a..b", `a.conf:1: bind: "a..b" is not allowed: a..b is neither an address nor a host name`},
 		{"announce-ip 10.0.0.1.", `a.conf:1: announce-ip: "10.0.0.1." is not allowed: 10.0.0.1. is neither an address nor a host name`},
 		{"cluster-peers 10.0.0.300\nbootstrap-expect 1", `a.conf:1: cluster-peers: "10.0.0.300" is not allowed: 10.0.0.300 is neither an address nor a host name`},
+		{"sentinel deny-scripts-reconfig maybe", `a.conf:1: deny-scripts-reconfig: "maybe" is not allowed; want yes or no`},
+		{"sentinel resolve-hostnames", `a.conf:1: resolve-hostnames: read 0 words; want yes or no`},
+		{"scripts-dir \"\"", `a.conf:1: scripts-dir: "" is not allowed; want the path of a directory`},
+		{"webhook ftp://hush", `a.conf:1: webhook: the value is not allowed; want http:// or https:// URLs`},
+		{"webhook https:hush", `a.conf:1: webhook: the value is not allowed; want http:// or https:// URLs`},
+		{"webhook http://hush:hush@a/", `a.conf:1: webhook: the value is not allowed: a URL with a user name in it is refused: the messages are signed with the secret of webhook-secret-file`},
+		{"webhook http://a/hush http://a/hush\nwebhook-secret-file s", `a.conf:1: webhook: the value is not allowed: a URL is there twice`},
+		{"webhook http://a/hush", `a.conf:1: webhook needs a secret that its messages are signed with; add the line: webhook-secret-file PATH`},
 		{"requirepass hush", `a.conf:1: requirepass: the value is not allowed: ` + errNotYet.Error()},
 		{"user alice on >hush ~* +@all", `a.conf:1: user: the value is not allowed: ` + errNotYet.Error()},
 		{"dev yes", `a.conf:1: dev is a flag only`},
@@ -143,6 +162,10 @@ func TestFaults(t *testing.T) {
 		{"sentinel down-after-milliseconds m 0\nsentinel monitor m h 1 1", `a.conf:1: sentinel down-after-milliseconds m: option down-after-milliseconds: "0" is not allowed; want milliseconds, 1 or greater, at most 2147483647`},
 		{"sentinel monitor m h 1 1\nsentinel auth-pass m pass word", `a.conf:2: sentinel auth-pass: read 3 words; want NAME VALUE, the value being a password, or empty for none`},
 		{"sentinel monitor m h 1 1\nsentinel auth-pass m \"a\\x01\"", `a.conf:2: sentinel auth-pass m: option auth-pass: control characters are not allowed`},
+
+		{"sentinel monitor m h 1 1\nsentinel notification-script m /s/../x\nscripts-dir /s", `a.conf:2: sentinel notification-script m: /x does not lie in /s, the directory of scripts-dir`},
+		{"sentinel monitor m h 1 1\nsentinel client-reconfig-script m /sx\nscripts-dir /s", `a.conf:2: sentinel client-reconfig-script m: /sx does not lie in /s, the directory of scripts-dir`},
+		{"sentinel monitor m h 1 1\nsentinel client-reconfig-script m none", `a.conf:2: sentinel client-reconfig-script m: none: no script`},
 
 		{"cluster-peers 127.0.0.1", `a.conf:1: cluster-peers needs bootstrap-expect; add the line: bootstrap-expect 1`},
 		{"cluster-peers localhost:1 localhost:2\nbootstrap-expect 1", `a.conf:2: bootstrap-expect 1 is not more than half of the 2 cluster-peers: two clusters could form; want 2 to 2, or 0 to join only`},
@@ -206,32 +229,108 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// TestRewrittenSentinelConf: a file that redis-sentinel has rewritten becomes a cluster's by adding what the faults say.
-func TestRewrittenSentinelConf(t *testing.T) {
-	text, err := os.ReadFile("testdata/rewritten.conf")
+// TestFilesOfSentinels: a file that a Sentinel has rewritten becomes a cluster's by adding what the faults say, and each
+// line without a meaning is explained once.
+func TestFilesOfSentinels(t *testing.T) {
+	const cluster = "cluster-peers localhost:1 localhost:2 localhost:3\nbootstrap-expect 3\n"
+	for _, tt := range []struct {
+		file     string
+		faults   []string // parts of the faults of the file as it is
+		add      string
+		warnings int // on lines without a meaning
+		at       string
+		down     time.Duration
+		check    func(o raftfsm.Options, c *Config) bool
+	}{
+		{
+			"rewritten.conf", []string{"cluster-peers HOST HOST HOST", "a.conf:8: dir /tmp"}, cluster + "dir /var/lib/sentineld\n", 7,
+			"127.0.0.1:6379", 5 * time.Second,
+			func(o raftfsm.Options, c *Config) bool {
+				return o.AuthPass.Reveal() == "sesame" && o.RenameCommand["config"] == "GUESSME" && c.Settings == nil
+			},
+		},
+		{
+			// Redis 7.0 with all its options, after a failover.
+			"failed-over.conf", []string{"a.conf:20: this line means"}, cluster + "cluster-secret-file s\n", 20,
+			"10.0.0.13:6379", time.Second,
+			func(o raftfsm.Options, c *Config) bool {
+				return o.AuthUser == "default" && o.AuthPass.Reveal() == "sesame" && o.MasterRebootDownAfter == 5*time.Second &&
+					o.NotificationScript == "/usr/local/bin/notify.sh" && o.ClientReconfigScript == o.NotificationScript &&
+					o.RenameCommand["slowlog"] == "SLOWLOG2" && o.ParallelSyncs == 1 && c.ScriptsReconfig &&
+					c.Settings["resolve-hostnames"] == "yes" && c.Settings["announce-hostnames"] == "no" && c.AnnounceIP == "10.0.0.1"
+			},
+		},
+		{
+			"valkey.conf", []string{"a.conf:12: this line means"}, cluster, 13, "redis-1.example.org:6379", 5 * time.Second,
+			func(o raftfsm.Options, c *Config) bool {
+				return o.MasterRebootDownAfter == 3*time.Second && o.RenameCommand["config"] == "GUESSME" && !c.ScriptsReconfig &&
+					c.Settings["announce-hostnames"] == "yes"
+			},
+		},
+	} {
+		text, err := os.ReadFile("testdata/" + tt.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = Parse(input(string(text)))
+		var faults Faults
+		if !errors.As(err, &faults) || len(faults) != len(tt.faults) {
+			t.Fatalf("%s as it is: %v", tt.file, err)
+		}
+		for i, part := range tt.faults {
+			if !strings.Contains(faults[i].Error(), part) {
+				t.Errorf("%s as it is: %v, want %q", tt.file, faults[i], part)
+			}
+		}
+		c, warnings := mustParse(t, input(string(text)+tt.add))
+		meaningless := 0
+		for _, w := range warnings {
+			if strings.Contains(w.Text, "has no meaning here and is ignored: ") {
+				meaningless++
+			}
+		}
+		if meaningless != tt.warnings {
+			t.Errorf("%s: %d lines have no meaning, want %d: %v", tt.file, meaningless, tt.warnings, warnings)
+		}
+		if len(c.Seeds) != 1 || c.Seeds[0].Name != "mymaster" || c.Seeds[0].Address.String() != tt.at ||
+			c.Seeds[0].Options.Quorum != 2 || c.Seeds[0].Options.DownAfter != tt.down || !tt.check(c.Seeds[0].Options, c) {
+			t.Errorf("%s: seeds %+v of %+v", tt.file, c.Seeds, c)
+		}
+		if strings.Contains(fmt.Sprintf("%+v %#v %v", c, c, warnings), "sesame") {
+			t.Errorf("%s: the password shows", tt.file)
+		}
+	}
+}
+
+// TestWanted: what a file says of masters and settings, read without regard to the node that it was written for.
+func TestWanted(t *testing.T) {
+	named := func(s Seed) string {
+		out := ""
+		for _, n := range s.Named {
+			out += fmt.Sprintf(" %s@%s", n.Name, n.Place)
+		}
+		return out
+	}
+	rewritten, err := os.ReadFile("testdata/rewritten.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, warnings, err := Parse(input(string(text)))
-	if err == nil || strings.Count(err.Error(), "\n") != 1 || !strings.Contains(err.Error(), "cluster-peers HOST HOST HOST") ||
-		!strings.Contains(err.Error(), "a.conf:8: dir /tmp") {
-		t.Fatalf("as it is: %v", err)
+	w, warnings, err := ParseWanted(input(string(rewritten) + "sentinel announce-hostnames yes\nport x\nsentinel rename-command mymaster ROLE R\n"))
+	if err != nil || len(warnings) > 0 || len(w.Seeds) != 1 || w.Settings["announce-hostnames"] != "yes" {
+		t.Fatalf("%+v, %v, %v", w, warnings, err)
 	}
-	if len(warnings) != 7 {
-		t.Errorf("warnings: %v", warnings)
+	want := " quorum@a.conf:3 down-after-milliseconds@a.conf:5 auth-pass@a.conf:4 rename-command@a.conf:22"
+	if got := named(w.Seeds[0]); got != want {
+		t.Errorf("named%s, want%s", got, want)
 	}
-	more := "\ncluster-peers localhost:1 localhost:2 localhost:3\nbootstrap-expect 3\ndir /var/lib/sentineld\n"
-	c, _ := mustParse(t, input(string(text)+more))
-	if len(c.Seeds) != 1 {
-		t.Fatalf("seeds %+v", c.Seeds)
+	w, _, err = ParseWanted(input("sentinel auth-pass b sesame"), "a", "b")
+	if err != nil || len(w.Seeds) != 2 || !w.Seeds[1].Address.IsZero() || named(w.Seeds[0]) != "" ||
+		named(w.Seeds[1]) != " auth-pass@a.conf:1" || w.Seeds[1].Options.AuthPass.Reveal() != "sesame" {
+		t.Errorf("%+v, %v", w, err)
 	}
-	s := c.Seeds[0]
-	if s.Name != "mymaster" || s.Address != (raftfsm.Addr{Host: "127.0.0.1", Port: 6379}) || s.Options.Quorum != 2 ||
-		s.Options.AuthPass.Reveal() != "sesame" || s.Options.DownAfter != 5*time.Second || s.Options.RenameCommand["config"] != "GUESSME" {
-		t.Errorf("seed %+v", s)
-	}
-	if strings.Contains(fmt.Sprintf("%+v %#v %v", c, c, warnings), "sesame") {
-		t.Error("the password shows")
+	_, _, err = ParseWanted(input("prot 1\nsentinel quorum m 1\nsentinel auth-pass c sesame\nsentinel monitor m h 1 1"), "a")
+	if err == nil || strings.Count(err.Error(), "\n") != 2 || strings.Contains(err.Error(), "sesame") {
+		t.Errorf("faults: %v", err)
 	}
 }
 
@@ -298,6 +397,14 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(string(rewritten), "--port", "SENTINELD_CONF_DIR=/x")
+	for _, name := range []string{"failed-over.conf", "valkey.conf"} {
+		text, err := os.ReadFile("testdata/" + name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text)+"\ncluster-peers a b c\nbootstrap-expect 2\ncluster-secret-file s\nbind *", "--dir", "SENTINELD_CONF_SENTINEL=deny-scripts-reconfig no")
+	}
+	f.Add("webhook http://a https://b\nwebhook-secret-file s\nscripts-dir s\nsentinel monitor m h 1 1\nsentinel notification-script m s/x", "--webhook", "SENTINELD_CONF_SCRIPTS_DIR=/")
 	f.Add("cluster-peers a b [::1]:5\nbootstrap-expect 2\nbind * -::1\ncluster-secret-file x\nsentinel monitor m 10.0.0.1 6379 2", "--dev", "")
 	f.Add("sentinel monitor m h 1 1\nsentinel rename-command m config \"\"\nsentinel monitor \"\" h 1 1", "--sentinel", "SENTINELD_CONF_SENTINEL=monitor n h 2 1")
 	f.Add("include a.conf\nport 65535\nannounce-ip ::\nloglevel \"\\xff\"", "x", "SENTINELD_CONF_=")
@@ -319,10 +426,18 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("peer %q: %v", peer, err)
 			}
 		}
+		if len(c.Webhooks) > 0 && c.WebhookSecretFile == "" || c.ScriptsDir != "" && c.ScriptsDir[0] != '/' {
+			t.Fatalf("%+v", c)
+		}
 		for _, s := range c.Seeds {
-			if raftfsm.CheckName(s.Name) != nil || s.Options.Quorum < 1 || s.Address.IsZero() {
+			if raftfsm.CheckName(s.Name) != nil || s.Options.Quorum < 1 || s.Address.IsZero() || len(s.Named) == 0 {
 				t.Fatalf("%+v", s)
 			}
+		}
+		// What a node is started with can be brought to a running cluster too.
+		w, _, err := ParseWanted(in)
+		if err != nil || !reflect.DeepEqual(w.Seeds, c.Seeds) || !reflect.DeepEqual(w.Settings, c.Settings) {
+			t.Fatalf("%+v, %v", w, err)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +17,6 @@ var (
 	// errValue refuses a value for no other reason than that it is not what the directive's words allow.
 	errValue    = errors.New("bad value")
 	errWildcard = errors.New("a wildcard is no address that others can dial")
-	errNotYet   = errors.New("remove the line: this version knows no users and no TLS, and serves only loopback unless protected-mode is no")
 )
 
 // directive is a row of the table of directives.
@@ -59,6 +59,12 @@ var table = slices.Concat([]directive{
 	one("protected-mode", "yes or no", func(c *Config, v string) error { return setYesNo(&c.ProtectedMode, v) }),
 	choice("raft-timing", func(c *Config) *string { return &c.RaftTiming }, TimingDefault, TimingLAN),
 	one("cluster-secret-file", "a path", func(c *Config, v string) error { return setText(&c.ClusterSecretFile, v) }),
+	one("deny-scripts-reconfig", "yes or no", setDenyScripts),
+	one("scripts-dir", "the path of a directory", func(c *Config, v string) error { return setText(&c.ScriptsDir, v) }),
+	{name: "webhook", least: 1, words: "http:// or https:// URLs", secret: true, set: setWebhooks},
+	one("webhook-secret-file", "a path", func(c *Config, v string) error { return setText(&c.WebhookSecretFile, v) }),
+	setting("resolve-hostnames"),
+	setting("announce-hostnames"),
 	{name: "dev", most: 1, words: "no value, yes or no", flagOnly: true, set: setDev},
 }, notYet(), withoutMeaning())
 
@@ -85,64 +91,19 @@ func choice(name string, to func(*Config) *string, allowed ...string) directive 
 	})
 }
 
-// notYet are directives that promise safety this version cannot give: to read past them would open what they close. At
-// the value that means "off" they are harmless.
-func notYet() []directive {
-	off := map[string]string{
-		"requirepass": "", "tls-port": "0", "tls-replication": "no", "tls-cluster": "no", "tls-verify-name": "no", "http-tls": "no",
-		"tls-auth-clients": "yes",
-	}
-	names := []string{
-		"requirepass", "user", "aclfile", "tls-port", "tls-cert-file", "tls-key-file", "tls-key-file-pass", "tls-client-cert-file",
-		"tls-client-key-file", "tls-client-key-file-pass", "tls-ca-cert-file", "tls-ca-cert-dir", "tls-auth-clients", "tls-cluster",
-		"tls-replication", "tls-verify-name", "state-key-file", "http-tls", "scripts-dir",
-	}
-	rows := make([]directive, len(names))
-	for i, name := range names {
-		rows[i] = directive{name: name, least: 1, secret: true, set: func(_ *Config, v []string) error {
-			harmless := len(v) == 1 && v[0] == off[name] || name == "user" && isOpenDefaultUser(v)
-			if harmless {
-				return nil
-			}
-			return errNotYet
-		}}
-	}
-	return rows
-}
-
-// isOpenDefaultUser tells the line that redis-sentinel writes into every file: nobody needs a password.
-func isOpenDefaultUser(v []string) bool {
-	return len(v) > 2 && v[0] == "default" && v[1] == "on" && slices.Contains(v, "nopass")
-}
-
-// withoutMeaning are directives of redis-sentinel that change nothing here.
-func withoutMeaning() []directive {
-	why := map[string][]string{
-		"run it in the foreground, under a service manager": {"daemonize", "pidfile", "supervised"},
-		"it logs to stderr or to logfile": {
-			"syslog-enabled", "syslog-ident", "syslog-facility", "always-show-logo", "crash-log-enabled", "crash-memcheck-enabled",
-			"acllog-max-len", "hide-user-data-from-log",
-		},
-		"connections are bounded by the daemon itself": {
-			"maxclients", "timeout", "tcp-keepalive", "tcp-backlog", "maxmemory-clients", "client-query-buffer-limit", "proto-max-bulk-len",
-			"client-output-buffer-limit",
-		},
-		"it serves TCP only": {"unixsocket", "unixsocketperm", "bind-source-addr", "socket-mark-id"},
-		"it is no Redis server": {
-			"enable-debug-command", "enable-protected-configs", "enable-module-command", "latency-tracking",
-			"latency-tracking-info-percentiles", "slowlog-log-slower-than", "slowlog-max-len", "io-threads", "hz", "dynamic-hz",
-			"set-proc-title", "proc-title-template", "locale-collate", "oom-score-adj", "oom-score-adj-values", "disable-thp",
-			"jemalloc-bg-thread", "server_cpulist", "server-cpulist", "ignore-warnings", "databases", "save", "appendonly",
-		},
-	}
-	var rows []directive
-	for reason, names := range why {
-		for _, name := range names {
-			rows = append(rows, directive{name: name, ignored: reason})
+// setting is a setting of the whole cluster, which a file gives its first value.
+func setting(name string) directive {
+	return one(name, "yes or no", func(c *Config, v string) error {
+		var on bool
+		if err := setYesNo(&on, v); err != nil {
+			return err
 		}
-	}
-	slices.SortFunc(rows, func(a, b directive) int { return strings.Compare(a.name, b.name) })
-	return rows
+		if c.Settings == nil {
+			c.Settings = map[string]string{}
+		}
+		c.Settings[name] = map[bool]string{true: "yes", false: "no"}[on]
+		return nil
+	})
 }
 
 func lookup(name string) (directive, bool) {
@@ -243,6 +204,30 @@ func setYesNo(to *bool, v string) error {
 	default:
 		return errValue
 	}
+	return nil
+}
+
+func setDenyScripts(c *Config, v string) error {
+	deny := !c.ScriptsReconfig
+	err := setYesNo(&deny, v)
+	c.ScriptsReconfig = !deny
+	return err
+}
+
+// setWebhooks never repeats a URL in a fault: it may hold a token.
+func setWebhooks(c *Config, values []string) error {
+	for i, v := range values {
+		u, err := url.Parse(v)
+		switch {
+		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+			return errValue
+		case u.User != nil:
+			return errors.New("a URL with a user name in it is refused: the messages are signed with the secret of webhook-secret-file")
+		case slices.Contains(values[:i], v):
+			return errors.New("a URL is there twice")
+		}
+	}
+	c.Webhooks = slices.Clone(values)
 	return nil
 }
 

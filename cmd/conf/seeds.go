@@ -10,24 +10,6 @@ import (
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
-// ownLines are lines that redis-sentinel writes for itself, and settings of it that have no meaning here, with the reason.
-var ownLines = map[string]string{
-	"myid":                   "the id is made from node-id",
-	"current-epoch":          "epochs are in the replicated state",
-	"config-epoch":           "epochs are in the replicated state",
-	"leader-epoch":           "epochs are in the replicated state",
-	"known-replica":          "replicas are found from the master",
-	"known-slave":            "replicas are found from the master",
-	"known-sentinel":         "nodes are found by cluster-peers",
-	"sentinel-user":          "nodes know each other by cluster-secret-file",
-	"sentinel-pass":          "nodes know each other by cluster-secret-file",
-	"deny-scripts-reconfig":  "scripts cannot be changed at run time where this would matter",
-	"resolve-hostnames":      "host names are always resolved",
-	"announce-hostnames":     "an instance is announced by the address under which it is known",
-	"state-config-file":      "the configuration file is never written; the state is in dir",
-	"announce-primary-names": "masters are announced by their names",
-}
-
 // seedDraft is a seed while its lines are read.
 type seedDraft struct {
 	Seed
@@ -36,7 +18,8 @@ type seedDraft struct {
 }
 
 // seeds reads the lines about masters: all monitor lines first, so that their order does not matter, as in Redis since 6.2.
-func (p *parser) seeds() {
+// The masters that are known need none.
+func (p *parser) seeds(known ...string) {
 	drafts := map[string]*seedDraft{}
 	for _, l := range p.lines {
 		if l.words[0] != "sentinel" {
@@ -50,13 +33,18 @@ func (p *parser) seeds() {
 			p.monitor(drafts, l)
 		}
 	}
+	for _, name := range known {
+		if drafts[name] == nil {
+			drafts[name] = &seedDraft{Seed: Seed{Name: name, Options: raftfsm.DefaultOptions()}, set: map[string]Place{}}
+		}
+	}
 	for _, l := range p.lines {
 		if l.words[0] == "sentinel" && len(l.words) >= 2 && !strings.EqualFold(l.words[1], "monitor") {
 			p.option(drafts, l)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(drafts)) {
-		p.config.Seeds = append(p.config.Seeds, drafts[name].Seed)
+		p.config.Seeds = append(p.config.Seeds, drafts[name].finish())
 	}
 	p.sharedAddresses()
 }
@@ -75,7 +63,7 @@ func (p *parser) monitor(drafts map[string]*seedDraft, l line) {
 		p.fault(l.place, "sentinel monitor: master %s is monitored already at %s; each name once", name, before.Place)
 		return
 	}
-	d := &seedDraft{Seed: Seed{Name: name, Place: l.place}, set: map[string]Place{}}
+	d := &seedDraft{Seed: Seed{Name: name, Place: l.place}, set: map[string]Place{"quorum": l.place}}
 	drafts[name] = d
 	port, err := strconv.ParseUint(l.words[4], 10, 16)
 	if err != nil || port == 0 {
@@ -96,6 +84,30 @@ func (p *parser) monitor(drafts map[string]*seedDraft, l line) {
 	}
 }
 
+// finish is the seed with its options' names and places, in the order of the option table.
+func (d *seedDraft) finish() Seed {
+	for _, opt := range raftfsm.OptionTable() {
+		for key, place := range d.set {
+			if name, _, _ := strings.Cut(key, " "); name != opt.Name {
+				continue
+			}
+			if n := len(d.Named); n > 0 && d.Named[n-1].Name == opt.Name {
+				d.Named[n-1].Place = later(d.Named[n-1].Place, place)
+				continue
+			}
+			d.Named = append(d.Named, Named{opt.Name, place})
+		}
+	}
+	return d.Seed
+}
+
+func later(a, b Place) Place {
+	if a.order > b.order {
+		return a
+	}
+	return b
+}
+
 // markClustered notes a line that only a member of several nodes would have.
 func (p *parser) markClustered(l line) {
 	if p.clustered == nil {
@@ -111,6 +123,9 @@ func (p *parser) option(drafts map[string]*seedDraft, l line) {
 	if why, ok := ownLines[name]; ok {
 		if name == "known-sentinel" {
 			p.markClustered(l)
+		}
+		if p.mastersOnly {
+			return
 		}
 		p.warn(l.place, "sentinel %s has no meaning here and is ignored: %s", name, why)
 		return
@@ -155,7 +170,7 @@ func (p *parser) setOption(d *seedDraft, opt raftfsm.Option, l line) {
 }
 
 func sentinelNames() []string {
-	names := []string{"monitor", "announce-ip", "announce-port"}
+	names := append([]string{"monitor"}, nodeLines...)
 	for _, o := range raftfsm.OptionTable() {
 		if o.Name != "quorum" && o.Name != "former-auth-pass" {
 			names = append(names, o.Name)

@@ -30,6 +30,8 @@ type Input struct {
 	WorkDir string
 	// Open reads the configuration file, and the files of an include line, where the name may be a glob pattern.
 	Open func(name string) ([]File, error)
+	// Script tells why a path is not that of a script that can be run here; nil: nobody looks.
+	Script func(path string) error
 }
 
 // line is a directive with its words, the directive's name in lower case as the first.

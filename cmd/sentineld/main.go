@@ -55,30 +55,38 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "configuration is good")
 		return exitDone
 	}
-	return serve(ctx, config, stderr)
+	return serve(ctx, args, config, stderr)
 }
 
 // configure reads the configuration, and prints every warning and fault.
 func configure(args []string, stderr io.Writer) (*conf.Config, bool) {
-	dir, err := os.Getwd()
-	if err != nil {
-		fmt.Fprintln(stderr, "sentineld:", err)
-		return nil, false
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		fmt.Fprintln(stderr, "sentineld:", err)
-		return nil, false
-	}
-	config, warnings, err := conf.Parse(conf.Input{Args: args, Env: os.Environ(), HostName: host, WorkDir: dir, Open: open})
+	config, warnings, err := parse(args)
 	for _, w := range warnings {
 		fmt.Fprintln(stderr, "warning:", w)
+	}
+	if _, faults := errors.AsType[conf.Faults](err); err != nil && !faults {
+		err = fmt.Errorf("sentineld: %w", err)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return nil, false
 	}
 	return config, true
+}
+
+// parse reads the configuration as it is at this moment.
+func parse(args []string) (*conf.Config, []conf.Warning, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, nil, err
+	}
+	return conf.Parse(conf.Input{
+		Args: args, Env: os.Environ(), HostName: host, WorkDir: dir, Open: open, Script: daemon.Runnable,
+	})
 }
 
 // open reads a configuration file, or the files of a pattern.
@@ -98,13 +106,14 @@ func open(name string) ([]conf.File, error) {
 	return files, nil
 }
 
-func serve(ctx context.Context, config *conf.Config, stderr io.Writer) int {
+func serve(ctx context.Context, args []string, config *conf.Config, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 
-	d, err := daemon.New(daemon.Options{Config: config, Stderr: stderr})
+	reload := func() (*conf.Config, []conf.Warning, error) { return parse(args) }
+	d, err := daemon.New(daemon.Options{Config: config, Reload: reload, Stderr: stderr})
 	if err != nil {
 		fmt.Fprintln(stderr, "sentineld:", err)
 		if errors.Is(err, daemon.ErrConfig) {
@@ -126,6 +135,9 @@ const usage = `usage: sentineld [CONFIG-FILE] [--directive value ...]
 
 One node of a sentineld cluster. Every directive of the configuration file is also a flag (--grpc-port 26479) and an
 environment variable (SENTINELD_CONF_GRPC_PORT); flag beats environment beats file.
+
+At a SIGHUP it opens its log file anew and reads the configuration again: the Sentinel port, announce-ip and announce-port,
+loglevel and logfile, scripts-dir and webhooks change at once; of the rest it tells that a restart is needed.
 
   --dev                 one node, nothing on disk, ready in under a second
   --check-config FILE   print every fault by file and line; open no port

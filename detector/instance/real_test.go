@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -177,6 +178,56 @@ func TestRealControlClients(t *testing.T) {
 	}
 	if _, _, err := old.Promote(ctx); err == nil || CauseOf(err) != raftfsm.CauseReset {
 		t.Errorf("a killed control connection promoted: %v", err)
+	}
+}
+
+// TestRealLook: a Sentinel shows by its subscription and by its connections' names, a renamed command by its refusal.
+func TestRealLook(t *testing.T) {
+	s := newStage(t)
+	r := realRedis(t, s, stage.RedisOptions{Config: []string{"rename-command CONFIG GUESS", "rename-command ROLE ROLLE"}})
+	host, port, _ := strings.Cut(r.Addr(), ":")
+	v, err := s.Sentinel(stage.SentinelOptions{Config: []string{"sentinel monitor m " + host + " " + port + " 1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := mustDial(t, &Dialer{}, target(t, r.Addr()), "sentineld-x")
+	subscribers := func() int64 {
+		n, err := c.Subscribers(bounded(t), "__sentinel__:hello")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := subscribers(); n != 0 {
+		t.Errorf("%d subscribers before there is a Sentinel", n)
+	}
+	if err := v.Start(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the Sentinel listens", func() bool { return subscribers() == 1 })
+	list, err := c.Clients(bounded(t), func(o Client) bool { return strings.HasPrefix(o.Name, "sentinel-") })
+	if err != nil || len(list) != 2 || list[0].Host != "127.0.0.1" || list[0].Subscribed == list[1].Subscribed {
+		t.Errorf("connections %+v, %v", list, err)
+	}
+	for _, tt := range []struct {
+		rename map[string]string
+		want   string
+	}{
+		{nil, "[config role]"},
+		{map[string]string{"config": "GUESS"}, "[role]"},
+		{map[string]string{"config": "GUESS", "role": "rolle", "replicaof": "NONE"}, "[]"},
+		{map[string]string{"config": "GUESS", "role": "rolle", "replicaof": "NONE", "slaveof": "NONE", "multi": "M"}, "[replicaof multi]"},
+	} {
+		to := target(t, r.Addr())
+		to.Rename = tt.rename
+		c := mustDial(t, &Dialer{}, to, "")
+		lacks, err := c.Lacks(bounded(t))
+		if err != nil || fmt.Sprint(lacks) != tt.want {
+			t.Errorf("%v: lacks %v, %v, want %s", tt.rename, lacks, err, tt.want)
+		}
+		if class, err := c.Ping(bounded(t)); err != nil || class != detector.ReplyPong {
+			t.Errorf("after that: %v, %v", class, err)
+		}
 	}
 }
 

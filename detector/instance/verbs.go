@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 
@@ -140,8 +141,18 @@ func (c *Conn) Follow(ctx context.Context, a raftfsm.Addr, disconnect bool) (rew
 	return c.transact(ctx, steps...)
 }
 
-// ControlClients lists the ids of the connections named with the prefix, by CLIENT LIST: id to name.
-func (c *Conn) ControlClients(ctx context.Context, prefix string) (map[int64]string, error) {
+// Client is a connection to the instance, as CLIENT LIST tells it.
+type Client struct {
+	ID   int64
+	Name string
+	// Host is the other end's address, without its port.
+	Host string
+	// Subscribed: it listens to channels.
+	Subscribed bool
+}
+
+// Clients lists the connections that keep wants, by CLIENT LIST.
+func (c *Conn) Clients(ctx context.Context, keep func(Client) bool) ([]Client, error) {
 	command := []string{"CLIENT", "LIST"}
 	reply, err := single(c.exchange(ctx, maxClientList, command))
 	if err != nil {
@@ -151,21 +162,38 @@ func (c *Conn) ControlClients(ctx context.Context, prefix string) (map[int64]str
 	if !ok {
 		return nil, c.fault(command, fmt.Errorf("%w: a %T in reply", errProtocol, reply))
 	}
-	found := map[int64]string{}
+	var found []Client
 	for line := range strings.Lines(text) {
-		var id int64
-		var name string
+		var o Client
 		for field := range strings.FieldsSeq(line) {
 			switch key, value, _ := strings.Cut(field, "="); key {
 			case "id":
-				id, _ = strconv.ParseInt(value, 10, 64)
+				o.ID, _ = strconv.ParseInt(value, 10, 64)
 			case "name":
-				name = value
+				o.Name = value
+			case "addr":
+				o.Host, _, _ = net.SplitHostPort(value)
+			case "flags":
+				o.Subscribed = strings.Contains(value, "P")
 			}
 		}
-		if id > 0 && strings.HasPrefix(name, prefix) {
-			found[id] = strings.Clone(name)
+		if o.ID > 0 && keep(o) {
+			o.Name, o.Host = strings.Clone(o.Name), strings.Clone(o.Host) // the list may be long
+			found = append(found, o)
 		}
+	}
+	return found, nil
+}
+
+// ControlClients lists the ids of the connections named with the prefix: id to name.
+func (c *Conn) ControlClients(ctx context.Context, prefix string) (map[int64]string, error) {
+	list, err := c.Clients(ctx, func(o Client) bool { return strings.HasPrefix(o.Name, prefix) })
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[int64]string, len(list))
+	for _, o := range list {
+		found[o.ID] = o.Name
 	}
 	return found, nil
 }

@@ -367,16 +367,15 @@ func (n *Node) handOver(ctx context.Context, r *raft.Raft, target raft.Server) e
 
 // register keeps what the state says of this node true.
 func (n *Node) register(ctx context.Context) {
-	want := n.registration()
 	for warned := false; ; {
-		changed := n.Changed()
+		changed, announced := n.Changed(), n.announced.next()
 		if n.o.Observer && !warned && n.State().IsVoter(string(n.self)) {
 			n.log.Warn("node-role is observer, and this node votes: it goes on voting until it is removed and joins anew")
 			warned = true
 		}
 		wait := (<-chan time.Time)(nil)
 		if s := n.State(); isMember(s, n.self) && s.Cluster().ID != "" && !n.registered(s) {
-			res, err := n.Propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: want}})
+			res, err := n.Propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: n.registration()}})
 			if err == nil {
 				err = res.Err()
 			}
@@ -390,13 +389,14 @@ func (n *Node) register(ctx context.Context) {
 			return
 		case <-wait:
 		case <-changed:
+		case <-announced:
 		}
 	}
 }
 
 func (n *Node) registered(s *raftfsm.State) bool {
 	v, ok := s.Node(string(n.self))
-	return ok && v.NodeID == n.o.NodeID && v.Raft == n.o.Raft && v.GRPC == n.o.GRPC && v.RESP == n.o.RESP && v.HTTP == n.o.HTTP &&
+	return ok && v.NodeID == n.o.NodeID && v.Raft == n.o.Raft && v.GRPC == n.o.GRPC && v.RESP == *n.resp.Load() && v.HTTP == n.o.HTTP &&
 		v.Version == n.o.Version && v.MaxLevel == raftfsm.Level
 }
 

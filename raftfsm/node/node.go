@@ -109,6 +109,10 @@ type Node struct {
 	removed    chan struct{}
 	removeOnce sync.Once
 
+	// resp is where this node says that it serves the Sentinel protocol; announced wakes who registers it.
+	resp      atomic.Pointer[raftfsm.Addr]
+	announced broadcast
+
 	leads   scope
 	heard   broadcast     // of a change of the leader, and of leaderships
 	news    chan uint64   // the last news that is applied
@@ -149,6 +153,7 @@ func newNode(o Options, h hooks) (*Node, error) {
 		stopping: make(chan struct{}), removed: make(chan struct{}), news: make(chan uint64, 1), retake: make(chan struct{}, 1),
 	}
 	n.floor.Store(notTold)
+	n.resp.Store(&n.o.RESP)
 	auth := linkAuth{clusterName: o.ClusterName, secret: o.Secret, raftID: n.self}
 	if h.transport == nil {
 		n.link = newRaftLink(o.RaftListener, auth, o.Raft, n.log)
@@ -235,9 +240,16 @@ func (o *Options) complete(h hooks) error {
 // registration is what this node says of itself.
 func (n *Node) registration() *raftlogv1.RegisterNode {
 	return &raftlogv1.RegisterNode{
-		RaftId: string(n.self), NodeId: n.o.NodeID, Raft: n.o.Raft.Proto(), Grpc: n.o.GRPC.Proto(), Resp: n.o.RESP.Proto(),
+		RaftId: string(n.self), NodeId: n.o.NodeID, Raft: n.o.Raft.Proto(), Grpc: n.o.GRPC.Proto(), Resp: n.resp.Load().Proto(),
 		Http: n.o.HTTP.Proto(), Version: n.o.Version, MaxLevel: raftfsm.Level,
 	}
+}
+
+// AnnounceRESP changes where this node says that it serves the Sentinel protocol; the zero Addr is nowhere. The others learn
+// of it by the log.
+func (n *Node) AnnounceRESP(a raftfsm.Addr) {
+	n.resp.Store(&a)
+	n.announced.wake()
 }
 
 // Credentials authenticate node-to-node gRPC connections on both sides by the cluster secret. A server that uses them

@@ -257,6 +257,24 @@ func (c *client) subscribe(args []string) string {
 	return b.String()
 }
 
+// pubsub knows PUBSUB NUMSUB.
+func (c *client) pubsub(args []string) string {
+	if !strings.EqualFold(args[1], "numsub") {
+		return fail("ERR unknown subcommand '%.128s'. Try PUBSUB HELP.", args[1])
+	}
+	var out []string
+	for _, channel := range args[2:] {
+		var listening int64
+		for _, o := range c.instance.clients() {
+			if o.channels[channel] {
+				listening++
+			}
+		}
+		out = append(out, bulk(channel), integer(listening))
+	}
+	return array(out...)
+}
+
 // kill is SCRIPT KILL and FUNCTION KILL.
 func (c *client) kill(args []string) string {
 	switch {

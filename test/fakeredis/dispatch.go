@@ -46,6 +46,7 @@ var commands = map[string]command{
 	"info":      {arity: -1, loading: true, stale: true, run: (*client).info},
 	"multi":     {arity: 1, loading: true, stale: true, busy: true},
 	"ping":      {arity: -1, run: (*client).ping},
+	"pubsub":    {arity: -2, loading: true, stale: true, subs: true, run: (*client).pubsub},
 	"publish":   {arity: 3, loading: true, stale: true, run: (*client).publish},
 	"replicaof": {arity: 3, stale: true, run: (*client).replicaOf},
 	"role":      {arity: 1, loading: true, stale: true, run: (*client).role},
@@ -75,7 +76,7 @@ func (c *client) dispatch(args []string) []byte {
 	if refusal := c.refuse(name, cmd, found, args); refusal != "" {
 		c.dirty = c.multi
 		if name == "exec" {
-			refusal = "-EXECABORT Transaction discarded because of: " + refusal[1:]
+			refusal = "-EXECABORT Transaction discarded because of: " + strings.TrimPrefix(refusal[1:], "ERR ")
 			c.multi, c.dirty, c.queued = false, false, nil
 		}
 		c.record(args, refusal)

@@ -139,6 +139,9 @@ func (n *Net) tryDial(host string, a raftfsm.Addr) (net.Conn, <-chan struct{}, e
 	}
 	n.ports = max(30000, n.ports+1)
 	from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(n.ports)}
+	if ip := net.ParseIP(host); ip != nil {
+		from.IP = ip
+	}
 	client, server := newPipe(from, tcpAddr(a))
 	i.accept(server, host)
 	return client, nil, nil

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,10 +9,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
 	"strings"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -36,6 +36,8 @@ const grpcGrace = 500 * time.Millisecond
 // Options of a daemon.
 type Options struct {
 	Config *conf.Config
+	// Reload reads the configuration anew, at a SIGHUP.
+	Reload func() (*conf.Config, []conf.Warning, error)
 	// Stderr takes the log unless the configuration names a file.
 	Stderr io.Writer
 	// Dialer reaches Redis; the zero value dials TCP.
@@ -47,24 +49,34 @@ type Options struct {
 
 // Daemon is one node with everything around it.
 type Daemon struct {
+	// config is what the node was started with; live is what holds now, after reloads.
 	config   *conf.Config
+	live     atomic.Pointer[conf.Config]
+	options  Options
+	host     string // what is announced; the reload's own once Run has begun
+	output   *logSink
+	level    slog.LevelVar
 	log      *slog.Logger
-	logFile  *logFile // nil: stderr
 	node     *node.Node
 	fleet    *probe.Fleet
 	executor *executor.Executor
 	api      *api.Server
-	resp     *resp.Server // nil: port 0
+	sentinel sentinelPort
 	grpc     *grpc.Server
 	seeds    seeder
+	// notify takes scripts-dir and the webhooks of a reload; nil where nobody runs them.
+	notify func(*conf.Config) error
 
 	grpcListener net.Listener
-	respListener net.Listener // nil: port 0
 }
 
 // New validates, binds every port and starts nothing. What it opened is closed again where it fails.
 func New(o Options) (_ *Daemon, err error) {
-	d := &Daemon{config: o.Config}
+	if o.Listen == nil {
+		o.Listen = new(net.ListenConfig).Listen
+	}
+	d := &Daemon{config: o.Config, options: o}
+	d.live.Store(o.Config)
 	var opened []io.Closer
 	defer func() {
 		if err != nil {
@@ -73,15 +85,12 @@ func New(o Options) (_ *Daemon, err error) {
 			}
 		}
 	}()
-	out := o.Stderr
-	if path := o.Config.LogFile; path != "" {
-		if d.logFile, err = openLog(path); err != nil {
-			return nil, err
-		}
-		opened = append(opened, d.logFile)
-		out = d.logFile
+	if d.output, err = openLog(o.Stderr, o.Config.LogFile); err != nil {
+		return nil, err
 	}
-	d.log = newLogger(out, o.Config)
+	opened = append(opened, d.output)
+	d.level.Set(levelOf(o.Config.LogLevel))
+	d.log = newLogger(d.output, o.Config, &d.level)
 
 	ctx := context.Background() // New has no caller to wait for: binding is immediate, finding a route bounded
 	secret, err := readSecret(o.Config.ClusterSecretFile)
@@ -92,9 +101,7 @@ func New(o Options) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Listen == nil {
-		o.Listen = new(net.ListenConfig).Listen
-	}
+	d.host = host
 	bind := func(directive string, port int) net.Listener {
 		if err != nil {
 			return nil
@@ -105,8 +112,9 @@ func New(o Options) (_ *Daemon, err error) {
 		}
 		return l
 	}
+	var sentinelListener net.Listener
 	if o.Config.Port != 0 {
-		d.respListener = bind("port", o.Config.Port)
+		sentinelListener = bind("port", o.Config.Port)
 	}
 	d.grpcListener = bind("grpc-port", o.Config.GRPCPort)
 	raftListener := bind("raft-port", o.Config.RaftPort)
@@ -127,7 +135,11 @@ func New(o Options) (_ *Daemon, err error) {
 	if err := d.wire(o); err != nil {
 		return nil, err
 	}
-	return d, nil
+	d.sentinel.moves = make(chan move)
+	if sentinelListener != nil {
+		d.sentinel.now, err = d.front(sentinelListener)
+	}
+	return d, err
 }
 
 // fault is an error of the configuration that shows only when it is carried out, with the line of the directive.
@@ -154,12 +166,7 @@ func makeDir(path string) error {
 }
 
 func nodeOptions(c *conf.Config, log *slog.Logger, host string, secret raftfsm.Secret, raft net.Listener) node.Options {
-	at := func(port int) raftfsm.Addr {
-		if port == 0 {
-			return raftfsm.Addr{}
-		}
-		return raftfsm.Addr{Host: host, Port: uint16(port)}
-	}
+	at := func(port int) raftfsm.Addr { return raftfsm.Addr{Host: host, Port: uint16(port)} }
 	timing := node.TimingDefault
 	switch {
 	case c.Dev:
@@ -167,16 +174,20 @@ func nodeOptions(c *conf.Config, log *slog.Logger, host string, secret raftfsm.S
 	case c.RaftTiming == conf.TimingLAN:
 		timing = node.TimingLAN
 	}
-	respPort := c.Port
-	if c.AnnouncePort != 0 && c.Port != 0 {
-		respPort = c.AnnouncePort
-	}
 	return node.Options{
 		NodeID: c.NodeID, ClusterName: c.ClusterName, Dir: c.Dir, Peers: c.Peers, BootstrapExpect: c.BootstrapExpect,
 		Observer: c.NodeRole == conf.RoleObserver,
-		Secret:   secret, Timing: timing, RaftListener: raft, Raft: at(c.RaftPort), GRPC: at(c.GRPCPort), RESP: at(respPort),
+		Secret:   secret, Timing: timing, RaftListener: raft, Raft: at(c.RaftPort), GRPC: at(c.GRPCPort), RESP: sentinelAddr(c, host),
 		Version: Version(), Log: log,
 	}
+}
+
+// sentinelAddr is where a node says that it serves the Sentinel protocol; zero for nowhere.
+func sentinelAddr(c *conf.Config, host string) raftfsm.Addr {
+	if c.Port == 0 {
+		return raftfsm.Addr{}
+	}
+	return raftfsm.Addr{Host: host, Port: uint16(cmp.Or(c.AnnouncePort, c.Port))}
 }
 
 // wire makes the rooms and joins them by the interfaces that each declares.
@@ -196,7 +207,8 @@ func (d *Daemon) wire(o Options) error {
 	visits := inspector{&o.Dialer}
 	d.api, err = api.New(api.Options{
 		Node: self, Failovers: orders{d.executor}, Fleet: d.fleet, Inspector: visits, Classify: classify,
-		Protected: d.config.ProtectedMode, FromNode: node.FromNode, Version: Version(), Log: d.log,
+		Protected: d.config.ProtectedMode, ScriptsReconfig: d.config.ScriptsReconfig, CheckScript: d.checkScript,
+		FromNode: node.FromNode, Version: Version(), Log: d.log,
 	})
 	if err != nil {
 		return err
@@ -205,22 +217,21 @@ func (d *Daemon) wire(o Options) error {
 	d.grpc = grpc.NewServer(opts...)
 	d.api.Register(d.grpc)
 	peerv1.RegisterPeerServiceServer(d.grpc, d.node.PeerServer())
-	if d.respListener != nil {
-		d.resp, err = resp.New(resp.Options{
-			Listener: d.respListener, Node: self, API: d.api.Direct(), Fleet: d.fleet, Classify: classify,
-			Protected: d.config.ProtectedMode, Version: Version(), Log: d.log,
-		})
-	}
 	d.seeds = seeder{node: self, inspector: visits, log: d.log}
-	return err
+	return nil
+}
+
+// serveOn makes a server of the Sentinel protocol.
+func (d *Daemon) serveOn(l net.Listener) (*resp.Server, error) {
+	return resp.New(resp.Options{
+		Listener: l, Node: member{d.node}, API: d.api.Direct(), Fleet: d.fleet, Classify: classify,
+		Protected: d.config.ProtectedMode, ScriptsReconfig: d.config.ScriptsReconfig, Version: Version(), Log: d.log,
+	})
 }
 
 // Addr tells where the node listens; nil for what is off.
 func (d *Daemon) Addr() (resp, grpc net.Addr) {
-	if d.respListener != nil {
-		resp = d.respListener.Addr()
-	}
-	return resp, d.grpcListener.Addr()
+	return d.sentinel.addr(), d.grpcListener.Addr()
 }
 
 // State is this node's latest applied state.
@@ -257,14 +268,15 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	start(&outer, serving, "api", d.api.Run)
 	start(&outer, serving, "grpc", d.serveGRPC)
-	if d.resp != nil {
-		start(&outer, serving, "resp", d.resp.Run)
-	}
+	start(&outer, serving, "resp", d.sentinel.run)
 	start(&inner, duties, "node", d.node.Run)
 	start(&inner, duties, "fleet", d.fleet.Run)
 	start(&inner, duties, "executor", func(ctx context.Context) error { return d.node.Lead(ctx, d.executor.Duties) })
-	start(&inner, duties, "seeds", func(ctx context.Context) error { d.seeds.run(ctx, d.config.Seeds); return nil })
-	start(&inner, duties, "log", d.reopenLog)
+	start(&inner, duties, "seeds", func(ctx context.Context) error {
+		d.seeds.run(ctx, d.config.Seeds, d.config.Settings)
+		return nil
+	})
+	start(&inner, duties, "reload", d.reloads)
 	<-duties.Done()
 	d.log.Info("stopping")
 	inner.Wait()
@@ -272,10 +284,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	outer.Wait()
 	stopDuties(nil)
 	d.log.Info("stopped")
-	if d.logFile != nil {
-		errs = append(errs, d.logFile.Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, d.output.Close())...)
 }
 
 func (d *Daemon) serveGRPC(ctx context.Context) error {
@@ -294,26 +303,6 @@ func (d *Daemon) serveGRPC(ctx context.Context) error {
 		return nil
 	}
 	return err
-}
-
-// reopenLog opens the log file anew at SIGHUP, for rotation.
-func (d *Daemon) reopenLog(ctx context.Context) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-hup:
-			if d.logFile == nil {
-				continue
-			}
-			if err := d.logFile.reopen(); err != nil {
-				d.log.Error("log file not opened anew", "error", err)
-			}
-		}
-	}
 }
 
 // readSecret reads the cluster secret. A file that others may read is refused: whoever knows the secret is a node.

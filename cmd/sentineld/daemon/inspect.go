@@ -33,7 +33,47 @@ func (i inspector) Inspect(ctx context.Context, a raftfsm.Addr, o raftfsm.Option
 	if err != nil {
 		return i.orSentinel(ctx, target, err)
 	}
-	return api.Inspection{Info: info}, nil
+	seen := api.Inspection{Info: info}
+	if seen.Lacks, err = conn.Lacks(ctx); err != nil {
+		seen.LacksUnknown = err.Error()
+	}
+	seen.Sentinels, err = activeSentinels(ctx, conn)
+	if err != nil {
+		seen.SentinelsUnknown = err.Error()
+	}
+	return seen, nil
+}
+
+// helloChannel is where Sentinels find each other.
+const helloChannel = "__sentinel__:hello"
+
+// activeSentinels are those with connections to an instance. Each of the two questions answers for the other where a user
+// has no right to it: names tell who they are, the channel that somebody is there.
+func activeSentinels(ctx context.Context, conn *instance.Conn) ([]api.ActiveSentinel, error) {
+	listening, notListening := conn.Subscribers(ctx, helloChannel)
+	clients, notListed := conn.Clients(ctx, func(c instance.Client) bool {
+		return strings.HasPrefix(c.Name, "sentinel-") || c.Name == "" && c.Subscribed
+	})
+	var named, unnamed []api.ActiveSentinel
+	for _, c := range clients {
+		if id, ok := strings.CutPrefix(c.Name, "sentinel-"); ok {
+			id, _, _ = strings.Cut(id, "-") // -cmd or -pubsub
+			named = append(named, api.ActiveSentinel{Host: c.Host, ID: id})
+		} else {
+			unnamed = append(unnamed, api.ActiveSentinel{Host: c.Host})
+		}
+	}
+	switch {
+	case notListening != nil && notListed != nil:
+		return nil, errors.Join(notListening, notListed)
+	case len(named) > 0:
+		return named, nil
+	case listening > 0 && len(unnamed) > 0:
+		return unnamed, nil
+	case listening > 0:
+		return []api.ActiveSentinel{{}}, nil
+	}
+	return nil, nil
 }
 
 // orSentinel looks whether what an instance cannot do or say is because it is a Sentinel; else err stands.

@@ -10,54 +10,72 @@ import (
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
 )
 
-// logFile is a log file that can be opened anew after it was moved away.
-type logFile struct {
-	path string
-	mu   sync.Mutex
-	file *os.File
+// logSink takes the log: into a file that can be opened anew after it was moved away, or to stderr.
+type logSink struct {
+	stderr io.Writer
+	mu     sync.Mutex
+	file   *os.File // nil: stderr
 }
 
-func openLog(path string) (*logFile, error) {
-	l := &logFile{path: path}
-	return l, l.reopen()
+// openLog opens the log at a path, "" being stderr.
+func openLog(stderr io.Writer, path string) (*logSink, error) {
+	l := &logSink{stderr: stderr}
+	f, err := openLogFile(path)
+	l.file = f
+	return l, err
 }
 
-func (l *logFile) reopen() error {
-	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
-	if err != nil {
-		return fmt.Errorf("logfile: %w", err)
+// openLogFile opens a log file; "" is none.
+func openLogFile(path string) (*os.File, error) {
+	if path == "" {
+		return nil, nil
 	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("logfile: %w", err)
+	}
+	return f, nil
+}
+
+// use goes on in another file, nil being stderr.
+func (l *logSink) use(f *os.File) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file != nil {
 		_ = l.file.Close()
 	}
 	l.file = f
-	return nil
 }
 
-func (l *logFile) Write(p []byte) (int, error) {
+func (l *logSink) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.file == nil {
+		return l.stderr.Write(p)
+	}
 	return l.file.Write(p)
 }
 
-func (l *logFile) Close() error {
+// Close closes the file.
+func (l *logSink) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
 	return l.file.Close()
 }
 
-func newLogger(w io.Writer, c *conf.Config) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: level(c.LogLevel)}
+func newLogger(w io.Writer, c *conf.Config, level slog.Leveler) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: level}
 	if c.LogFormat == conf.FormatJSON {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
 }
 
-// level maps Redis's words. Verbose lies between slog's debug and info.
-func level(word string) slog.Level {
+// levelOf maps Redis's words. Verbose lies between slog's debug and info.
+func levelOf(word string) slog.Level {
 	switch word {
 	case "debug":
 		return slog.LevelDebug

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/api"
@@ -30,17 +32,49 @@ type seeder struct {
 	log   *slog.Logger
 }
 
-// run ends when every seed is settled.
-func (s seeder) run(ctx context.Context, seeds []conf.Seed) {
+// run ends when every seed is settled, and the first values of the cluster's settings are.
+func (s seeder) run(ctx context.Context, seeds []conf.Seed, settings map[string]string) {
 	for _, seed := range seeds {
-		for !s.settle(ctx, seed) {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(seedRetry):
-			}
+		if !again(ctx, func() bool { return s.settle(ctx, seed) }) {
+			return
 		}
 	}
+	again(ctx, func() bool { return s.configure(ctx, settings) })
+}
+
+// again tries until it is done, and tells whether it ever was.
+func again(ctx context.Context, try func() bool) bool {
+	for !try() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(seedRetry):
+		}
+	}
+	return true
+}
+
+// configure proposes the settings of the file that were never given a value.
+func (s seeder) configure(ctx context.Context, settings map[string]string) bool {
+	ctx, cancel := context.WithTimeout(ctx, seedTimeout)
+	defer cancel()
+	state, err := s.node.Read(ctx)
+	if err != nil {
+		return false
+	}
+	c := &raftlogv1.Configure{Seed: true}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		if _, given := state.Setting(name); !given {
+			c.Settings = append(c.Settings, &raftlogv1.OptionValue{Name: name, Value: settings[name]})
+		}
+	}
+	if len(c.GetSettings()) == 0 {
+		return true
+	}
+	res, err := s.node.Propose(ctx, &raftlogv1.Command{
+		Header: &raftlogv1.Header{Actor: "configuration file"}, Op: &raftlogv1.Command_Configure{Configure: c},
+	})
+	return err == nil && res.Err() == nil // refused until the whole cluster knows settings
 }
 
 // settle makes one attempt for one seed, and tells whether nothing is left to do.
@@ -59,7 +93,13 @@ func (s seeder) settle(ctx context.Context, seed conf.Seed) bool {
 		return true
 	}
 	monitor := &raftlogv1.Monitor{Name: seed.Name, Seed: true, Options: seed.Options.Values()}
-	address, reason := s.locate(ctx, seed)
+	address, seen, reason := s.locate(ctx, seed)
+	if reason == "" && len(seen.Sentinels) > 0 {
+		reason = api.SentinelsReason(seen.Sentinels)
+	}
+	if seen.SentinelsUnknown != "" {
+		s.log.Warn("cannot tell whether sentinels are active", "master", seed.Name, "instance", address, "error", seen.SentinelsUnknown)
+	}
 	monitor.Address, monitor.PausedReason = address.Proto(), reason
 	res, err := s.node.Propose(ctx, &raftlogv1.Command{
 		Header: &raftlogv1.Header{Actor: "configuration file"}, Op: &raftlogv1.Command_Monitor{Monitor: monitor},
@@ -77,29 +117,33 @@ func (s seeder) settle(ctx context.Context, seed conf.Seed) bool {
 	return true
 }
 
-// locate follows a seed that answers as a replica to its master. The reason is why the set must come up paused.
-func (s seeder) locate(ctx context.Context, seed conf.Seed) (at raftfsm.Addr, reason string) {
+// locate follows a seed that answers as a replica to its master, and tells what was seen there. The reason is why the set
+// must come up paused.
+func (s seeder) locate(ctx context.Context, seed conf.Seed) (at raftfsm.Addr, seen api.Inspection, reason string) {
 	at = seed.Address
 	for range seedHops {
 		visit, cancel := context.WithTimeout(ctx, seedTimeout/seedHops)
-		seen, err := s.inspector.Inspect(visit, at, seed.Options)
+		var err error
+		seen, err = s.inspector.Inspect(visit, at, seed.Options)
 		cancel()
 		switch {
 		case err != nil:
-			return seed.Address, fmt.Sprintf("the seed's instance %s does not answer: %v", at, err)
+			return seed.Address, seen, fmt.Sprintf("the seed's instance %s does not answer: %v", at, err)
 		case seen.AuthRejected != "":
-			return seed.Address, fmt.Sprintf("the seed's instance %s rejects the password: %s", at, seen.AuthRejected)
+			return seed.Address, seen, fmt.Sprintf("the seed's instance %s rejects the password: %s", at, seen.AuthRejected)
+		case seen.Sentinel:
+			return seed.Address, seen, fmt.Sprintf("the seed's instance %s is a Sentinel, not a Redis server", at)
 		case seen.Info.Role != raftfsm.RoleReplica:
-			return at, ""
+			return at, seen, ""
 		}
 		next, err := raftfsm.NewAddr(seen.Info.MasterHost, seen.Info.MasterPort)
 		if err != nil {
-			return seed.Address, fmt.Sprintf("the seed's instance %s is a replica of nothing reachable", at)
+			return seed.Address, seen, fmt.Sprintf("the seed's instance %s is a replica of nothing reachable", at)
 		}
 		s.log.Info("seed answers as a replica", "master", seed.Name, "instance", at, "follows", next)
 		at = next
 	}
-	return seed.Address, "the seed's instance is at the end of a chain of replicas"
+	return seed.Address, seen, "the seed's instance is at the end of a chain of replicas"
 }
 
 // compare settles a seed whose name exists. An address that is a member of the set is no difference.
@@ -107,7 +151,7 @@ func (s seeder) compare(ctx context.Context, m *raftfsm.Master, seed conf.Seed) 
 	if _, member := m.Instance(seed.Address); member || !s.fresh || m.Resting() || m.Epoch > 0 {
 		return true
 	}
-	if at, reason := s.locate(ctx, seed); at == m.Address && reason == "" {
+	if at, _, reason := s.locate(ctx, seed); at == m.Address && reason == "" {
 		return true
 	}
 	reason := fmt.Sprintf("nodes' configuration files disagree: %s says %s, the cluster has %s", seed.Place, seed.Address, m.Address)

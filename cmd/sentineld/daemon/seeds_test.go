@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +78,33 @@ func TestSeedIsVisited(t *testing.T) {
 			a.Replicate(second)
 			b.Crash()
 		}, first, "does not answer"},
+		{"Sentinels are active", func(w *world) {
+			w.redis.Add(first.String())
+			w.sentinel("10.8.0.3", first, "sentinel-0cdc4d47")
+			w.sentinel("10.8.0.2", first, "sentinel-63db1fac")
+		}, first, "Sentinels are still active on it: 10.8.0.2 (63db1fac), 10.8.0.3 (0cdc4d47); stop them, then resume"},
+		{"Sentinels without names", func(w *world) {
+			w.redis.Add(first.String())
+			w.sentinel("10.8.0.2", first, "")
+		}, first, "Sentinels are still active on it: 10.8.0.2; stop"},
+		{"Sentinels by name, no right to the channel", func(w *world) {
+			w.redis.Add(first.String()).Deny("pubsub|numsub")
+			w.sentinel("10.8.0.2", first, "sentinel-63db1fac")
+		}, first, "10.8.0.2 (63db1fac)"},
+		{"Sentinels by the channel, no right to the list", func(w *world) {
+			w.redis.Add(first.String()).Deny("client|list")
+			w.sentinel("10.8.0.2", first, "sentinel-63db1fac")
+		}, first, "at an address that is not told"},
+		{"no right to see Sentinels", func(w *world) {
+			w.redis.Add(first.String()).Deny("client|list", "pubsub|numsub")
+			w.sentinel("10.8.0.2", first, "sentinel-63db1fac")
+		}, first, ""},
+		{"Sentinels at the master of the replica", func(w *world) {
+			a := w.redis.Add(first.String())
+			w.redis.Add(second.String())
+			a.Replicate(second)
+			w.sentinel("10.8.0.2", second, "sentinel-63db1fac")
+		}, second, "10.8.0.2 (63db1fac)"},
 		{"replicas in a ring", func(w *world) {
 			a, b := w.redis.Add(first.String()), w.redis.Add(second.String())
 			a.Replicate(second)
@@ -99,6 +127,30 @@ func TestSeedIsVisited(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The file gives the cluster's settings their first value, once; what a change by hand gave stays.
+func TestSettingsAreSeeded(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		lines := []string{"sentinel resolve-hostnames yes", "sentinel announce-hostnames no"}
+		n := w.run(w.config(1, 1, lines...))
+		given := func(name string) string {
+			v, ok := n.State().Setting(name)
+			return fmt.Sprint(v, ok)
+		}
+		w.until("the settings are given", func() bool { return given("resolve-hostnames") == "yestrue" })
+		if got := given("announce-hostnames"); got != "notrue" {
+			t.Errorf("announce-hostnames: %s", got)
+		}
+		configured := n.count(raftfsm.EventConfigure)
+		n.end()
+		n = w.run(w.config(1, 1, "sentinel resolve-hostnames no"))
+		time.Sleep(30 * time.Second)
+		if given("resolve-hostnames") != "yestrue" || n.count(raftfsm.EventConfigure) != configured {
+			t.Errorf("the file won over the cluster: %s, %d events", given("resolve-hostnames"), n.count(raftfsm.EventConfigure))
+		}
+		n.end()
+	})
 }
 
 // Nodes whose files disagree do not fight: the master comes up paused and says so.

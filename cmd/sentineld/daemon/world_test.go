@@ -49,6 +49,26 @@ func play(t *testing.T, test func(t *testing.T, w *world)) {
 	})
 }
 
+// sentinel opens the two connections of a Redis Sentinel: it asks by one and listens by the other.
+func (w *world) sentinel(host string, at raftfsm.Addr, name string) {
+	w.t.Helper()
+	d := instance.Dialer{DialContext: w.redis.From(host)}
+	for _, part := range []string{"cmd", "pubsub"} {
+		full := name
+		if name != "" {
+			full += "-" + part
+		}
+		c, err := d.Dial(context.Background(), instance.Target{Addr: at}, full)
+		if err == nil && part == "pubsub" {
+			_, err = c.Do(context.Background(), "SUBSCRIBE", helloChannel)
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.t.Cleanup(func() { _ = c.Close() })
+	}
+}
+
 // config of the node number n of a cluster of size.
 func (w *world) config(n, size int, more ...string) *conf.Config {
 	w.t.Helper()
@@ -97,9 +117,13 @@ type runner struct {
 	done chan error
 }
 
-func (w *world) run(c *conf.Config) *runner {
+func (w *world) run(c *conf.Config, alter ...func(*Options)) *runner {
 	w.t.Helper()
-	d, err := New(w.options(c))
+	o := w.options(c)
+	for _, f := range alter {
+		f(&o)
+	}
+	d, err := New(o)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -139,7 +163,7 @@ func (r *runner) ask(args ...string) (any, error) {
 
 func (r *runner) connect(ctx context.Context) (*instance.Conn, error) {
 	d := instance.Dialer{DialContext: r.w.net.From("127.0.2.1")}
-	at, err := raftfsm.ParseAddr(r.respListener.Addr().String())
+	at, err := raftfsm.ParseAddr(r.sentinel.addr().String())
 	if err != nil {
 		return nil, err
 	}

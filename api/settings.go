@@ -1,0 +1,62 @@
+package api
+
+import (
+	"context"
+
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// GetSettings tells the settings of the whole cluster.
+func (s *Server) GetSettings(ctx context.Context, req *sentinelv1.GetSettingsRequest) (*sentinelv1.GetSettingsResponse, error) {
+	st, age, err := s.read(ctx, req.GetConsistency())
+	if err != nil {
+		return nil, err
+	}
+	return &sentinelv1.GetSettingsResponse{
+		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Settings: settings(st.Settings()),
+	}, nil
+}
+
+func settings(s raftfsm.Settings) *sentinelv1.Settings {
+	return &sentinelv1.Settings{ResolveHostnames: &s.ResolveHostnames, AnnounceHostnames: &s.AnnounceHostnames}
+}
+
+// UpdateSettings changes the settings that the request has.
+func (s *Server) UpdateSettings(ctx context.Context, req *sentinelv1.UpdateSettingsRequest) (*sentinelv1.UpdateSettingsResponse, error) {
+	configure, wanted := &raftlogv1.Configure{}, req.GetSettings()
+	if wanted == nil {
+		wanted = &sentinelv1.Settings{}
+	}
+	for _, f := range []struct {
+		name  string
+		value *bool
+	}{
+		{"resolve-hostnames", wanted.ResolveHostnames},
+		{"announce-hostnames", wanted.AnnounceHostnames},
+	} {
+		if f.value != nil {
+			word := map[bool]string{true: "yes", false: "no"}[*f.value]
+			configure.Settings = append(configure.Settings, &raftlogv1.OptionValue{Name: f.name, Value: word})
+		}
+	}
+	if len(configure.GetSettings()) == 0 {
+		return nil, invalid("settings: nothing to set; known fields are resolve_hostnames, announce_hostnames")
+	}
+	base, err := s.fresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.carryOut(ctx, base, change{
+		command:  &raftlogv1.Command{Op: &raftlogv1.Command_Configure{Configure: configure}},
+		validate: req.GetValidateOnly(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.record(ctx, "configure", "", out, req.GetValidateOnly())
+	return &sentinelv1.UpdateSettingsResponse{
+		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Settings: settings(out.st.Settings()),
+	}, nil
+}

@@ -1,0 +1,80 @@
+package api
+
+import (
+	"testing"
+
+	"google.golang.org/grpc/codes"
+
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+)
+
+// raise brings the cluster to the level of this release.
+func (r *rig) raise(t *testing.T) {
+	t.Helper()
+	r.node.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_SetFeatureLevel{SetFeatureLevel: &raftlogv1.SetFeatureLevel{Level: 2}}})
+}
+
+func TestSettings(t *testing.T) {
+	r := newRig(t)
+	update := func(resolve, announce *bool, validate bool) (*sentinelv1.UpdateSettingsResponse, error) {
+		return r.admin.UpdateSettings(t.Context(), &sentinelv1.UpdateSettingsRequest{
+			Settings: &sentinelv1.Settings{ResolveHostnames: resolve, AnnounceHostnames: announce}, ValidateOnly: validate,
+		})
+	}
+	told := func() [2]bool {
+		t.Helper()
+		resp, err := r.admin.GetSettings(t.Context(), &sentinelv1.GetSettingsRequest{})
+		if err != nil || resp.GetClusterId() != "c1" {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		return [2]bool{resp.GetSettings().GetResolveHostnames(), resp.GetSettings().GetAnnounceHostnames()}
+	}
+	_, err := update(new(true), nil, false)
+	wantError(t, err, codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_FEATURE_LEVEL)
+	r.raise(t)
+	for _, q := range []*sentinelv1.UpdateSettingsRequest{{}, {Settings: &sentinelv1.Settings{}}} {
+		_, err = r.admin.UpdateSettings(t.Context(), q)
+		wantError(t, err, codes.InvalidArgument, sentinelv1.ErrorReason_ERROR_REASON_INVALID_ARGUMENT)
+	}
+	for _, c := range []struct {
+		resolve, announce *bool
+		validate, changed bool
+		answer, holds     [2]bool
+	}{
+		{new(true), nil, true, true, [2]bool{true, false}, [2]bool{}},
+		{new(true), nil, false, true, [2]bool{true, false}, [2]bool{true, false}},
+		{nil, new(true), false, true, [2]bool{true, true}, [2]bool{true, true}},
+		{new(true), new(true), false, false, [2]bool{true, true}, [2]bool{true, true}},
+		{new(false), nil, false, true, [2]bool{false, true}, [2]bool{false, true}},
+	} {
+		resp, err := update(c.resolve, c.announce, c.validate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := [2]bool{resp.GetSettings().GetResolveHostnames(), resp.GetSettings().GetAnnounceHostnames()}
+		if resp.GetChanged() != c.changed || answer != c.answer || told() != c.holds {
+			t.Errorf("%+v: changed %t, answers %v, holds %v", c, resp.GetChanged(), answer, told())
+		}
+	}
+}
+
+// TestImport: what another control plane knows of a set comes with it.
+func TestImport(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.Inspector = fakeInspector{"10.0.0.1:6379": watched()} })
+	quorum := int32(2)
+	q := &sentinelv1.MonitorMasterRequest{
+		Name: "m", Address: addr("10.0.0.1", 6379), Options: &sentinelv1.MasterOptions{Quorum: &quorum}, PausedReason: "imported", Epoch: 7,
+		Replicas: []*sentinelv1.Address{addr("10.0.0.2", 6379), addr("10.0.0.1", 6379)},
+	}
+	_, err := r.admin.MonitorMaster(t.Context(), q)
+	wantError(t, err, codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_FEATURE_LEVEL)
+	r.raise(t)
+	for _, changed := range []bool{true, false} {
+		resp, err := r.admin.MonitorMaster(t.Context(), q)
+		m := resp.GetMaster()
+		if err != nil || resp.GetChanged() != changed || m.GetEpoch() != 7 || m.GetReplicaCount() != 1 || m.GetPause().GetReason() != "imported" {
+			t.Errorf("%v, %v", resp, err)
+		}
+	}
+}

@@ -1,0 +1,192 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"os/signal"
+	"reflect"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/raftsentinel/raftsentinel/cmd/conf"
+)
+
+// reloads carries out a reload at each SIGHUP.
+func (d *Daemon) reloads(ctx context.Context) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			d.reload(ctx)
+		}
+	}
+}
+
+// reload opens the log file anew, for rotation, and brings the node to what its configuration says now, as far as that can
+// be changed while it runs. A configuration with a fault, or one that cannot be carried out, changes nothing.
+func (d *Daemon) reload(ctx context.Context) {
+	d.rotate()
+	if d.options.Reload == nil {
+		return
+	}
+	next, warnings, err := d.options.Reload()
+	for _, w := range warnings {
+		d.log.Warn("configuration", "warning", w.String())
+	}
+	if faults, ok := errors.AsType[conf.Faults](err); ok {
+		for _, f := range faults {
+			d.log.Error("configuration refused", "fault", f.Error())
+		}
+		return
+	}
+	if err == nil {
+		err = d.adopt(ctx, next)
+	}
+	if err != nil {
+		d.log.Error("configuration not reloaded, nothing changed", "error", err)
+	}
+}
+
+// rotate opens the present log file anew.
+func (d *Daemon) rotate() {
+	path := d.live.Load().LogFile
+	if path == "" {
+		return
+	}
+	f, err := openLogFile(path)
+	if err != nil {
+		d.log.Error("log file not opened anew", "error", err)
+		return
+	}
+	d.output.use(f)
+}
+
+// adopt carries out what differs between what holds now and the next configuration: first all that can fail, then the rest.
+func (d *Daemon) adopt(ctx context.Context, next *conf.Config) (err error) {
+	before := d.live.Load()
+	after := *before
+	after.LogFile, after.LogLevel = next.LogFile, next.LogLevel
+	after.Port, after.AnnounceIP, after.AnnouncePort = next.Port, next.AnnounceIP, next.AnnouncePort
+	after.ScriptsDir, after.Webhooks, after.WebhookSecretFile = next.ScriptsDir, next.Webhooks, next.WebhookSecretFile
+
+	var opened []io.Closer
+	defer func() {
+		if err != nil {
+			for _, c := range opened {
+				_ = c.Close()
+			}
+		}
+	}()
+	host := d.host
+	if after.AnnounceIP != before.AnnounceIP {
+		if host, err = announcedHost(ctx, &after, ownAddress); err != nil {
+			return err
+		}
+	}
+	port, moves := front{}, after.Port != before.Port
+	if moves && after.Port != 0 {
+		if port, err = d.openPort(ctx, next, before.Bind); err != nil {
+			return err
+		}
+		opened = append(opened, port.listener)
+	}
+	var file *os.File
+	if after.LogFile != before.LogFile && after.LogFile != "" {
+		if file, err = openLogFile(after.LogFile); err != nil {
+			return err
+		}
+		opened = append(opened, file)
+	}
+	if d.notify != nil {
+		if err = d.notify(&after); err != nil {
+			return err
+		}
+	}
+
+	if moves {
+		if err = d.sentinel.move(ctx, port); err != nil {
+			return err // the node stops
+		}
+	}
+	if after.LogFile != before.LogFile {
+		d.output.use(file)
+	}
+	if after.LogLevel != before.LogLevel {
+		d.level.Set(levelOf(after.LogLevel))
+	}
+	d.live.Store(&after)
+	if sentinelAddr(&after, host) != sentinelAddr(before, d.host) {
+		d.node.AnnounceRESP(sentinelAddr(&after, host))
+	}
+	d.host = host
+	d.tellRest(before, next)
+	return nil
+}
+
+// openPort begins to listen where the Sentinel protocol is to be served.
+func (d *Daemon) openPort(ctx context.Context, c *conf.Config, bind []conf.Bind) (front, error) {
+	here := *c
+	here.Bind = bind
+	l, err := listen(ctx, d.options.Listen, &here, "port", here.Port)
+	if err != nil {
+		return front{}, err
+	}
+	return d.front(l)
+}
+
+// tellRest tells what of a configuration does not hold by its being read again.
+func (d *Daemon) tellRest(before, next *conf.Config) {
+	if next.AnnounceIP != before.AnnounceIP {
+		d.log.Warn("announce-ip is told of the sentinel protocol from now on, of raft and grpc after a restart")
+	}
+	if waits := needRestart(before, next); len(waits) > 0 {
+		d.log.Warn("these directives hold after a restart only", "directives", strings.Join(waits, ", "))
+	}
+	same := slices.EqualFunc(before.Seeds, next.Seeds, func(a, b conf.Seed) bool {
+		return a.Name == b.Name && a.Address == b.Address && a.Options.Equal(b.Options)
+	})
+	if !same || !maps.Equal(before.Settings, next.Settings) {
+		d.log.Warn("what the file says of masters and of the cluster is proposed once, at a start; " +
+			"to bring a running cluster to it use sentinelctl apply")
+	}
+	d.log.Info("configuration reloaded", "port", next.Port)
+}
+
+// needRestart names the directives that differ and cannot be changed while the node runs.
+func needRestart(a, b *conf.Config) []string {
+	var out []string
+	for _, f := range []struct {
+		directive string
+		a, b      any
+	}{
+		{"cluster-name", a.ClusterName, b.ClusterName},
+		{"node-id", a.NodeID, b.NodeID},
+		{"bind", a.Bind, b.Bind},
+		{"grpc-port", a.GRPCPort, b.GRPCPort},
+		{"raft-port", a.RaftPort, b.RaftPort},
+		{"http-port", a.HTTPPort, b.HTTPPort},
+		{"dir", a.Dir, b.Dir},
+		{"cluster-peers", a.Peers, b.Peers},
+		{"bootstrap-expect", a.BootstrapExpect, b.BootstrapExpect},
+		{"node-role", a.NodeRole, b.NodeRole},
+		{"log-format", a.LogFormat, b.LogFormat},
+		{"protected-mode", a.ProtectedMode, b.ProtectedMode},
+		{"raft-timing", a.RaftTiming, b.RaftTiming},
+		{"cluster-secret-file", a.ClusterSecretFile, b.ClusterSecretFile},
+		{"deny-scripts-reconfig", a.ScriptsReconfig, b.ScriptsReconfig},
+		{"dev", a.Dev, b.Dev},
+	} {
+		if !reflect.DeepEqual(f.a, f.b) {
+			out = append(out, f.directive)
+		}
+	}
+	return out
+}

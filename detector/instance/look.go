@@ -1,0 +1,52 @@
+package instance
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Subscribers is how many connections listen to a channel.
+func (c *Conn) Subscribers(ctx context.Context, channel string) (int64, error) {
+	reply, err := c.Do(ctx, "PUBSUB", "NUMSUB", channel)
+	if err != nil {
+		return 0, err
+	}
+	if pair, ok := reply.([]any); ok && len(pair) == 2 {
+		if n, ok := pair[1].(int64); ok {
+			return n, nil
+		}
+	}
+	return 0, c.fault([]string{"pubsub"}, fmt.Errorf("%w: a %T in reply", errProtocol, reply))
+}
+
+// needs are the commands that a failover uses, and an argument with which each is refused, or answers without doing
+// anything: Redis looks for the command first, and counts the arguments next.
+var needs = [][]string{
+	{"REPLICAOF", "-"}, {"SLAVEOF", "-"}, {"CONFIG", "-"}, {"CLIENT", "-"}, {"MULTI", "-"}, {"EXEC", "-"}, {"INFO", "-"}, {"ROLE", "-"},
+}
+
+// Lacks lists the commands that a failover needs and that the instance does not know under the names that it was dialed
+// with. Of REPLICAOF and SLAVEOF one is enough.
+func (c *Conn) Lacks(ctx context.Context) ([]string, error) {
+	replies, err := c.exchange(ctx, maxReply, needs...)
+	if err != nil {
+		return nil, err
+	}
+	var lacks []string
+	for i, r := range replies {
+		if refusal, ok := r.(ReplyError); ok && strings.HasPrefix(refusal.Text, "ERR unknown command") {
+			lacks = append(lacks, strings.ToLower(needs[i][0]))
+		}
+	}
+	// The first two are one command: Redis before 5 knows the second alone.
+	both := len(lacks) > 1 && lacks[0] == "replicaof" && lacks[1] == "slaveof"
+	switch {
+	case both:
+		return slices.Delete(lacks, 1, 2), nil
+	case len(lacks) > 0 && (lacks[0] == "replicaof" || lacks[0] == "slaveof"):
+		return lacks[1:], nil
+	}
+	return lacks, nil
+}
