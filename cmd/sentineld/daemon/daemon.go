@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/raftsentinel/raftsentinel/api"
+	"github.com/raftsentinel/raftsentinel/api/notify"
 	"github.com/raftsentinel/raftsentinel/api/resp"
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
 	"github.com/raftsentinel/raftsentinel/detector/instance"
@@ -57,6 +58,8 @@ type Daemon struct {
 	resp     *resp.Server // nil: port 0
 	grpc     *grpc.Server
 	seeds    seeder
+	scripts  *notify.Scripts
+	webhooks *notify.Webhooks // nil: none
 
 	grpcListener net.Listener
 	respListener net.Listener // nil: port 0
@@ -211,7 +214,14 @@ func (d *Daemon) wire(o Options) error {
 			Protected: d.config.ProtectedMode, Version: Version(), Log: d.log,
 		})
 	}
+	if err != nil {
+		return err
+	}
 	d.seeds = seeder{node: self, inspector: visits, log: d.log}
+	if d.scripts, err = d.newScripts(self, permissions(d.config, "", false)); err != nil {
+		return err
+	}
+	d.webhooks, err = d.newWebhooks(self, nil, "", nil)
 	return err
 }
 
@@ -264,6 +274,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 	start(&inner, duties, "fleet", d.fleet.Run)
 	start(&inner, duties, "executor", func(ctx context.Context) error { return d.node.Lead(ctx, d.executor.Duties) })
 	start(&inner, duties, "seeds", func(ctx context.Context) error { d.seeds.run(ctx, d.config.Seeds); return nil })
+	start(&inner, duties, "scripts", d.scripts.Run)
+	if d.webhooks != nil {
+		start(&inner, duties, "webhooks", func(ctx context.Context) error { return d.node.Lead(ctx, d.webhooks.Duties) })
+	}
 	start(&inner, duties, "log", d.reopenLog)
 	<-duties.Done()
 	d.log.Info("stopping")
