@@ -263,24 +263,33 @@ func (s *Scripts) run(j *job) {
 	}
 	s.mu.Lock()
 	j.process = p
-	stopping := s.stopping
 	s.mu.Unlock()
-	if stopping {
+	if s.isStopping() {
 		p.kill(syscall.SIGKILL)
 	}
 	s.stir()
 	s.log.Debug("script started", "master", j.master, "argv", j.argv, "pid", p.pid)
-	s.ended(j, p.wait(), nil)
+	e := p.wait()
+	if s.isStopping() {
+		p.kill(syscall.SIGKILL) // what it has started and did not wait for
+	}
+	s.ended(j, e, nil)
+}
+
+func (s *Scripts) isStopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopping
 }
 
 // ended tells what came of a run.
 func (s *Scripts) ended(j *job, e exit, err error) {
 	s.mu.Lock()
 	delay, again := s.queue.end(j, e, time.Now(), s.retryDelay)
-	runs, stopping := j.runs, s.stopping
+	runs := j.runs
 	s.mu.Unlock()
 	s.stir()
-	if e == (exit{}) || stopping {
+	if e == (exit{}) || s.isStopping() {
 		s.log.Debug("script ended", "master", j.master, "argv", j.argv, "signal", e.signal, "exit_code", e.code)
 		return
 	}
