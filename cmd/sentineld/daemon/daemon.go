@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/raftsentinel/raftsentinel/api"
+	"github.com/raftsentinel/raftsentinel/api/notify"
 	"github.com/raftsentinel/raftsentinel/api/resp"
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
 	"github.com/raftsentinel/raftsentinel/detector/instance"
@@ -64,8 +65,8 @@ type Daemon struct {
 	sentinel sentinelPort
 	grpc     *grpc.Server
 	seeds    seeder
-	// notify takes scripts-dir and the webhooks of a reload; nil where nobody runs them.
-	notify func(*conf.Config) error
+	scripts  *notify.Scripts
+	webhooks *notify.Webhooks // nil: none
 
 	grpcListener net.Listener
 }
@@ -218,7 +219,12 @@ func (d *Daemon) wire(o Options) error {
 	d.api.Register(d.grpc)
 	peerv1.RegisterPeerServiceServer(d.grpc, d.node.PeerServer())
 	d.seeds = seeder{node: self, inspector: visits, log: d.log}
-	return nil
+	d.scripts, err = notify.NewScripts(notify.ScriptOptions{Node: self, Dir: d.config.Dir, Permit: d.permitScript, Log: d.log})
+	if err != nil {
+		return err
+	}
+	d.webhooks, err = d.newWebhooks(self)
+	return err
 }
 
 // serveOn makes a server of the Sentinel protocol.
@@ -277,6 +283,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return nil
 	})
 	start(&inner, duties, "reload", d.reloads)
+	start(&inner, duties, "scripts", d.scripts.Run)
+	if d.webhooks != nil {
+		start(&inner, duties, "webhooks", func(ctx context.Context) error { return d.node.Lead(ctx, d.webhooks.Duties) })
+	}
 	<-duties.Done()
 	d.log.Info("stopping")
 	inner.Wait()
