@@ -53,12 +53,14 @@ type fakeNode struct {
 	localErr, readErr error
 	proposeErr        error
 	leader            *grpc.ClientConn
+	// age of the local state.
+	age time.Duration
 }
 
 func newFakeNode(t *testing.T) *fakeNode {
 	t.Helper()
 	n := &fakeNode{
-		st: raftfsm.New(), changed: make(chan struct{}),
+		st: raftfsm.New(), changed: make(chan struct{}), age: 7 * time.Millisecond,
 		status: NodeStatus{Role: RoleLeader, RaftID: "a-1", NodeID: "a", LeaderID: "a-1", ClusterID: "c1"},
 	}
 	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_FoundCluster{FoundCluster: &raftlogv1.FoundCluster{
@@ -152,7 +154,7 @@ func (n *fakeNode) Changed() <-chan struct{} {
 func (n *fakeNode) Local() (*raftfsm.State, time.Duration, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.st, 7 * time.Millisecond, n.localErr
+	return n.st, n.age, n.localErr
 }
 
 func (n *fakeNode) Read(ctx context.Context) (*raftfsm.State, error) {

@@ -28,7 +28,7 @@ const (
 	askLeader = 500 * time.Millisecond
 	// progressEvery is how often an idle watch is told that it lives.
 	progressEvery = 10 * time.Second
-	// healthEvery is how often the health statuses are looked at.
+	// healthEvery is how often the health statuses, and the contact with the leader, are looked at.
 	healthEvery = 500 * time.Millisecond
 	// healthAdmin is the health service that tells whether changes can be made.
 	healthAdmin = "sentinel.v1.AdminService"
@@ -73,6 +73,7 @@ type Server struct {
 	version   string
 	log       *slog.Logger
 	hub       *hub
+	contact   contact
 	health    *health.Server
 
 	scriptsReconfig bool
@@ -92,8 +93,8 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		node: o.Node, failovers: o.Failovers, fleet: o.Fleet, inspector: o.Inspector, classify: o.Classify,
 		protected: o.Protected, fromNode: o.FromNode, version: o.Version, log: o.Log,
-		scriptsReconfig: o.ScriptsReconfig, checkScript: o.CheckScript,
-		hub: newHub(), health: health.NewServer(), closing: make(chan struct{}), began: time.Now(),
+		hub: newHub(), contact: contact{turned: make(chan struct{})}, health: health.NewServer(),
+		scriptsReconfig: o.ScriptsReconfig, checkScript: o.CheckScript, closing: make(chan struct{}), began: time.Now(),
 	}
 	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
 	s.health.SetServingStatus(healthAdmin, healthv1.HealthCheckResponse_NOT_SERVING)
@@ -121,8 +122,8 @@ func (s *Server) Register(g *grpc.Server) {
 	reflection.Register(g)
 }
 
-// Run keeps the health statuses until ctx ends, and then ends every watch, so that the gRPC server can stop. It is called
-// once.
+// Run keeps the health statuses, and wakes the watches when the leader is lost or found, until ctx ends. Then it ends every
+// watch, so that the gRPC server can stop. It is called once.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.health.Shutdown()
 	defer close(s.closing)
@@ -140,7 +141,10 @@ func (s *Server) Run(ctx context.Context) error {
 
 // look sets the health statuses: "" = local reads can be answered, AdminService = a leader is heard.
 func (s *Server) look() {
-	_, _, err := s.node.Local()
+	_, age, err := s.node.Local()
+	if err == nil {
+		s.contact.note(age)
+	}
 	s.serving("", err == nil)
 	s.serving(healthAdmin, err == nil && s.node.Status().LeaderID != "")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -13,26 +14,67 @@ import (
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
-// follow calls step with each new state until the caller leaves, step fails, or this node cannot answer any more. beat is
-// called every progressEvery with the present state.
-func (s *Server) follow(ctx context.Context, step func(*raftfsm.State) error, beat func(*raftfsm.State, time.Duration) error) error {
+// contact tells all watches at once that this node has lost its leader or hears one again: a state changes nothing then.
+type contact struct {
+	mu     sync.Mutex
+	deaf   bool
+	turned chan struct{}
+}
+
+// turn is closed when contact is lost or found the next time.
+func (c *contact) turn() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.turned
+}
+
+// note is told the present age of this node's state, now and then.
+func (c *contact) note(age time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if deaf := isDeaf(age); deaf != c.deaf {
+		c.deaf = deaf
+		close(c.turned)
+		c.turned = make(chan struct{})
+	}
+}
+
+// isDeaf tells that a state of this age is followed without a leader.
+func isDeaf(age time.Duration) bool { return age < 0 || age > leaderSilence }
+
+// watch is one watcher. It tells the age of the state when isDeaf of it has changed, and whenever beat is called.
+type watch interface {
+	// step tells what is new in a state.
+	step(st *raftfsm.State, age time.Duration) error
+	// beat tells that the watch lives.
+	beat(st *raftfsm.State, age time.Duration) error
+}
+
+// follow steps with each new state, and when the leader is lost or found, until the caller leaves, a message cannot be
+// sent, or this node cannot answer any more. It beats every progressEvery.
+func (s *Server) follow(ctx context.Context, w watch) error {
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
-	for {
-		changed := s.node.Changed()
+	for due := false; ; {
+		changed, turned := s.node.Changed(), s.contact.turn()
 		st, age, err := s.node.Local()
 		if err != nil {
 			return s.readError(err)
 		}
-		if err := step(st); err != nil {
+		if err := w.step(st, age); err != nil {
 			return err
 		}
-		select {
-		case <-changed:
-		case <-tick.C:
-			if err := beat(st, age); err != nil {
+		if due {
+			if err := w.beat(st, age); err != nil {
 				return err
 			}
+		}
+		due = false
+		select {
+		case <-changed:
+		case <-turned:
+		case <-tick.C:
+			due = true
 		case <-ctx.Done():
 			return s.readError(context.Cause(ctx))
 		case <-s.closing:
@@ -49,10 +91,9 @@ func (s *Server) WatchMasters(req *sentinelv1.WatchMastersRequest, stream grpc.S
 			return invalid("names: %v", err)
 		}
 	}
-	w := masterWatch{
+	return s.follow(stream.Context(), &masterWatch{
 		hub: s.hub, stream: stream, names: req.GetNames(), cluster: req.GetAfterClusterId(), sent: req.GetAfterRevision(),
-	}
-	return s.follow(stream.Context(), w.step, w.beat)
+	})
 }
 
 // masterWatch is one watch. It holds no value: what changed since sent is read from the state each time.
@@ -64,11 +105,19 @@ type masterWatch struct {
 	cluster string
 	sent    uint64
 	synced  bool
+	deaf    bool
 }
 
-func (w *masterWatch) step(st *raftfsm.State) error {
+func (w *masterWatch) step(st *raftfsm.State, age time.Duration) error {
 	if err := w.identify(st); err != nil {
 		return err
+	}
+	// Before the values, so that a watcher knows whether they may be old when it gets them.
+	if deaf := isDeaf(age); deaf != w.deaf {
+		w.deaf = deaf
+		if err := w.beat(st, age); err != nil {
+			return err
+		}
 	}
 	if st.Index() < w.sent {
 		return nil // the watcher has seen more at another node
@@ -136,10 +185,8 @@ func (w *masterWatch) tell(st *raftfsm.State, name string, fromNothing bool) err
 	})
 }
 
+// beat holds before the watch is synced too: the watcher has all up to sent, from another node where this one lags.
 func (w *masterWatch) beat(_ *raftfsm.State, age time.Duration) error {
-	if !w.synced {
-		return nil
-	}
 	return w.stream.SendMsg(&sentinelv1.WatchMastersResponse{
 		ClusterId: w.cluster, Revision: w.sent,
 		Update: &sentinelv1.WatchMastersResponse_Progress{Progress: &sentinelv1.WatchProgress{AgeMs: contactMs(age)}},
@@ -148,13 +195,13 @@ func (w *masterWatch) beat(_ *raftfsm.State, age time.Duration) error {
 
 // WatchEvents follows the events.
 func (s *Server) WatchEvents(req *sentinelv1.WatchEventsRequest, stream grpc.ServerStreamingServer[sentinelv1.WatchEventsResponse]) error {
-	w := eventWatch{hub: s.hub, stream: stream, master: req.GetMaster()}
+	w := &eventWatch{hub: s.hub, stream: stream, master: req.GetMaster()}
 	if after := req.GetAfter(); after != nil {
 		w.placed = true
 		w.cluster = after.GetClusterId()
 		w.after = raftfsm.Cursor{Index: after.GetIndex(), Ordinal: after.GetOrdinal()}
 	}
-	return s.follow(stream.Context(), w.step, w.beat)
+	return s.follow(stream.Context(), w)
 }
 
 // eventWatch is one watch of events.
@@ -168,6 +215,7 @@ type eventWatch struct {
 	after  raftfsm.Cursor
 	placed bool
 	synced bool
+	deaf   bool
 }
 
 // endOf is the cursor behind every event of an entry.
@@ -175,7 +223,18 @@ func endOf(index uint64) raftfsm.Cursor {
 	return raftfsm.Cursor{Index: index, Ordinal: math.MaxUint32 - 1}
 }
 
-func (w *eventWatch) step(st *raftfsm.State) error {
+func (w *eventWatch) step(st *raftfsm.State, age time.Duration) error {
+	if err := w.tell(st); err != nil {
+		return err
+	}
+	if deaf := isDeaf(age); deaf != w.deaf && w.synced {
+		w.deaf = deaf
+		return w.beat(st, age)
+	}
+	return nil
+}
+
+func (w *eventWatch) tell(st *raftfsm.State) error {
 	if err := w.identify(st); err != nil {
 		return err
 	}

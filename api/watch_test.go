@@ -39,12 +39,19 @@ func (r *rig) watch(t *testing.T, req *sentinelv1.WatchMastersRequest) (next fun
 		case *sentinelv1.WatchMastersResponse_Synced:
 			return "synced"
 		case *sentinelv1.WatchMastersResponse_Progress:
-			return "progress"
+			return progressLine(u.Progress)
 		case *sentinelv1.WatchMastersResponse_Reset_:
 			return "reset"
 		}
 		return "empty"
 	}
+}
+
+func progressLine(p *sentinelv1.WatchProgress) string {
+	if p.GetAgeMs() < 0 || p.GetAgeMs() > leaderSilence.Milliseconds() {
+		return fmt.Sprintf("no leader for %d", p.GetAgeMs())
+	}
+	return "progress"
 }
 
 func (r *rig) quorum(t *testing.T, name string, n int) {
@@ -103,7 +110,7 @@ func TestSlowWatcherCoalesces(t *testing.T) {
 	r.monitor(t, "a", "10.0.0.1")
 	r.monitor(t, "b", "10.0.0.2")
 	w := masterWatch{hub: newHub(), stream: &recorder{}}
-	if err := w.step(r.node.State()); err != nil {
+	if err := w.step(r.node.State(), 0); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 100 {
@@ -113,7 +120,7 @@ func TestSlowWatcherCoalesces(t *testing.T) {
 	r.quorum(t, "a", 9)
 	told := &recorder{}
 	w.stream = told
-	if err := w.step(r.node.State()); err != nil {
+	if err := w.step(r.node.State(), 0); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(told.lines, ", "); got != "b 4, a 9" {
@@ -140,6 +147,69 @@ func TestWatchResumes(t *testing.T) {
 		r.quorum(t, "c", 1)
 		r.quorum(t, "a", 3)
 		want(t, ahead, "a quorum 3", "synced")
+	})
+}
+
+// TestWatchTellsOfTheLeader: of its loss and its return at once, without any change of the state.
+func TestWatchTellsOfTheLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.monitor(t, "a", "10.0.0.1")
+		age := func(d time.Duration) { r.node.set(func(n *fakeNode) { n.age = d }) }
+		masters := r.watch(t, &sentinelv1.WatchMastersRequest{})
+		events := r.events(t, &sentinelv1.WatchEventsRequest{})
+		want(t, masters, "a quorum 2", "synced")
+		want(t, events, "synced")
+		began := time.Now()
+		age(3 * time.Second)
+		want(t, masters, "no leader for 3000")
+		want(t, events, "no leader for 3000")
+		if waited := time.Since(began); waited > healthEvery {
+			t.Errorf("the loss is told %v late", waited)
+		}
+		// Whoever comes now knows it before the values, and one that has seen more elsewhere hears at least this.
+		want(t, r.watch(t, &sentinelv1.WatchMastersRequest{}), "no leader for 3000", "a quorum 2", "synced")
+		ahead := r.watch(t, &sentinelv1.WatchMastersRequest{AfterClusterId: "c1", AfterRevision: r.node.State().Index() + 1})
+		want(t, ahead, "no leader for 3000")
+		began = time.Now()
+		age(time.Millisecond)
+		want(t, masters, "progress")
+		want(t, events, "progress")
+		want(t, ahead, "progress")
+		if waited := time.Since(began); waited > healthEvery {
+			t.Errorf("the return is told %v late", waited)
+		}
+		// A change that wakes the watches tells it as well.
+		age(-1)
+		r.quorum(t, "a", 1)
+		want(t, masters, "no leader for -1", "a quorum 1")
+		want(t, events, "+set a", "no leader for -1")
+	})
+}
+
+// TestProgressIsOfNow: what an idle watch is told is no older than the message.
+func TestProgressIsOfNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		stream, err := r.app.WatchMasters(t.Context(), &sentinelv1.WatchMastersRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			m, err := stream.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.GetSynced() != nil {
+				r.node.set(func(n *fakeNode) { n.age = time.Second })
+			}
+			if p := m.GetProgress(); p != nil {
+				if p.GetAgeMs() != 1000 {
+					t.Errorf("age %d", p.GetAgeMs())
+				}
+				return
+			}
+		}
 	})
 }
 
@@ -183,7 +253,7 @@ func (r *rig) events(t *testing.T, req *sentinelv1.WatchEventsRequest) (next fun
 		case *sentinelv1.WatchEventsResponse_Synced:
 			return "synced"
 		case *sentinelv1.WatchEventsResponse_Progress:
-			return "progress"
+			return progressLine(u.Progress)
 		case *sentinelv1.WatchEventsResponse_Reset_:
 			return "reset"
 		case *sentinelv1.WatchEventsResponse_Compacted:

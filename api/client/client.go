@@ -102,24 +102,19 @@ func (c *Client) Endpoints() []string { return slices.Clone(c.endpoints) }
 // Invoke makes a unary call on the first node that works. It moves on when a node cannot be reached or says that it
 // cannot answer; every change of sentinel.v1 may be repeated, so that this is safe in the middle of a call too.
 func (c *Client) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	return c.try(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
-		return conn.Invoke(ctx, method, args, reply, opts...)
+	return c.try(ctx, func(ctx context.Context, i int) error {
+		return c.conns[i].Invoke(ctx, method, args, reply, opts...)
 	})
 }
 
 // NewStream opens a stream on the first node that works. What happens to the stream later is its user's: see
 // [Client.Watch] for one that goes on by itself.
 func (c *Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	var stream grpc.ClientStream
-	err := c.try(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
-		var err error
-		stream, err = conn.NewStream(ctx, desc, method, opts...)
-		return err
-	})
-	return stream, err
+	return (&opener{Client: c}).NewStream(ctx, desc, method, opts...)
 }
 
-func (c *Client) try(ctx context.Context, call func(context.Context, *grpc.ClientConn) error) error {
+// try makes a call on one node after another; call is told the node's place in endpoints.
+func (c *Client) try(ctx context.Context, call func(ctx context.Context, i int) error) error {
 	var failed NoNodeError
 	var said error
 	left := c.order()
@@ -128,7 +123,7 @@ func (c *Client) try(ctx context.Context, call func(context.Context, *grpc.Clien
 		i, left = c.next(left)
 		reached, err := c.connect(ctx, c.conns[i])
 		if err == nil {
-			err = call(ctx, c.conns[i])
+			err = call(ctx, i)
 		}
 		switch status.Code(err) {
 		case codes.Unavailable:
