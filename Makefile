@@ -39,6 +39,10 @@ e2e: redis cc ## real processes alone
 bench-failover: redis ## the figures of docs/benchmarks.md; ROUNDS=20 by default
 	$(GO) run ./test/bench -rounds $(or $(ROUNDS),20) -write docs/benchmarks.md
 
+.PHONY: bench-protocol
+bench-protocol: redis ## the Sentinel protocol's figures of docs/benchmarks.md, beside redis-sentinel; ROUNDS=20 by default
+	$(GO) run ./test/bench -protocol -rounds $(or $(ROUNDS),20) -write docs/benchmarks.md
+
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME
 	@set -e; for pkg in $$($(GO) list ./...); do \

@@ -49,7 +49,7 @@ func controls(command string, first int, args []string) reply {
 }
 
 // monitor checks in Redis's order (sentinel.c, sentinelCommand and createSentinelRedisInstance).
-func (s *Server) monitor(ctx context.Context, args []string) reply {
+func (s *Server) monitor(ctx context.Context, _ *conn, args []string) reply {
 	if bad := controls("MONITOR", 2, args); bad != nil {
 		return bad
 	}
@@ -105,7 +105,7 @@ func (s *Server) nowhere(ctx context.Context, host string) bool {
 	return ok && none.IsNotFound
 }
 
-func (s *Server) remove(ctx context.Context, args []string) reply {
+func (s *Server) remove(ctx context.Context, _ *conn, args []string) reply {
 	ctx, cancel := context.WithTimeout(ctx, changeLimit)
 	defer cancel()
 	resp, err := s.admin.RemoveMaster(ctx, &sentinelv1.RemoveMasterRequest{Name: args[0]})
@@ -119,11 +119,11 @@ func (s *Server) remove(ctx context.Context, args []string) reply {
 }
 
 // set is all or nothing, unlike Redis's.
-func (s *Server) set(ctx context.Context, args []string) reply {
+func (s *Server) set(ctx context.Context, _ *conn, args []string) reply {
 	if bad := controls("SET", 2, args); bad != nil {
 		return bad
 	}
-	_, m, no := s.find(args[0])
+	_, m, no := s.lookup(args[0])
 	if no != nil {
 		return no
 	}
@@ -179,8 +179,8 @@ func badValue(opt raftfsm.Option, value, name string) reply {
 }
 
 // ckquorum asks the leader, who knows whom it hears; without one this node tells what it knows.
-func (s *Server) ckquorum(ctx context.Context, args []string) reply {
-	if _, _, no := s.find(args[0]); no != nil {
+func (s *Server) ckquorum(ctx context.Context, _ *conn, args []string) reply {
+	if _, _, no := s.lookup(args[0]); no != nil {
 		return no
 	}
 	ctx, cancel := context.WithTimeout(ctx, changeLimit)

@@ -42,6 +42,7 @@ func classify(err error) api.Failure {
 type fakeNode struct {
 	mu                   sync.Mutex
 	st                   *raftfsm.State
+	changed              chan struct{}
 	hang                 bool
 	localErr, proposeErr error
 	status               api.NodeStatus
@@ -49,7 +50,7 @@ type fakeNode struct {
 
 func newFakeNode(t *testing.T) *fakeNode {
 	t.Helper()
-	n := &fakeNode{st: raftfsm.New(), status: api.NodeStatus{
+	n := &fakeNode{st: raftfsm.New(), changed: make(chan struct{}), status: api.NodeStatus{
 		Role: api.RoleLeader, RaftID: "a-1", NodeID: "a", LeaderID: "a-1", ClusterID: "c1", Term: 3, CommitIndex: 9, AppliedIndex: 9,
 		Peers: 3, Heard: []string{"a-1", "b-1", "c-1"},
 	}}
@@ -85,6 +86,8 @@ func (n *fakeNode) Propose(_ context.Context, c *raftlogv1.Command) (raftfsm.Res
 	c.Header.Level, c.Header.Proposer, c.Header.ProposedAtMs = 1, "a-1", time.Now().UnixMilli()
 	st, res := raftfsm.Apply(n.st, n.st.Index()+1, c)
 	n.st = st
+	close(n.changed)
+	n.changed = make(chan struct{})
 	return res, nil
 }
 
@@ -108,7 +111,12 @@ func (n *fakeNode) Read(ctx context.Context) (*raftfsm.State, error) {
 	return n.State(), nil
 }
 
-func (n *fakeNode) Changed() <-chan struct{}                                     { return nil }
+func (n *fakeNode) Changed() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.changed
+}
+
 func (n *fakeNode) Status() api.NodeStatus                                       { return n.status }
 func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error)         { return nil, errUnknown }
 func (n *fakeNode) RemoveNode(context.Context, string) error                     { return nil }
@@ -167,24 +175,24 @@ func newRig(t *testing.T, fleet api.Fleet) *rig {
 	return &rig{node: node, lis: lis}
 }
 
-// client is one connection.
-type client struct {
+// peer is the other side of a connection.
+type peer struct {
 	t    *testing.T
 	conn net.Conn
 	in   *bufio.Reader
 }
 
-func (r *rig) client(t *testing.T) *client {
+func (r *rig) client(t *testing.T) *peer {
 	t.Helper()
 	conn, err := r.lis.DialContext(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return &client{t: t, conn: conn, in: bufio.NewReader(conn)}
+	return &peer{t: t, conn: conn, in: bufio.NewReader(conn)}
 }
 
-func (c *client) write(raw string) {
+func (c *peer) write(raw string) {
 	c.t.Helper()
 	if _, err := io.WriteString(c.conn, raw); err != nil {
 		c.t.Fatal(err)
@@ -192,17 +200,14 @@ func (c *client) write(raw string) {
 }
 
 // do sends a command as an array of bulk strings and gives the reply as one line per element.
-func (c *client) do(args ...string) string {
+func (c *peer) do(args ...string) string {
 	c.t.Helper()
-	var b strings.Builder
-	f := fields(args)
-	f.encode(&b)
-	c.write(b.String())
+	c.write(string(fields(args).append(nil, 2)))
 	return c.read()
 }
 
 // read gives one reply: errors and simple strings with their sign, bulk strings bare, arrays joined by spaces in brackets.
-func (c *client) read() string {
+func (c *peer) read() string {
 	c.t.Helper()
 	line, err := c.in.ReadString('\n')
 	if err != nil {

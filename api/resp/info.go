@@ -16,7 +16,7 @@ const redisVersion = "7.2.0"
 
 // info answers the sections that are asked for; what is not known here is left out, as in Redis. It works on every node,
 // loading and removed ones too, but tells of masters only where look-ups are answered.
-func (s *Server) info(_ context.Context, args []string) reply {
+func (s *Server) info(_ context.Context, _ *conn, args []string) reply {
 	wanted := func(section string) bool {
 		return len(args) == 0 || slices.ContainsFunc(args, func(a string) bool {
 			a = strings.ToLower(a)
@@ -33,7 +33,7 @@ func (s *Server) info(_ context.Context, args []string) reply {
 	if wanted("raft") {
 		sections = append(sections, s.infoRaft())
 	}
-	return bulk(strings.Join(sections, "\r\n"))
+	return text(strings.Join(sections, "\r\n"))
 }
 
 func section(title string, lines ...string) string {

@@ -32,15 +32,15 @@ func (s *Server) look(st *raftfsm.State, m *raftfsm.Master, in raftfsm.Instance)
 	return l
 }
 
-func (s *Server) master(_ context.Context, args []string) reply {
-	st, m, refusal := s.find(args[0])
+func (s *Server) master(_ context.Context, _ *conn, args []string) reply {
+	st, m, refusal := s.lookup(args[0])
 	if refusal != nil {
 		return refusal
 	}
 	return s.masterMap(st, m)
 }
 
-func (s *Server) masters(context.Context, []string) reply {
+func (s *Server) masters(context.Context, *conn, []string) reply {
 	st, refusal := s.local()
 	if refusal != nil {
 		return refusal
@@ -53,8 +53,8 @@ func (s *Server) masters(context.Context, []string) reply {
 }
 
 // replicas leaves out those that ask not to be announced, as Redis does.
-func (s *Server) replicas(_ context.Context, args []string) reply {
-	st, m, refusal := s.find(args[0])
+func (s *Server) replicas(_ context.Context, _ *conn, args []string) reply {
+	st, m, refusal := s.lookup(args[0])
 	if refusal != nil {
 		return refusal
 	}
@@ -137,13 +137,6 @@ func (l look) replica() reply {
 	f.num("slave-repl-offset", max(0, offset))
 	f.add("replica-announced", choose(l.announced(), "1", "0"))
 	return f
-}
-
-func choose(yes bool, a, b string) string {
-	if yes {
-		return a
-	}
-	return b
 }
 
 func (l look) isMaster() bool { return l.a == l.m.Address }

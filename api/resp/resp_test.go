@@ -299,7 +299,7 @@ func TestMalformedFramesCloseTheirConnectionAlone(t *testing.T) {
 
 // TestProtectedMode: strangers get a reason and no service.
 func TestProtectedMode(t *testing.T) {
-	s := &Server{o: Options{Protected: true}, conns: map[net.Conn]struct{}{}}
+	s := &Server{o: Options{Protected: true}, conns: map[int64]*conn{}}
 	for ip, allowed := range map[string]bool{"127.0.0.1": true, "::1": true, "192.0.2.1": false} {
 		ours, theirs := net.Pipe()
 		answer := make(chan string, 1)
@@ -307,7 +307,7 @@ func TestProtectedMode(t *testing.T) {
 			b, _ := io.ReadAll(theirs)
 			answer <- string(b)
 		}()
-		kept := s.keep(t.Context(), from{ours, &net.TCPAddr{IP: net.ParseIP(ip)}})
+		kept := s.keep(t.Context(), from{ours, &net.TCPAddr{IP: net.ParseIP(ip)}}) != nil
 		_ = ours.Close()
 		if got := <-answer; kept != allowed || strings.HasPrefix(got, "-DENIED ") == allowed {
 			t.Errorf("%s: kept %v, answer %q", ip, kept, got)

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,15 +21,14 @@ import (
 const (
 	// changeLimit bounds a change, so that clients hear of a lost quorum within 1.5 s.
 	changeLimit = 1500 * time.Millisecond
-	// writeLimit bounds how long a client may leave its answers unread.
-	writeLimit = 10 * time.Second
-	// maxClients is Redis's default.
-	maxClients = 10000
+	// maxClients leaves room for look-ups beside 10,000 subscribers, and descriptors for everything else.
+	maxClients = 16000
 )
 
 // Node is this member of the cluster, as look-ups need it: a part of [api.Node].
 type Node interface {
 	State() *raftfsm.State
+	Changed() <-chan struct{}
 	Local() (*raftfsm.State, time.Duration, error)
 	Status() api.NodeStatus
 }
@@ -55,11 +55,16 @@ type Options struct {
 
 // Server answers the Sentinel protocol.
 type Server struct {
-	o       Options
-	admin   sentinelv1.AdminServiceClient
-	started time.Time
-	mu      sync.Mutex
-	conns   map[net.Conn]struct{}
+	o           Options
+	admin       sentinelv1.AdminServiceClient
+	started     time.Time
+	subscribers subscribers
+	// writers are the goroutines that write what a socket would not take at once.
+	writers sync.WaitGroup
+
+	mu     sync.Mutex
+	conns  map[int64]*conn
+	lastID int64
 }
 
 // New validates the options and starts nothing.
@@ -70,7 +75,10 @@ func New(o Options) (*Server, error) {
 	if o.LookupHost == nil {
 		o.LookupHost = net.DefaultResolver.LookupHost
 	}
-	return &Server{o: o, admin: sentinelv1.NewAdminServiceClient(o.API), conns: map[net.Conn]struct{}{}}, nil
+	return &Server{
+		o: o, admin: sentinelv1.NewAdminServiceClient(o.API), conns: map[int64]*conn{},
+		subscribers: subscribers{channels: audience{}, patterns: audience{}},
+	}, nil
 }
 
 // Run serves until ctx ends, then closes the listener and every connection, and returns after the last goroutine.
@@ -78,19 +86,21 @@ func (s *Server) Run(ctx context.Context) error {
 	s.started = time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
+	defer s.writers.Wait()
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() {
 		<-ctx.Done()
 		_ = s.o.Listener.Close()
-		s.closeAll()
+		s.killAll()
 	})
+	wg.Go(func() { s.tellEvents(ctx) })
 	for {
-		conn, err := s.o.Listener.Accept()
+		nc, err := s.o.Listener.Accept()
 		switch {
 		case ctx.Err() != nil:
 			if err == nil {
-				_ = conn.Close()
+				_ = nc.Close()
 			}
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -104,20 +114,19 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		if !s.keep(ctx, conn) {
-			continue
+		if c := s.keep(ctx, nc); c != nil {
+			wg.Go(func() {
+				defer s.drop(c)
+				c.serve(ctx)
+			})
 		}
-		wg.Go(func() {
-			defer s.drop(conn)
-			s.serve(ctx, conn)
-		})
 	}
 }
 
 // keep takes a connection in, or turns it away.
-func (s *Server) keep(ctx context.Context, conn net.Conn) bool {
+func (s *Server) keep(ctx context.Context, nc net.Conn) *conn {
 	refuse := ""
-	if s.o.Protected && !loopback(conn.RemoteAddr()) {
+	if s.o.Protected && !loopback(nc.RemoteAddr()) {
 		refuse = denied
 	}
 	s.mu.Lock()
@@ -125,32 +134,42 @@ func (s *Server) keep(ctx context.Context, conn net.Conn) bool {
 		refuse = "ERR max number of clients reached"
 	}
 	if refuse == "" && ctx.Err() == nil {
-		s.conns[conn] = struct{}{}
+		s.lastID++
+		c := newConn(s, s.lastID, nc)
+		s.conns[c.id] = c
 		s.mu.Unlock()
-		return true
+		return c
 	}
 	s.mu.Unlock()
 	if refuse != "" {
-		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
-		_, _ = io.WriteString(conn, "-"+refuse+"\r\n")
+		_ = nc.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = io.WriteString(nc, "-"+refuse+"\r\n")
 	}
-	_ = conn.Close()
-	return false
+	_ = nc.Close()
+	return nil
 }
 
-func (s *Server) drop(conn net.Conn) {
-	s.mu.Lock()
-	delete(s.conns, conn)
-	s.mu.Unlock()
-	_ = conn.Close()
-}
-
-func (s *Server) closeAll() {
+func (s *Server) drop(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for conn := range s.conns {
-		_ = conn.Close()
+	delete(s.conns, c.id)
+}
+
+func (s *Server) killAll() {
+	for _, c := range s.clients() {
+		c.kill()
 	}
+}
+
+// clients are the connections in the order in which they came.
+func (s *Server) clients() []*conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*conn, 0, len(s.conns))
+	for _, id := range slices.Sorted(maps.Keys(s.conns)) {
+		out = append(out, s.conns[id])
+	}
+	return out
 }
 
 func loopback(a net.Addr) bool {
@@ -162,46 +181,6 @@ func loopback(a net.Addr) bool {
 const denied = "DENIED sentineld is running in protected mode because protected mode is enabled and no password is set for " +
 	"the default user. In this mode connections are only accepted from the loopback interface. To connect from other " +
 	"computers set up users or TLS, or set 'protected-mode no' if every host that can reach this port may change the cluster."
-
-// serve answers one connection. Answers to commands that came together leave together, before more is waited for: half a
-// command behind them holds nothing up.
-func (s *Server) serve(ctx context.Context, conn net.Conn) {
-	var out strings.Builder
-	in := newReader(readFunc(func(p []byte) (int, error) {
-		if !flush(conn, &out) {
-			return 0, net.ErrClosed
-		}
-		return conn.Read(p)
-	}))
-	actor := peerName(conn.RemoteAddr())
-	for {
-		args, err := in.next()
-		if bad, ok := errors.AsType[protocolError](err); ok {
-			failure("ERR " + bad.Error()).encode(&out)
-		}
-		quit := false
-		if err == nil {
-			var r reply
-			r, quit = s.answer(api.WithActor(ctx, actor), args)
-			r.encode(&out)
-		}
-		if done := err != nil || quit; done || out.Len() > maxBytes {
-			if !flush(conn, &out) || done {
-				return
-			}
-		}
-	}
-}
-
-func flush(conn net.Conn, out *strings.Builder) bool {
-	if out.Len() == 0 {
-		return true
-	}
-	_ = conn.SetWriteDeadline(time.Now().Add(writeLimit))
-	_, err := io.WriteString(conn, out.String())
-	out.Reset()
-	return err == nil
-}
 
 func peerName(a net.Addr) string {
 	if tcp, ok := a.(*net.TCPAddr); ok {

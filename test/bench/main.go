@@ -1,6 +1,6 @@
 // Command bench measures how long a cluster takes to fail over: real sentineld, real Redis, every node polled on a
-// connection of its own every millisecond, and the clock read before the kill. It prints a table, and with -write puts it
-// into a document.
+// connection of its own every millisecond, and the clock read before the kill; with -protocol, what clients of the Sentinel
+// protocol get. It prints a table, and with -write puts it into a document.
 package main
 
 import (
@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/raftsentinel/raftsentinel/cmd/stage"
 	"github.com/raftsentinel/raftsentinel/test/lab"
 )
@@ -27,6 +29,7 @@ type options struct {
 	only     string
 	sentinel bool
 	steady   time.Duration
+	protocol bool
 }
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
@@ -41,6 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f.StringVar(&o.write, "write", "", "document to put the table into")
 	f.StringVar(&o.only, "only", "", "only rows whose name contains this")
 	f.BoolVar(&o.sentinel, "sentinel", true, "measure redis-sentinel beside")
+	f.BoolVar(&o.protocol, "protocol", false, "measure the Sentinel protocol: look-ups, subscribers, and what clients see of a crash")
 	f.DurationVar(&o.steady, "steady", 0, "watch for false elections for so long, beside two busy threads")
 	if err := f.Parse(args); err != nil || f.NArg() > 0 {
 		return 2
@@ -66,12 +70,21 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r := report{rounds: o.rounds, fsync: sync}
-	for _, row := range rows() {
+	r, table, name := report{rounds: o.rounds, fsync: sync}, rows(), "bench-failover"
+	if o.protocol {
+		table, name = clientRows(), "bench-protocol"
+		redis.SetLogger(quiet{})
+	}
+	for _, row := range table {
 		if !strings.Contains(row.name, o.only) {
 			continue
 		}
 		if err := r.measure(ctx, row, programs, o, stderr); err != nil {
+			return err
+		}
+	}
+	if o.protocol {
+		if r.protocol, err = protocol(ctx, programs.node, o.rounds, stderr); err != nil {
 			return err
 		}
 	}
@@ -85,8 +98,14 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	if o.write == "" {
 		return nil
 	}
-	return replaceIn(o.write, text)
+	return replaceIn(o.write, name, text)
 }
+
+// quiet keeps go-redis from telling of each dial that fails while a master is dead.
+type quiet struct{}
+
+// Printf is dropped.
+func (quiet) Printf(context.Context, string, ...any) {}
 
 // binaries are the programs under test: as they are released, and with failpoints.
 type binaries struct{ node, failpoints string }

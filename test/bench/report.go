@@ -10,11 +10,6 @@ import (
 	"time"
 )
 
-const (
-	beginMark = "<!-- bench-failover: begin -->"
-	endMark   = "<!-- bench-failover: end -->"
-)
-
 var errNoMarks = errors.New("the document has no place for the figures")
 
 // result is what the rounds of a row gave.
@@ -28,6 +23,8 @@ type report struct {
 	fsync   time.Duration
 	results []result
 	steady  string
+	// protocol is a table of its own.
+	protocol string
 }
 
 // String is the table in Markdown.
@@ -43,8 +40,10 @@ func (r *report) String() string {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", res.what, res.until, res.reach(), spread(res.ours), verdict, spread(res.theirs))
 	}
-	if r.steady != "" {
-		fmt.Fprintf(&b, "\n%s\n", r.steady)
+	for _, more := range []string{r.steady, r.protocol} {
+		if more != "" {
+			fmt.Fprintf(&b, "\n%s\n", strings.TrimSuffix(more, "\n"))
+		}
 	}
 	return b.String()
 }
@@ -82,16 +81,17 @@ func quantiles(took []time.Duration) (least, median, most time.Duration) {
 
 func millis(d time.Duration) string { return fmt.Sprintf("%.0f", float64(d.Microseconds())/1000) }
 
-// replaceIn puts the text between the marks of a document.
-func replaceIn(path, text string) error {
+// replaceIn puts the text between the marks of that name in a document.
+func replaceIn(path, name, text string) error {
+	begin, end := "<!-- "+name+": begin -->", "<!-- "+name+": end -->"
 	doc, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	before, rest, ok1 := strings.Cut(string(doc), beginMark)
-	_, after, ok2 := strings.Cut(rest, endMark)
+	before, rest, ok1 := strings.Cut(string(doc), begin)
+	_, after, ok2 := strings.Cut(rest, end)
 	if !ok1 || !ok2 {
-		return fmt.Errorf("%s: %w: want the lines %s and %s", path, errNoMarks, beginMark, endMark)
+		return fmt.Errorf("%s: %w: want the lines %s and %s", path, errNoMarks, begin, end)
 	}
-	return os.WriteFile(path, []byte(before+beginMark+"\n"+text+endMark+after), 0o644)
+	return os.WriteFile(path, []byte(before+begin+"\n"+text+end+after), 0o644)
 }

@@ -40,22 +40,22 @@ func TestReached(t *testing.T) {
 
 func TestReplaceIn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "doc.md")
-	if err := os.WriteFile(path, []byte("a\n"+beginMark+"\nold\n"+endMark+"\nb\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("a\n<!-- x: begin -->\nold\n<!-- x: end -->\nb\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := replaceIn(path, "new\n"); err != nil {
+		if err := replaceIn(path, "x", "new\n"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got, err := os.ReadFile(path)
-	if want := "a\n" + beginMark + "\nnew\n" + endMark + "\nb\n"; err != nil || string(got) != want {
+	if want := "a\n<!-- x: begin -->\nnew\n<!-- x: end -->\nb\n"; err != nil || string(got) != want {
 		t.Errorf("got %q, %v; want %q", got, err, want)
 	}
 	if err := os.WriteFile(path, []byte("nothing"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := replaceIn(path, "x"); !errors.Is(err, errNoMarks) {
+	if err := replaceIn(path, "x", "x"); !errors.Is(err, errNoMarks) {
 		t.Errorf("a document without marks: %v", err)
 	}
 }

@@ -1,0 +1,228 @@
+package resp
+
+import (
+	"context"
+	"maps"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/raftsentinel/raftsentinel/api"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// subscriptionLimit bounds the names that one connection subscribes to, in bytes.
+const subscriptionLimit = 256 << 10
+
+// subscriptions are those of one connection; its own goroutine's.
+type subscriptions struct {
+	channels, patterns map[string]struct{}
+	bytes              int
+}
+
+func (s *subscriptions) count() int { return len(s.channels) + len(s.patterns) }
+
+// subscribers finds who listens to a channel.
+type subscribers struct {
+	mu       sync.Mutex
+	channels audience
+	patterns audience
+}
+
+// audience are the connections that subscribed to each name.
+type audience map[string]map[*conn]struct{}
+
+func (a audience) add(name string, c *conn) {
+	if a[name] == nil {
+		a[name] = map[*conn]struct{}{}
+	}
+	a[name][c] = struct{}{}
+}
+
+func (a audience) remove(name string, c *conn) {
+	delete(a[name], c)
+	if len(a[name]) == 0 {
+		delete(a, name)
+	}
+}
+
+// leave ends all subscriptions of a connection.
+func (s *subscribers) leave(c *conn) {
+	if c.subscriptions.count() == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range c.subscriptions.channels {
+		s.channels.remove(name, c)
+	}
+	for name := range c.subscriptions.patterns {
+		s.patterns.remove(name, c)
+	}
+	c.subscriptions = subscriptions{}
+}
+
+// kind is one of the two ways to subscribe.
+type kind struct {
+	on, off string // the commands, and what their answers begin with
+	own     func(*subscriptions) *map[string]struct{}
+	all     func(*subscribers) audience
+}
+
+var (
+	byChannel = kind{
+		"subscribe", "unsubscribe",
+		func(s *subscriptions) *map[string]struct{} { return &s.channels }, func(s *subscribers) audience { return s.channels },
+	}
+	byPattern = kind{
+		"psubscribe", "punsubscribe",
+		func(s *subscriptions) *map[string]struct{} { return &s.patterns }, func(s *subscribers) audience { return s.patterns },
+	}
+)
+
+// subscribe answers (P)SUBSCRIBE, once for each name. The answer goes out under the lock under which messages do: none of the
+// channel comes before it, and none after it is missed.
+func (k kind) subscribe(s *Server, _ context.Context, c *conn, names []string) reply {
+	if !c.flush() { // earlier answers go first
+		return nil
+	}
+	own := k.own(&c.subscriptions)
+	for _, name := range names {
+		if _, has := (*own)[name]; !has && c.subscriptions.bytes+len(name) > subscriptionLimit {
+			return failure("ERR too many subscriptions on one connection")
+		} else if !has {
+			c.subscriptions.bytes += len(name)
+		}
+		s.subscribers.mu.Lock()
+		if *own == nil {
+			*own = map[string]struct{}{}
+		}
+		(*own)[name] = struct{}{}
+		k.all(&s.subscribers).add(name, c)
+		c.send(push{bulk(k.on), bulk(name), integer(c.subscriptions.count())}.append(nil, c.proto))
+		s.subscribers.mu.Unlock()
+	}
+	c.countSubscriptions()
+	return nil
+}
+
+// unsubscribe answers (P)UNSUBSCRIBE; without names it ends all of the kind.
+func (k kind) unsubscribe(s *Server, _ context.Context, c *conn, names []string) reply {
+	own := k.own(&c.subscriptions)
+	if len(names) == 0 {
+		names = slices.Sorted(maps.Keys(*own))
+	}
+	if len(names) == 0 {
+		return push{bulk(k.off), null{}, integer(c.subscriptions.count())}
+	}
+	var out several
+	s.subscribers.mu.Lock()
+	for _, name := range names {
+		if _, has := (*own)[name]; has {
+			c.subscriptions.bytes -= len(name)
+			delete(*own, name)
+			k.all(&s.subscribers).remove(name, c)
+		}
+		out = append(out, push{bulk(k.off), bulk(name), integer(c.subscriptions.count())})
+	}
+	s.subscribers.mu.Unlock()
+	c.countSubscriptions()
+	return out
+}
+
+// speak sets the protocol version; the publisher reads it under the same lock.
+func (c *conn) speak(proto int) {
+	c.s.subscribers.mu.Lock()
+	c.proto = proto
+	c.s.subscribers.mu.Unlock()
+	c.tell(func(t *clientTold) { t.proto = proto })
+}
+
+func (c *conn) countSubscriptions() {
+	c.tell(func(t *clientTold) {
+		t.channels, t.patterns = len(c.subscriptions.channels), len(c.subscriptions.patterns)
+	})
+}
+
+// message is what is published, encoded once for everyone who gets the same bytes.
+type message struct {
+	head   push
+	frames [4][]byte // by protocol version
+}
+
+func (m *message) frame(proto int) []byte {
+	if m.frames[proto] == nil {
+		m.frames[proto] = m.head.append(nil, proto)
+	}
+	return m.frames[proto]
+}
+
+// publish sends a message to everyone who listens: to the subscribers of the channel first, as Redis does. Each gets
+// what the connection takes at once; nobody is waited for.
+func (s *subscribers) publish(channel, payload string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := message{head: push{bulk("message"), bulk(channel), bulk(payload)}}
+	for c := range s.channels[channel] {
+		c.send(m.frame(c.proto))
+	}
+	for pattern, listeners := range s.patterns {
+		if !raftfsm.Glob(pattern, channel) {
+			continue
+		}
+		m := message{head: push{bulk("pmessage"), bulk(pattern), bulk(channel), bulk(payload)}}
+		for c := range listeners {
+			c.send(m.frame(c.proto))
+		}
+	}
+}
+
+func (s *subscribers) none() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.channels) == 0 && len(s.patterns) == 0
+}
+
+// Publish tells subscribers what only this node knows, such as that a script failed.
+func (s *Server) Publish(channel, payload string) { s.subscribers.publish(channel, payload) }
+
+// tellEvents publishes the events of the replicated state as they are applied here, in their order, until ctx ends. What was
+// applied before the node could answer is history.
+func (s *Server) tellEvents(ctx context.Context) {
+	var cluster string
+	var after raftfsm.Cursor
+	for {
+		changed := s.o.Node.Changed()
+		st, _, err := s.o.Node.Local()
+		if err == nil {
+			if id := st.Cluster().ID; id != cluster {
+				cluster, after = id, endOf(st)
+			}
+			s.tell(st, after)
+			after = endOf(st)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// endOf is the cursor behind every event of a state.
+func endOf(st *raftfsm.State) raftfsm.Cursor {
+	return raftfsm.Cursor{Index: st.Index(), Ordinal: math.MaxUint32 - 1}
+}
+
+func (s *Server) tell(st *raftfsm.State, after raftfsm.Cursor) {
+	if after.Index == st.Index() || s.subscribers.none() {
+		return
+	}
+	self := s.o.Node.Status().RaftID
+	events, _ := st.EventsSince(after)
+	for e := range events {
+		for _, n := range api.Notices(st, self, e) {
+			s.subscribers.publish(n.Channel, n.Payload)
+		}
+	}
+}
