@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/raftsentinel/raftsentinel/test/lab"
 )
 
 // clientRows are what clients of the Sentinel protocol see of a crash.
@@ -28,10 +30,10 @@ func clientRows() []row {
 }
 
 // event kills the master and waits for the switch on a subscription to each node.
-func event(ctx context.Context, l *set) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+func event(ctx context.Context, l *lab.Set) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, lab.Limit)
 	defer cancel()
-	nodes := l.addrs()
+	nodes := l.Addrs()
 	heard, errs := make([]time.Time, len(nodes)), make([]error, len(nodes))
 	var wg sync.WaitGroup
 	for i, node := range nodes {
@@ -40,10 +42,10 @@ func event(ctx context.Context, l *set) (time.Duration, error) {
 			return 0, err
 		}
 		defer func() { _ = conn.Close() }()
-		wg.Go(func() { errs[i] = untilLine(in, setName+" "); heard[i] = time.Now() })
+		wg.Go(func() { errs[i] = untilLine(in, lab.MasterName+" "); heard[i] = time.Now() })
 	}
 	begun := time.Now()
-	if err := l.master.Kill(); err != nil {
+	if err := l.Master.Kill(); err != nil {
 		return 0, err
 	}
 	wg.Wait()
@@ -56,7 +58,7 @@ func event(ctx context.Context, l *set) (time.Duration, error) {
 			last = at
 		}
 	}
-	return last.Sub(begun) - downAfter, nil
+	return last.Sub(begun) - lab.DownAfter, nil
 }
 
 // subscribe gives a connection whose subscription is confirmed.
@@ -88,10 +90,10 @@ func untilLine(in *bufio.Reader, begin string) error {
 }
 
 // outage writes by a FailoverClient every millisecond while the master is killed.
-func outage(ctx context.Context, l *set) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+func outage(ctx context.Context, l *lab.Set) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, lab.Limit)
 	defer cancel()
-	client := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: setName, SentinelAddrs: l.addrs()})
+	client := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: lab.MasterName, SentinelAddrs: l.Addrs()})
 	defer func() { _ = client.Close() }()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -104,13 +106,13 @@ func outage(ctx context.Context, l *set) (time.Duration, error) {
 			return 0, fmt.Errorf("no write was acknowledged again: %w", err)
 		case err != nil && !killed:
 			return 0, err
-		case err == nil && killed && now.Sub(last) > downAfter/2:
+		case err == nil && killed && now.Sub(last) > lab.DownAfter/2:
 			return now.Sub(last), nil
 		case err == nil:
 			last = now
 		}
 		if n == 200 {
-			if err := l.master.Kill(); err != nil {
+			if err := l.Master.Kill(); err != nil {
 				return 0, err
 			}
 			killed = true

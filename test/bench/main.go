@@ -20,6 +20,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/raftsentinel/raftsentinel/cmd/stage"
+	"github.com/raftsentinel/raftsentinel/test/lab"
 )
 
 type options struct {
@@ -130,15 +131,15 @@ func (r *report) measure(ctx context.Context, row row, programs binaries, o opti
 		binary = programs.failpoints
 	}
 	var err error
-	res.ours, err = rounds(ctx, o.rounds, row, progress, func(s *stage.Stage) (watcher, error) {
-		return newOurs(ctx, s, binary, row.timing)
+	res.ours, err = rounds(ctx, o.rounds, row, progress, func(s *stage.Stage) (lab.Watcher, error) {
+		return newOurs(s, binary, row.timing)
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", row.name, err)
 	}
 	if o.sentinel && row.sentinel {
-		res.theirs, err = rounds(ctx, o.rounds, row, progress, func(s *stage.Stage) (watcher, error) {
-			return newTheirs(ctx, s)
+		res.theirs, err = rounds(ctx, o.rounds, row, progress, func(s *stage.Stage) (lab.Watcher, error) {
+			return lab.NewRedisSentinel(s)
 		})
 		if err != nil {
 			return fmt.Errorf("%s with redis-sentinel: %w", row.name, err)
@@ -149,7 +150,7 @@ func (r *report) measure(ctx context.Context, row row, programs binaries, o opti
 }
 
 // rounds stages one cluster and one set for all rounds of a row.
-func rounds(ctx context.Context, n int, row row, progress io.Writer, begin func(*stage.Stage) (watcher, error)) ([]time.Duration, error) {
+func rounds(ctx context.Context, n int, row row, progress io.Writer, begin func(*stage.Stage) (lab.Watcher, error)) ([]time.Duration, error) {
 	s, err := stage.New("")
 	if err != nil {
 		return nil, err
@@ -159,24 +160,43 @@ func rounds(ctx context.Context, n int, row row, progress io.Writer, begin func(
 	if err != nil {
 		return nil, withLogs(s, err)
 	}
-	l, err := newSet(ctx, s, w)
+	l, err := lab.NewSet(ctx, s, w)
 	if err != nil {
 		return nil, withLogs(s, err)
 	}
-	defer w.close()
+	defer func() { _ = l.Close() }()
 	took := make([]time.Duration, 0, n)
 	for i := range n {
-		if err := l.settle(ctx); err != nil {
+		if err := settle(ctx, l); err != nil {
 			return nil, withLogs(s, fmt.Errorf("before round %d: %w", i+1, err))
 		}
 		d, err := row.round(ctx, l)
 		if err != nil {
 			return nil, withLogs(s, fmt.Errorf("round %d: %w", i+1, err))
 		}
-		fmt.Fprintf(progress, "%-22s %-14s %2d/%d %8.1f ms\n", row.name, w.name(), i+1, n, float64(d.Microseconds())/1000)
+		fmt.Fprintf(progress, "%-22s %-14s %2d/%d %8.1f ms\n", row.name, w.Name(), i+1, n, float64(d.Microseconds())/1000)
 		took = append(took, d)
 	}
 	return took, nil
+}
+
+// settle waits until the set is at rest, and then for less than a second more: phases of probes and timers differ from
+// round to round.
+func settle(ctx context.Context, l *lab.Set) error {
+	if err := l.Settle(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Duration(500+time.Now().UnixNano()%500) * time.Millisecond):
+		return nil
+	}
+}
+
+// others are the Sentinel addresses of all nodes but one.
+func others(l *lab.Set, not int) []string {
+	return slices.Delete(l.Addrs(), not, not+1)
 }
 
 func withLogs(s *stage.Stage, err error) error {

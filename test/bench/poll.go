@@ -10,9 +10,9 @@ import (
 	"strings"
 	"sync"
 	"time"
-)
 
-const setName = "bench"
+	"github.com/raftsentinel/raftsentinel/test/lab"
+)
 
 // poller asks one node for the master's address every millisecond, on a connection of its own.
 type poller struct {
@@ -33,7 +33,7 @@ func (p *poller) ask(deadline time.Time) (string, error) {
 	if err := p.conn.SetDeadline(deadline); err != nil {
 		return "", err
 	}
-	if _, err := fmt.Fprintf(p.conn, "SENTINEL GET-MASTER-ADDR-BY-NAME %s\r\n", setName); err != nil {
+	if _, err := fmt.Fprintf(p.conn, "SENTINEL GET-MASTER-ADDR-BY-NAME %s\r\n", lab.MasterName); err != nil {
 		return "", err
 	}
 	head, err := p.line()
@@ -99,14 +99,14 @@ func moved(ctx context.Context, from string, nodes []string, harm func() error) 
 		defer func() { _ = p.conn.Close() }()
 		pollers[i] = p
 		// The first question warms the connection up.
-		if addr, err := p.ask(time.Now().Add(limit)); err != nil || addr != from {
+		if addr, err := p.ask(time.Now().Add(lab.Limit)); err != nil || addr != from {
 			return 0, fmt.Errorf("%s names %q before anything happened: %w", n, addr, err)
 		}
 	}
 	last := make([]time.Time, len(nodes))
 	errs := make([]error, len(nodes))
 	var wg sync.WaitGroup
-	deadline := time.Now().Add(limit)
+	deadline := time.Now().Add(lab.Limit)
 	for i, p := range pollers {
 		wg.Go(func() { last[i], errs[i] = p.untilMoved(from, deadline) })
 	}
@@ -125,5 +125,5 @@ func moved(ctx context.Context, from string, nodes []string, harm func() error) 
 			end = last[i]
 		}
 	}
-	return end.Sub(begun) - downAfter, nil
+	return end.Sub(begun) - lab.DownAfter, nil
 }

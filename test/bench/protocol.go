@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/raftsentinel/raftsentinel/cmd/stage"
+	"github.com/raftsentinel/raftsentinel/test/lab"
 )
 
 const (
@@ -30,29 +31,28 @@ func protocol(ctx context.Context, binary string, rounds int, progress io.Writer
 		return "", err
 	}
 	defer func() { _ = s.Close() }()
-	mine, err := newOurs(ctx, s, binary, "default")
+	mine, err := newOurs(s, binary, "default")
 	if err != nil {
 		return "", withLogs(s, err)
 	}
-	defer mine.close()
-	others, err := newTheirs(ctx, s)
+	others, err := lab.NewRedisSentinel(s)
 	if err != nil {
 		return "", withLogs(s, err)
 	}
-	defer others.close()
-	for _, w := range []watcher{mine, others} {
-		l, err := newSet(ctx, s, w)
-		if err == nil {
-			err = l.settle(ctx)
-		}
+	for _, w := range []lab.Watcher{mine, others} {
+		l, err := lab.NewSet(ctx, s, w)
 		if err != nil {
+			return "", withLogs(s, err)
+		}
+		defer func() { _ = l.Close() }()
+		if err := settle(ctx, l); err != nil {
 			return "", withLogs(s, err)
 		}
 	}
 	var b strings.Builder
 	b.WriteString("| look-ups: `SENTINEL GET-MASTER-ADDR-BY-NAME`, 50 connections | sentineld /s | redis-sentinel /s | ratio of medians | reach |\n|---|---|---|---|---|\n")
 	for _, load := range []lookups{{pipeline: 1, requests: 200_000}, {pipeline: 16, requests: 2_000_000}} {
-		if err := load.measure(ctx, rounds, mine.addrs()[0], others.addrs()[0], progress); err != nil {
+		if err := load.measure(ctx, rounds, mine.Addrs()[0], others.Addrs()[0], progress); err != nil {
 			return "", err
 		}
 		b.WriteString(load.String())
@@ -93,7 +93,7 @@ func (l *lookups) run(ctx context.Context, node string) (float64, error) {
 		return 0, err
 	}
 	out, err := exec.CommandContext(ctx, "redis-benchmark", "-h", host, "-p", port, "-c", "50", "-n", strconv.Itoa(l.requests),
-		"-P", strconv.Itoa(l.pipeline), "--csv", "SENTINEL", "GET-MASTER-ADDR-BY-NAME", setName).Output()
+		"-P", strconv.Itoa(l.pipeline), "--csv", "SENTINEL", "GET-MASTER-ADDR-BY-NAME", lab.MasterName).Output()
 	if err != nil {
 		return 0, fmt.Errorf("redis-benchmark against %s: %w", node, err)
 	}
@@ -112,10 +112,10 @@ func (l *lookups) String() string {
 }
 
 // idleSubscribers subscribes on one node, reads its memory, and looks up beside them.
-func idleSubscribers(ctx context.Context, mine *ours, rounds int, progress io.Writer) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*limit)
+func idleSubscribers(ctx context.Context, mine *lab.Sentineld, rounds int, progress io.Writer) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*lab.Limit)
 	defer cancel()
-	node, pid := mine.addrs()[0], mine.procs()[0].PID()
+	node, pid := mine.Addrs()[0], mine.Procs()[0].PID()
 	before, err := residentMiB(pid)
 	if err != nil {
 		return "", err

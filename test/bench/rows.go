@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/cmd/stage"
+	"github.com/raftsentinel/raftsentinel/test/lab"
 )
 
 // row is one figure: what is broken, and what is waited for.
@@ -23,7 +24,7 @@ type row struct {
 	failpoints  bool
 	// sentinel: redis-sentinel can be measured in the same way.
 	sentinel bool
-	round    func(context.Context, *set) (time.Duration, error)
+	round    func(context.Context, *lab.Set) (time.Duration, error)
 }
 
 func rows() []row {
@@ -62,85 +63,85 @@ func rows() []row {
 	}
 }
 
-func crash(ctx context.Context, l *set) (time.Duration, error) {
-	return moved(ctx, l.master.Addr(), l.addrs(), l.master.Kill)
+func crash(ctx context.Context, l *lab.Set) (time.Duration, error) {
+	return moved(ctx, l.Master.Addr(), l.Addrs(), l.Master.Kill)
 }
 
-func hang(ctx context.Context, l *set) (time.Duration, error) {
-	d, err := moved(ctx, l.master.Addr(), l.addrs(), l.master.Freeze)
-	return d, errors.Join(err, l.master.Thaw())
+func hang(ctx context.Context, l *lab.Set) (time.Duration, error) {
+	d, err := moved(ctx, l.Master.Addr(), l.Addrs(), l.Master.Freeze)
+	return d, errors.Join(err, l.Master.Thaw())
 }
 
-func together(ctx context.Context, l *set) (time.Duration, error) {
-	leader, err := l.leader(ctx)
+func together(ctx context.Context, l *lab.Set) (time.Duration, error) {
+	leader, err := l.Leader(ctx)
 	if err != nil {
 		return 0, err
 	}
-	return moved(ctx, l.master.Addr(), l.others(leader), func() error {
-		return stage.KillAll(l.master.Process, l.procs()[leader])
+	return moved(ctx, l.Master.Addr(), others(l, leader), func() error {
+		return stage.KillAll(l.Master.Process, l.Procs()[leader])
 	})
 }
 
-func leaderKilled(ctx context.Context, l *set) (time.Duration, error) {
+func leaderKilled(ctx context.Context, l *lab.Set) (time.Duration, error) {
 	o, err := own(l)
 	if err != nil {
 		return 0, err
 	}
-	leader, err := l.leader(ctx)
+	leader, err := l.Leader(ctx)
 	if err != nil {
 		return 0, err
 	}
 	begun := time.Now()
-	if err := l.procs()[leader].Kill(); err != nil {
+	if err := l.Procs()[leader].Kill(); err != nil {
 		return 0, err
 	}
-	return o.untilWritten(ctx, leader, begun)
+	return untilWritten(ctx, o, leader, begun)
 }
 
-func storeHangs(ctx context.Context, l *set) (time.Duration, error) {
+func storeHangs(ctx context.Context, l *lab.Set) (time.Duration, error) {
 	o, err := own(l)
 	if err != nil {
 		return 0, err
 	}
-	leader, err := l.leader(ctx)
+	leader, err := l.Leader(ctx)
 	if err != nil {
 		return 0, err
 	}
-	file := filepath.Join(o.cluster.Nodes[leader].Dir(), stallFile)
+	file := filepath.Join(o.Cluster.Nodes[leader].Dir(), stallFile)
 	begun := time.Now()
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		return 0, err
 	}
-	d, err := o.untilWritten(ctx, leader, begun)
+	d, err := untilWritten(ctx, o, leader, begun)
 	return d, errors.Join(err, os.Remove(file))
 }
 
-func own(l *set) (*ours, error) {
-	o, ok := l.watcher.(*ours)
+func own(l *lab.Set) (*lab.Sentineld, error) {
+	o, ok := l.Watcher.(*lab.Sentineld)
 	if !ok {
-		return nil, fmt.Errorf("%s has no such row", l.name())
+		return nil, fmt.Errorf("%s has no such row", l.Name())
 	}
 	return o, nil
 }
 
 // untilWritten tries changes on all nodes but one until one is committed, and tells how long that was from begun. Tries
 // overlap: one that went to the lost leader waits for its deadline.
-func (o *ours) untilWritten(ctx context.Context, not int, begun time.Time) (time.Duration, error) {
-	ctx, cancel := context.WithDeadline(ctx, begun.Add(limit))
+func untilWritten(ctx context.Context, o *lab.Sentineld, not int, begun time.Time) (time.Duration, error) {
+	ctx, cancel := context.WithDeadline(ctx, begun.Add(lab.Limit))
 	defer cancel()
 	written := make(chan time.Time, 1)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	tick := time.NewTicker(pollEvery)
+	tick := time.NewTicker(lab.PollEvery)
 	defer tick.Stop()
 	for n := 0; ; n++ {
-		for i := range o.nodes {
+		for i := range o.Nodes {
 			if i == not {
 				continue
 			}
 			wg.Go(func() {
-				if o.write(ctx, i) == nil {
+				if write(ctx, o, i) == nil {
 					select {
 					case written <- time.Now():
 					default:
@@ -152,7 +153,7 @@ func (o *ours) untilWritten(ctx context.Context, not int, begun time.Time) (time
 		case at := <-written:
 			return at.Sub(begun), nil
 		case <-ctx.Done():
-			return 0, fmt.Errorf("no write was accepted within %v: %w", limit, ctx.Err())
+			return 0, fmt.Errorf("no write was accepted within %v: %w", lab.Limit, ctx.Err())
 		case <-tick.C:
 		}
 	}
