@@ -219,7 +219,9 @@ func (d *Daemon) wire(o Options) error {
 	d.api.Register(d.grpc)
 	peerv1.RegisterPeerServiceServer(d.grpc, d.node.PeerServer())
 	d.seeds = seeder{node: self, inspector: visits, log: d.log}
-	d.scripts, err = notify.NewScripts(notify.ScriptOptions{Node: self, Dir: d.config.Dir, Permit: d.permitScript, Log: d.log})
+	d.scripts, err = notify.NewScripts(notify.ScriptOptions{
+		Node: self, Dir: d.config.Dir, Permit: d.permitScript, Publish: d.sentinel.publish, Log: d.log,
+	})
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 
+	"github.com/raftsentinel/raftsentinel/api"
 	"github.com/raftsentinel/raftsentinel/api/resp"
 )
 
@@ -46,6 +47,16 @@ func (p *sentinelPort) addr() net.Addr {
 		return nil
 	}
 	return p.now.listener.Addr()
+}
+
+// publish tells subscribers what only this node knows.
+func (p *sentinelPort) publish(n api.Notice) {
+	p.mu.Lock()
+	server := p.now.server
+	p.mu.Unlock()
+	if server != nil {
+		server.Publish(n.Channel, n.Payload)
+	}
 }
 
 // move has another front serve in the place of the present one, whose clients are disconnected; the zero front is none.
