@@ -43,6 +43,10 @@ type Options struct {
 	// Listen opens the ports, and DialContext reaches other nodes; nil is the system's TCP.
 	Listen      func(ctx context.Context, network, address string) (net.Listener, error)
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// Exit ends the process at once, for SENTINEL SIMULATE-FAILURE; nil cannot.
+	Exit func(code int)
+	// ConfigFile is where Config was read from; "" for none.
+	ConfigFile string
 }
 
 // Daemon is one node with everything around it.
@@ -57,6 +61,9 @@ type Daemon struct {
 	resp     *resp.Server // nil: port 0
 	grpc     *grpc.Server
 	seeds    seeder
+	local    *local
+	crashes  crashes
+	halt     chan struct{} // closed when a client asked for the node's end
 
 	grpcListener net.Listener
 	respListener net.Listener // nil: port 0
@@ -64,7 +71,7 @@ type Daemon struct {
 
 // New validates, binds every port and starts nothing. What it opened is closed again where it fails.
 func New(o Options) (_ *Daemon, err error) {
-	d := &Daemon{config: o.Config}
+	d := &Daemon{config: o.Config, halt: make(chan struct{})}
 	var opened []io.Closer
 	defer func() {
 		if err != nil {
@@ -81,7 +88,10 @@ func New(o Options) (_ *Daemon, err error) {
 		opened = append(opened, d.logFile)
 		out = d.logFile
 	}
-	d.log = newLogger(out, o.Config)
+	threshold := new(slog.LevelVar)
+	d.log = newLogger(out, o.Config, threshold)
+	d.local = newLocal(o.Config, threshold)
+	d.crashes.exit, d.crashes.log = o.Exit, d.log
 
 	ctx := context.Background() // New has no caller to wait for: binding is immediate, finding a route bounded
 	secret, err := readSecret(o.Config.ClusterSecretFile)
@@ -153,19 +163,22 @@ func makeDir(path string) error {
 	return err
 }
 
+func timing(c *conf.Config) node.Timing {
+	switch {
+	case c.Dev:
+		return node.TimingDev
+	case c.RaftTiming == conf.TimingLAN:
+		return node.TimingLAN
+	}
+	return node.TimingDefault
+}
+
 func nodeOptions(c *conf.Config, log *slog.Logger, host string, secret raftfsm.Secret, raft net.Listener) node.Options {
 	at := func(port int) raftfsm.Addr {
 		if port == 0 {
 			return raftfsm.Addr{}
 		}
 		return raftfsm.Addr{Host: host, Port: uint16(port)}
-	}
-	timing := node.TimingDefault
-	switch {
-	case c.Dev:
-		timing = node.TimingDev
-	case c.RaftTiming == conf.TimingLAN:
-		timing = node.TimingLAN
 	}
 	respPort := c.Port
 	if c.AnnouncePort != 0 && c.Port != 0 {
@@ -174,7 +187,7 @@ func nodeOptions(c *conf.Config, log *slog.Logger, host string, secret raftfsm.S
 	return node.Options{
 		NodeID: c.NodeID, ClusterName: c.ClusterName, Dir: c.Dir, Peers: c.Peers, BootstrapExpect: c.BootstrapExpect,
 		Observer: c.NodeRole == conf.RoleObserver,
-		Secret:   secret, Timing: timing, RaftListener: raft, Raft: at(c.RaftPort), GRPC: at(c.GRPCPort), RESP: at(respPort),
+		Secret:   secret, Timing: timing(c), RaftListener: raft, Raft: at(c.RaftPort), GRPC: at(c.GRPCPort), RESP: at(respPort),
 		Version: Version(), Log: log,
 	}
 }
@@ -189,7 +202,9 @@ func (d *Daemon) wire(o Options) error {
 	if err != nil {
 		return err
 	}
-	d.executor, err = executor.New(executor.Options{Cluster: self, Fleet: d.fleet, Dial: control{&o.Dialer}.dial, Log: d.log})
+	d.executor, err = executor.New(executor.Options{
+		Cluster: self, Fleet: d.fleet, Dial: control{&o.Dialer}.dial, OnPoint: d.crashes.passed, Log: d.log,
+	})
 	if err != nil {
 		return err
 	}
@@ -206,13 +221,23 @@ func (d *Daemon) wire(o Options) error {
 	d.api.Register(d.grpc)
 	peerv1.RegisterPeerServiceServer(d.grpc, d.node.PeerServer())
 	if d.respListener != nil {
-		d.resp, err = resp.New(resp.Options{
-			Listener: d.respListener, Node: self, API: d.api.Direct(), Fleet: d.fleet, Classify: classify,
-			Protected: d.config.ProtectedMode, Version: Version(), Log: d.log,
-		})
+		d.resp, err = resp.New(d.respOptions(self, o.ConfigFile))
 	}
 	d.seeds = seeder{node: self, inspector: visits, log: d.log}
 	return err
+}
+
+func (d *Daemon) respOptions(self member, configFile string) resp.Options {
+	o := resp.Options{
+		Listener: d.respListener, Node: self, API: d.api.Direct(), Fleet: d.fleet, Classify: classify, Local: d.local,
+		Protected: d.config.ProtectedMode, Shutdown: sync.OnceFunc(func() { close(d.halt) }), ConfigFile: configFile,
+		Periods: resp.Periods{Info: probe.InfoEvery, Ping: probe.LongestPeriod, Election: timing(d.config).Election},
+		Version: Version(), Log: d.log,
+	}
+	if d.crashes.exit != nil {
+		o.Simulate = d.crashes.arm
+	}
+	return o
 }
 
 // Addr tells where the node listens; nil for what is off.
@@ -265,7 +290,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 	start(&inner, duties, "executor", func(ctx context.Context) error { return d.node.Lead(ctx, d.executor.Duties) })
 	start(&inner, duties, "seeds", func(ctx context.Context) error { d.seeds.run(ctx, d.config.Seeds); return nil })
 	start(&inner, duties, "log", d.reopenLog)
-	<-duties.Done()
+	select {
+	case <-duties.Done():
+	case <-d.halt:
+		stopDuties(nil)
+	}
 	d.log.Info("stopping")
 	inner.Wait()
 	stopServing()

@@ -48,8 +48,9 @@ func (l *logFile) Close() error {
 	return l.file.Close()
 }
 
-func newLogger(w io.Writer, c *conf.Config) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: level(c.LogLevel)}
+func newLogger(w io.Writer, c *conf.Config, threshold *slog.LevelVar) *slog.Logger {
+	threshold.Set(level(c.LogLevel))
+	opts := &slog.HandlerOptions{Level: threshold}
 	if c.LogFormat == conf.FormatJSON {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
