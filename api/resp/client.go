@@ -2,6 +2,7 @@ package resp
 
 import (
 	"context"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -121,7 +122,7 @@ func (s *Server) clientPause(_ context.Context, _ *conn, args []string) reply {
 	}
 	n, err := strconv.ParseInt(args[0], 10, 64)
 	switch {
-	case err != nil || n > (1<<63-1)/int64(time.Millisecond):
+	case err != nil || n > math.MaxInt64/int64(time.Millisecond):
 		return failure("ERR timeout is not an integer or out of range")
 	case n < 0:
 		return failure("ERR timeout is negative")

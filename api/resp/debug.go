@@ -3,6 +3,7 @@ package resp
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -123,8 +124,8 @@ func (s *Server) debug(_ context.Context, _ *conn, args []string) reply {
 		return out
 	}
 	type change struct {
-		set func(Scripts, time.Duration)
-		to  time.Duration
+		setting
+		to time.Duration
 	}
 	var changes []change
 	for ; len(args) > 0; args = args[2:] {
@@ -133,15 +134,18 @@ func (s *Server) debug(_ context.Context, _ *conn, args []string) reply {
 			return failure(fmt.Sprintf("ERR Unknown option or number of arguments for SENTINEL DEBUG '%s'", shorten(args[0], 128)))
 		}
 		n, err := strconv.ParseInt(args[1], 10, 64)
-		switch {
-		case err != nil, n < 1, n > (1<<63-1)/int64(time.Millisecond):
+		if err != nil || n < 1 || n > math.MaxInt64/int64(time.Millisecond) {
 			return failure(fmt.Sprintf("ERR Invalid argument '%s' for SENTINEL DEBUG '%s'", shorten(args[1], 128), args[0]))
-		case v.set == nil:
-			return failure(fmt.Sprintf("ERR %s cannot be set here: %s", v.name, v.why))
-		case s.o.Scripts == nil:
-			return failure(fmt.Sprintf("ERR %s cannot be set here: this node runs no scripts", v.name))
 		}
-		changes = append(changes, change{v.set, time.Duration(n) * time.Millisecond})
+		changes = append(changes, change{v, time.Duration(n) * time.Millisecond})
+	}
+	for _, c := range changes {
+		switch {
+		case c.set == nil:
+			return failure(fmt.Sprintf("ERR %s cannot be set here: %s", c.name, c.why))
+		case s.o.Scripts == nil:
+			return failure(fmt.Sprintf("ERR %s cannot be set here: this node runs no scripts", c.name))
+		}
 	}
 	for _, c := range changes {
 		c.set(s.o.Scripts, c.to)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -298,7 +299,8 @@ func (c *peer) do(args ...string) string {
 	return c.read()
 }
 
-// read gives one reply: errors and simple strings with their sign, bulk strings bare, arrays joined by spaces in brackets.
+// read gives one reply: errors, simple strings and numbers with their sign, bulk strings bare, arrays joined by spaces in
+// brackets, and maps in braces; RESP3's other kinds with their sign.
 func (c *peer) read() string {
 	c.t.Helper()
 	line, err := c.in.ReadString('\n')
@@ -306,25 +308,62 @@ func (c *peer) read() string {
 		return err.Error()
 	}
 	line = strings.TrimSuffix(line, "\r\n")
-	n := 0
-	for _, d := range line[1:] {
-		n = n*10 + int(d-'0')
-	}
+	n, err := strconv.Atoi(line[1:])
+	kind := line[:1]
 	switch {
 	case line == "*-1":
 		return "null"
-	case line[0] == '$':
+	case line == "$-1":
+		return "nil"
+	case err != nil:
+		return line
+	case kind == "$", kind == "=":
 		buf := make([]byte, n+2)
 		if _, err := io.ReadFull(c.in, buf); err != nil {
 			return err.Error()
 		}
-		return string(buf[:n])
-	case line[0] == '*':
-		parts := make([]string, n)
-		for i := range parts {
-			parts[i] = c.read()
-		}
-		return "[" + strings.Join(parts, " ") + "]"
+		return strings.TrimPrefix(kind, "$") + string(buf[:n])
+	case kind == "%":
+		return "{" + c.several(2*n) + "}"
+	case kind == "*", kind == "~", kind == ">":
+		return strings.TrimPrefix(kind, "*") + "[" + c.several(n) + "]"
 	}
 	return line
+}
+
+func (c *peer) several(n int) string {
+	parts := make([]string, n)
+	for i := range parts {
+		parts[i] = c.read()
+	}
+	return strings.Join(parts, " ")
+}
+
+// step is a command, as words without quotes, and its reply; … in it stands for anything.
+type step struct{ command, want string }
+
+func (c *peer) converse(steps ...step) {
+	c.t.Helper()
+	for _, s := range steps {
+		if got := c.do(strings.Fields(s.command)...); !like(s.want, got) {
+			c.t.Errorf("%s:\n got %s\nwant %s", s.command, got, s.want)
+		}
+	}
+}
+
+func like(want, got string) bool {
+	parts := strings.Split(want, "…")
+	got, ok := strings.CutPrefix(got, parts[0])
+	for i, p := range parts[1:] {
+		at := strings.Index(got, p)
+		if i == len(parts)-2 && p != "" {
+			at = strings.LastIndex(got, p)
+			ok = ok && strings.HasSuffix(got, p)
+		}
+		if at < 0 {
+			return false
+		}
+		got = got[at+len(p):]
+	}
+	return ok && (len(parts) > 1 || got == "")
 }

@@ -49,7 +49,7 @@ func (s *Server) info(_ context.Context, c *conn, args []string) reply {
 			out = append(out, told)
 		}
 	}
-	return text(strings.Join(out, "\r\n"))
+	return bulk(strings.Join(out, "\r\n"))
 }
 
 func section(title string, lines ...string) string {
