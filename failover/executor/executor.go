@@ -75,7 +75,9 @@ type Options struct {
 	Parallel int
 	// Deadline bounds each dial, each exchange with Redis and each confirmation of leadership; 0 = 1 s.
 	Deadline time.Duration
-	Log      *slog.Logger
+	// OnPoint is told each point that is passed, before anything follows upon it; nil is nobody.
+	OnPoint func(Point)
+	Log     *slog.Logger
 }
 
 const (
@@ -98,8 +100,6 @@ type Executor struct {
 
 	mu          sync.Mutex
 	transferred time.Time
-	// onPoint is told each point that is passed, in tests.
-	onPoint func(Point)
 }
 
 // New validates the options and starts nothing.
@@ -118,8 +118,8 @@ func New(o Options) (*Executor, error) {
 
 // point passes a failpoint.
 func (e *Executor) point(p Point) {
-	if e.onPoint != nil {
-		e.onPoint(p)
+	if e.o.OnPoint != nil {
+		e.o.OnPoint(p)
 	}
 	hit(p)
 }

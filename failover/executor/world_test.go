@@ -174,7 +174,7 @@ func (w *world) office(id string, hook func(Point)) (*office, context.CancelFunc
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	e.onPoint = hook
+	e.o.OnPoint = hook
 	ctx, cancel := context.WithCancel(w.ctx)
 	w.running.Go(func() { _ = e.Duties(ctx, o.term) })
 	return o, cancel
