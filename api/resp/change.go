@@ -70,6 +70,9 @@ func (s *Server) monitor(ctx context.Context, _ *conn, args []string) reply {
 	if _, err := raftfsm.NewAddr(host, 1); err != nil || api.CheckHost(host) != nil {
 		return errHost
 	}
+	if st := s.o.Node.State(); (raftfsm.Addr{Host: host}).IsName() && !st.Settings().ResolveHostnames {
+		return errHost
+	}
 	if n < 1 || n > 65535 {
 		return failure("ERR Invalid port number.")
 	}

@@ -218,8 +218,9 @@ func (s *Server) infoSentinel(c *conn) string {
 		case l.sdown():
 			status = "sdown"
 		}
+		told := st.Told(m.Address)
 		lines = append(lines, fmt.Sprintf("master%d:name=%s,status=%s,address=%s:%d,slaves=%d,sentinels=%d",
-			n, m.Name, status, m.Address.Host, m.Address.Port, len(m.Replicas()), sentinels))
+			n, m.Name, status, told.Host, told.Port, len(m.Replicas()), sentinels))
 		n++
 	}
 	return section("Sentinel", lines...)

@@ -95,8 +95,9 @@ func (s *Server) masterMap(st *raftfsm.State, m *raftfsm.Master, others int) rep
 func (l look) common(name string) fields {
 	var f fields
 	f.add("name", name)
-	f.add("ip", l.a.Host)
-	f.add("port", port(l.a))
+	told := l.st.Told(l.a)
+	f.add("ip", told.Host)
+	f.add("port", port(told))
 	f.add("runid", l.run)
 	f.add("flags", l.flags())
 	f.num("link-pending-commands", l.pending())
@@ -121,7 +122,7 @@ func (l look) common(name string) fields {
 }
 
 func (l look) replica() reply {
-	f := l.common(l.a.String())
+	f := l.common(l.st.Told(l.a).String())
 	// Before the first INFO a replica has Redis's defaults, and follows nobody that is known.
 	host, masterPort, priority, offset, up, down := "?", 0, 100, int64(0), false, time.Duration(0)
 	if in := l.seen.Info; in != nil {

@@ -49,14 +49,14 @@ func (s *Server) myid(context.Context, *conn, []string) reply {
 }
 
 func (s *Server) masterAddr(_ context.Context, c *conn, args []string) reply {
-	_, m, refusal := s.lookup(c, args[0])
+	st, m, refusal := s.lookup(c, args[0])
 	switch {
 	case refusal == errNoMaster:
 		return nullArray{}
 	case refusal != nil:
 		return refusal
 	}
-	return endpoint(m.Address)
+	return endpoint(st.Told(m.Address))
 }
 
 // endpoint is an address as a pair of host and port.
