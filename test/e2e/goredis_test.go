@@ -237,8 +237,8 @@ func TestGoRedisWithoutLeader(t *testing.T) {
 	stale := make(chan client.Update)
 	go func() {
 		was := false
-		for u := range a.cluster.Watch(t.Context(), s.name) {
-			if u.Stale != was {
+		for u, err := range a.cluster.Watch(t.Context(), s.name) {
+			if err == nil && u.Stale != was {
 				was = u.Stale
 				select {
 				case stale <- u:

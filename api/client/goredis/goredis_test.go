@@ -390,37 +390,3 @@ func TestOptions(t *testing.T) {
 		}
 	})
 }
-
-// farewell is a connection whose Close takes time, as one under TLS may.
-type farewell struct {
-	net.Conn
-	said bool
-}
-
-func (f *farewell) NetConn() net.Conn { return f.Conn }
-func (f *farewell) Close() error      { f.said = true; return f.Conn.Close() }
-
-// TestDropUnderTLS: the connection is cut, without a farewell, and go-redis can tell that it was.
-func TestDropUnderTLS(t *testing.T) {
-	near, far := net.Pipe()
-	defer func() { _ = far.Close() }()
-	tls := &farewell{Conn: near}
-	c := &conn{Conn: tls, follower: newFollower(nil, "m", nil, 0)}
-	check := func() error {
-		raw, err := c.SyscallConn()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return raw.Read(func(uintptr) bool { t.Error("the socket is looked into"); return true })
-	}
-	if err := check(); err != nil {
-		t.Error(err)
-	}
-	c.drop(errors.New("moved"))
-	if err := check(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("go-redis is told %v", err)
-	}
-	if _, err := c.Write([]byte("x")); err == nil || tls.said || !strings.HasPrefix(err.Error(), "moved: ") {
-		t.Errorf("%v, farewell %v", err, tls.said)
-	}
-}

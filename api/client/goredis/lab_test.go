@@ -26,13 +26,18 @@ var lab struct {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if lab.stage != nil {
-		if err := lab.stage.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
+	if err := endLab(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
 	os.Exit(code)
+}
+
+func endLab() error {
+	if lab.stage == nil {
+		return nil
+	}
+	return lab.stage.Close()
 }
 
 // startLab starts a master with a replica and three nodes that watch them as mymaster, and gives the nodes' gRPC ports once
@@ -48,7 +53,10 @@ func startLab() []string {
 }
 
 func setUp(ctx context.Context) error {
-	var err error
+	err := endLab() // of the run before, with -count
+	if err != nil {
+		return err
+	}
 	if lab.stage, err = stage.New(""); err != nil {
 		return err
 	}

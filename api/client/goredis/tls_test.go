@@ -6,9 +6,11 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"math/big"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,5 +109,39 @@ func TestTLS(t *testing.T) {
 	}
 	for range 10 {
 		r.wantPing(c, addrB)
+	}
+}
+
+// farewell is a connection whose Close takes time, as one under TLS may.
+type farewell struct {
+	net.Conn
+	said bool
+}
+
+func (f *farewell) NetConn() net.Conn { return f.Conn }
+func (f *farewell) Close() error      { f.said = true; return f.Conn.Close() }
+
+// TestDropUnderTLS: the connection is cut, without a farewell, and go-redis can tell that it was.
+func TestDropUnderTLS(t *testing.T) {
+	near, far := net.Pipe()
+	defer func() { _ = far.Close() }()
+	under := &farewell{Conn: near}
+	c := &conn{Conn: under, follower: newFollower(nil, "m", nil, 0)}
+	check := func() error {
+		raw, err := c.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw.Read(func(uintptr) bool { t.Error("the socket is looked into"); return true })
+	}
+	if err := check(); err != nil {
+		t.Error(err)
+	}
+	c.drop(errors.New("moved"))
+	if err := check(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("go-redis is told %v", err)
+	}
+	if _, err := c.Write([]byte("x")); err == nil || under.said || !strings.HasPrefix(err.Error(), "moved: ") {
+		t.Errorf("%v, farewell %v", err, under.said)
 	}
 }
