@@ -163,7 +163,7 @@ func TestInfoCounts(t *testing.T) {
 		}
 		c.do("PUNSUBSCRIBE")
 		got := c.do("INFO", "stats", "clients", "stats")
-		want := "# Clients\r\nconnected_clients:1\r\ncluster_connections:0\r\nmaxclients:10000\r\n…\r\n\r\n" +
+		want := "# Clients\r\nconnected_clients:1\r\ncluster_connections:0\r\nmaxclients:16000\r\n…\r\n\r\n" +
 			"# Stats\r\ntotal_connections_received:2\r\ntotal_commands_processed:12\r\ninstantaneous_ops_per_sec:2\r\n…" +
 			"rejected_connections:0\r\n…pubsub_channels:0\r\npubsub_patterns:0\r\n…total_error_replies:7\r\n…total_reads_processed:12\r\n…"
 		if !like(want, got) || strings.Count(got, "# Stats") != 1 {

@@ -46,6 +46,8 @@ type Options struct {
 	// Listen opens the ports, and DialContext reaches other nodes; nil is the system's TCP.
 	Listen      func(ctx context.Context, network, address string) (net.Listener, error)
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// LookupHost resolves host names of Redis instances; nil is the system's resolver.
+	LookupHost func(ctx context.Context, host string) ([]string, error)
 	// Exit ends the process at once, for SENTINEL SIMULATE-FAILURE; nil cannot.
 	Exit func(code int)
 	// ConfigFile is where Config was read from; "" for none.
@@ -83,6 +85,9 @@ type Daemon struct {
 func New(o Options) (_ *Daemon, err error) {
 	if o.Listen == nil {
 		o.Listen = new(net.ListenConfig).Listen
+	}
+	if o.LookupHost == nil {
+		o.LookupHost = net.DefaultResolver.LookupHost
 	}
 	d := &Daemon{config: o.Config, options: o, halt: make(chan struct{})}
 	d.live.Store(o.Config)
@@ -214,7 +219,7 @@ func (d *Daemon) wire(o Options) error {
 		return err
 	}
 	d.executor, err = executor.New(executor.Options{
-		Cluster: self, Fleet: d.fleet, Dial: control{&o.Dialer}.dial, OnPoint: d.crashes.passed, Log: d.log,
+		Cluster: self, Fleet: d.fleet, Dial: control{&o.Dialer}.dial, LookupHost: o.LookupHost, OnPoint: d.crashes.passed, Log: d.log,
 	})
 	if err != nil {
 		return err
@@ -246,7 +251,8 @@ func (d *Daemon) wire(o Options) error {
 // serveOn makes a server of the Sentinel protocol.
 func (d *Daemon) serveOn(l net.Listener) (*resp.Server, error) {
 	o := resp.Options{
-		Listener: l, Node: member{d.node}, API: d.api.Direct(), Fleet: d.fleet, Classify: classify, Local: local{d}, Scripts: jobs{d.scripts},
+		Listener: l, Node: member{d.node}, API: d.api.Direct(), Fleet: d.fleet, Classify: classify, LookupHost: d.options.LookupHost,
+		Local: local{d}, Scripts: jobs{d.scripts},
 		Protected: d.config.ProtectedMode, ScriptsReconfig: d.config.ScriptsReconfig, Shutdown: d.shutdown, ConfigFile: d.options.ConfigFile,
 		Periods: resp.Periods{Info: probe.InfoEvery, Ping: probe.LongestPeriod, Election: timing(d.config).Election},
 		Version: Version(), Log: d.log,
