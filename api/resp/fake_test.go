@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -448,4 +449,12 @@ func (n *fakeNode) recordStep(t *testing.T, name, host string) {
 	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_RecordStep{RecordStep: &raftlogv1.RecordStep{
 		Master: "m", Epoch: m.Failover.Epoch, Step: &raftlogv1.Step{Name: name, Instance: &raftlogv1.Address{Host: host, Port: 6379}},
 	}}})
+}
+
+// beginForced opens a failover of m to its first replica.
+func (n *fakeNode) beginForced(t *testing.T) {
+	t.Helper()
+	if _, err := n.Begin(t.Context(), api.Order{Master: "m", OperationID: fmt.Sprintf("op-%d", n.begun)}); err != nil {
+		t.Fatal(err)
+	}
 }
