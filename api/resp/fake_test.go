@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -49,6 +50,9 @@ type fakeNode struct {
 	hang                 bool
 	localErr, proposeErr error
 	status               api.NodeStatus
+	begun                int
+	// beginning, where set, comes between the look at a state and the commit of a failover, as a measurement would.
+	beginning func()
 }
 
 func newFakeNode(t *testing.T) *fakeNode {
@@ -120,11 +124,81 @@ func (n *fakeNode) Changed() <-chan struct{} {
 	return n.changed
 }
 
-func (n *fakeNode) Status() api.NodeStatus                                       { return n.status }
-func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error)         { return nil, errUnknown }
-func (n *fakeNode) RemoveNode(context.Context, string) error                     { return nil }
-func (n *fakeNode) TransferLeadership(context.Context, string) error             { return nil }
-func (n *fakeNode) Begin(context.Context, api.Order) (r raftfsm.Result, e error) { return }
+func (n *fakeNode) Status() api.NodeStatus                               { return n.status }
+func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error) { return nil, errUnknown }
+func (n *fakeNode) RemoveNode(context.Context, string) error             { return nil }
+func (n *fakeNode) TransferLeadership(context.Context, string) error     { return nil }
+
+// Begin promotes the first replica, whatever the master at that moment is.
+func (n *fakeNode) Begin(ctx context.Context, o api.Order) (raftfsm.Result, error) {
+	n.begun++
+	if n.beginning != nil {
+		n.beginning()
+	}
+	m, _ := n.State().Master(o.Master)
+	if len(m.Replicas()) == 0 {
+		return raftfsm.Result{}, raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: "master " + m.Name + " has no replica"}
+	}
+	res, err := n.Propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_BeginFailover{BeginFailover: &raftlogv1.BeginFailover{
+		Master: m.Name, Generation: m.Generation, OperationId: o.OperationID, Kind: raftfsm.KindForced, From: m.Address.Proto(),
+		Candidate: m.Replicas()[0].Addr.Proto(), OldOffset: -1, Reason: "ordered",
+	}}})
+	if err == nil {
+		err = res.Err()
+	}
+	return res, err
+}
+
+// register makes a member known by name and address.
+func (n *fakeNode) register(t *testing.T, id, host string) {
+	t.Helper()
+	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: &raftlogv1.RegisterNode{
+		RaftId: id + "-1", NodeId: id, MaxLevel: raftfsm.Level, Resp: &raftlogv1.Address{Host: host, Port: 26379},
+	}}})
+}
+
+// replica makes an instance known as a replica of m.
+func (n *fakeNode) replica(t *testing.T, host string) {
+	t.Helper()
+	m, _ := n.State().Master("m")
+	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_StateFacts{StateFacts: &raftlogv1.StateFacts{
+		Master: "m", Generation: m.Generation, Instances: []*raftlogv1.InstanceFacts{{
+			Address: &raftlogv1.Address{Host: host, Port: 6379}, Role: raftfsm.RoleReplica, RunId: "r-" + host,
+		}},
+	}}})
+}
+
+// votesDown is a node's report that the master m is down.
+func (n *fakeNode) votesDown(t *testing.T, id string) {
+	t.Helper()
+	m, _ := n.State().Master("m")
+	node, _ := n.State().Node(id + "-1")
+	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_Report{Report: &raftlogv1.Report{
+		Node: node.RaftID, Base: node.ReportBase, Down: []*raftlogv1.Verdict{{
+			Master: "m", Instance: m.Address.Proto(), Generation: m.Generation, Cause: raftfsm.CauseTimeout, SinceMs: 1000,
+		}},
+	}}})
+}
+
+// switches commits the switch of m's open failover.
+func (n *fakeNode) switches(t *testing.T) {
+	t.Helper()
+	m, _ := n.State().Master("m")
+	f := m.Failover
+	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_SwitchMaster{SwitchMaster: &raftlogv1.SwitchMaster{
+		Master: "m", Epoch: f.Epoch, From: f.From.Proto(), To: f.To.Proto(),
+	}}})
+}
+
+// ends closes m's open failover.
+func (n *fakeNode) ends(t *testing.T, outcome raftfsm.FailoverOutcome, reason string) {
+	t.Helper()
+	m, _ := n.State().Master("m")
+	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_EndFailover{EndFailover: &raftlogv1.EndFailover{
+		Master: "m", Epoch: m.Failover.Epoch, Outcome: outcome, Reason: reason,
+	}}})
+}
+
 func (n *fakeNode) Explain(context.Context, *raftfsm.State, *raftfsm.Master) (x api.Explanation, e error) {
 	return
 }
@@ -366,4 +440,21 @@ func like(want, got string) bool {
 		got = got[at+len(p):]
 	}
 	return ok && (len(parts) > 1 || got == "")
+}
+
+// recordStep adds a step to m's open failover.
+func (n *fakeNode) recordStep(t *testing.T, name, host string) {
+	t.Helper()
+	m, _ := n.State().Master("m")
+	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_RecordStep{RecordStep: &raftlogv1.RecordStep{
+		Master: "m", Epoch: m.Failover.Epoch, Step: &raftlogv1.Step{Name: name, Instance: &raftlogv1.Address{Host: host, Port: 6379}},
+	}}})
+}
+
+// beginForced opens a failover of m to its first replica.
+func (n *fakeNode) beginForced(t *testing.T) {
+	t.Helper()
+	if _, err := n.Begin(t.Context(), api.Order{Master: "m", OperationID: fmt.Sprintf("op-%d", n.begun)}); err != nil {
+		t.Fatal(err)
+	}
 }
