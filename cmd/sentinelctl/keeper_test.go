@@ -83,7 +83,7 @@ func (k *keeper) MonitorMaster(ctx context.Context, q *sentinelv1.MonitorMasterR
 	}
 	r := &sentinelv1.MonitorMasterResponse{Changed: true}
 	if k.wants[client.HostPort(q.GetAddress())] && q.GetOptions().GetAuthPass() == "" {
-		r.Warnings = append(r.Warnings, client.HostPort(q.GetAddress())+" wants a password (NOAUTH): set auth-pass")
+		r.Warnings = append(r.Warnings, client.HostPort(q.GetAddress())+" wants a password (NOAUTH): sentinelctl set "+q.GetName()+" auth-pass=-")
 	}
 	if q.GetValidateOnly() {
 		return r, nil

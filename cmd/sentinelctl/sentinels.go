@@ -96,16 +96,21 @@ func hostPort(fields map[string]string) string {
 type disagreement struct {
 	Master string `json:"master"`
 	What   string `json:"what"`
-	// Says are the values by the Sentinel that told them; empty for nothing.
-	Says map[string]string `json:"says"`
+	// Says is what each Sentinel told.
+	Says []saying `json:"says"`
 	// Taken is the value that is gone on with; empty for none.
 	Taken string `json:"taken"`
 }
 
+type saying struct {
+	Sentinel string `json:"sentinel"`
+	Value    string `json:"value"`
+}
+
 func (d disagreement) String() string {
 	var says []string
-	for _, at := range slices.Sorted(maps.Keys(d.Says)) {
-		says = append(says, at+" says "+orNone(d.Says[at]))
+	for _, s := range d.Says {
+		says = append(says, s.Sentinel+" says "+orNone(s.Value))
 	}
 	return fmt.Sprintf("the Sentinels disagree on %s: %s; taken is %s", d.What, strings.Join(says, ", "), orNone(d.Taken))
 }
@@ -166,12 +171,14 @@ func weigh(all []witness) []verdictOf {
 
 func weighOne(name string, all []witness) verdictOf {
 	v := verdictOf{wanted: wanted{name: name, options: raftfsm.DefaultOptions()}}
-	known, said := map[string]string{}, []witness{}
+	var known []saying
+	var said []witness
 	for _, w := range all {
-		if _, ok := w.masters[name]; ok {
+		_, ok := w.masters[name]
+		if ok {
 			said = append(said, w)
 		}
-		known[w.at] = map[bool]string{true: "known", false: "unknown"}[slices.Contains(slices.Collect(maps.Keys(w.masters)), name)]
+		known = append(known, saying{w.at, map[bool]string{true: "known", false: "unknown"}[ok]})
 	}
 	if len(said) < len(all) {
 		v.disagreements = append(v.disagreements, disagreement{name, "whether it exists", known, "known"})
@@ -194,10 +201,11 @@ func weighOne(name string, all []witness) verdictOf {
 
 // agree gives the one value that is said, or the safest of several, and tells whether it was one.
 func (v *verdictOf) agree(said []witness, what string, get func(testimony) string, safest func([]string) string) (string, bool) {
-	says, values := map[string]string{}, []string{}
+	var says []saying
+	var values []string
 	for _, w := range said {
-		says[w.at] = get(w.masters[v.name])
-		values = append(values, says[w.at])
+		value := get(w.masters[v.name])
+		says, values = append(says, saying{w.at, value}), append(values, value)
 	}
 	slices.Sort(values)
 	if values = slices.Compact(values); len(values) == 1 {
