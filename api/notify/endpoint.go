@@ -100,7 +100,7 @@ func (e *endpoint) deliver(ctx context.Context, st *raftfsm.State) error {
 		e.reached(endOf(st), false)
 		return nil
 	}
-	events, complete := at.news(st)
+	events, complete := st.EventsSince(at.after)
 	for ev := range events {
 		if !complete {
 			e.log.Error("events lost: compacted before the endpoint took them", "after_index", at.after.Index,
