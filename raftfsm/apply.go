@@ -81,8 +81,10 @@ type draft struct {
 	index uint64
 	head  *raftlogv1.Header
 	// edited masters, and their names in the order of their first edit: map order must not reach the state.
-	edited  map[string]*Master
-	order   []string
+	edited map[string]*Master
+	order  []string
+	// retold masters have changed for clients, whether or not anything of their own has.
+	retold  map[string]bool
 	events  []Event
 	changed bool
 }
@@ -90,12 +92,15 @@ type draft struct {
 func newDraft(old *State, index uint64, head *raftlogv1.Header) *draft {
 	next := *old
 	next.index, next.atMs = index, head.GetProposedAtMs()
-	return &draft{s: &next, index: index, head: head, edited: map[string]*Master{}}
+	return &draft{s: &next, index: index, head: head, edited: map[string]*Master{}, retold: map[string]bool{}}
 }
 
 func (d *draft) apply(c *raftlogv1.Command) verdict {
 	if term := d.head.GetTerm(); term != 0 && term < d.s.term {
 		return refuse(StaleTerm, "decided in term %d; term %d has begun since", term, d.s.term)
+	}
+	if err := d.s.CheckLevel(c); err != nil {
+		return refuse(LevelTooHigh, "%v", err)
 	}
 	switch op := c.GetOp().(type) {
 	case *raftlogv1.Command_Mark:
@@ -125,12 +130,16 @@ func (d *draft) apply(c *raftlogv1.Command) verdict {
 		return d.hold(op.Hold)
 	case *raftlogv1.Command_Settle:
 		return d.settle(op.Settle)
+	case *raftlogv1.Command_Configure:
+		return d.configure(op.Configure)
 	case *raftlogv1.Command_Report:
 		return d.report(op.Report)
 	case *raftlogv1.Command_ExpireReports:
 		return d.expireReports(op.ExpireReports)
 	case *raftlogv1.Command_StateFacts:
 		return d.stateFacts(op.StateFacts)
+	case *raftlogv1.Command_ResolveHosts:
+		return d.resolveHosts(op.ResolveHosts)
 	case *raftlogv1.Command_BeginFailover:
 		return d.beginFailover(op.BeginFailover)
 	case *raftlogv1.Command_SwitchMaster:
@@ -141,6 +150,10 @@ func (d *draft) apply(c *raftlogv1.Command) verdict {
 		return d.endFailover(op.EndFailover)
 	case *raftlogv1.Command_Adopt:
 		return d.adopt(op.Adopt)
+	case *raftlogv1.Command_Correct:
+		return d.correct(op.Correct)
+	case *raftlogv1.Command_Delivered:
+		return d.deliver(op.Delivered)
 	}
 	panic(fmt.Sprintf("raftfsm: entry %d holds a command that this build (level %d) does not know", d.index, Level))
 }
@@ -187,7 +200,7 @@ func (d *draft) commit() *State {
 	for _, name := range d.order {
 		m := d.edited[name]
 		before, existed := d.s.Master(name)
-		if existed && same(before, m) {
+		if existed && same(before, m) && !d.retold[name] {
 			continue
 		}
 		m.Revision = d.index

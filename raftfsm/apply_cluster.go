@@ -72,6 +72,19 @@ func (d *draft) setFeatureLevel(c *raftlogv1.SetFeatureLevel) verdict {
 	return done()
 }
 
+// deliver moves the cursor of the webhooks. It never goes back: what was delivered is not delivered again.
+func (d *draft) deliver(c *raftlogv1.Delivered) verdict {
+	to := Cursor{Index: c.GetIndex(), Ordinal: c.GetOrdinal()}
+	if to.Index >= d.index {
+		return refuse(InvalidArgument, "no event of entry %d is delivered yet: this is entry %d", to.Index, d.index)
+	}
+	if to.Compare(d.s.delivered) > 0 {
+		d.s.delivered = to
+		d.changed = true
+	}
+	return done()
+}
+
 // report takes a node's difference. Entries of it that the set has outgrown are passed over: the node sees in the state
 // that they are missing and judges anew.
 func (d *draft) report(c *raftlogv1.Report) verdict {

@@ -180,6 +180,33 @@ func (d *draft) put(m *Master, in Instance) {
 	m.Instances = list
 }
 
+// correct tells what was put right on an instance of the set, in no failover. It changes nothing else.
+func (d *draft) correct(c *raftlogv1.Correct) verdict {
+	m, ok := d.s.Master(c.GetMaster())
+	if !ok {
+		return refuse(NotFound, "no master named %q", c.GetMaster())
+	}
+	a := AddrOf(c.GetInstance())
+	kind, known := corrections[c.GetKind()]
+	switch _, member := m.Instance(a); {
+	case m.Generation != c.GetGeneration():
+		return refuse(StaleGeneration, "master %s is at generation %d", m.Name, m.Generation)
+	case !known:
+		return refuse(InvalidArgument, "master %s: unknown kind of correction %d", m.Name, c.GetKind())
+	case !member || a == m.Address:
+		return refuse(NotFound, "%s is no replica of master %s", a, m.Name)
+	}
+	d.changed = true
+	d.emitOn(m, kind, a, Event{Detail: clip(c.GetDetail())})
+	return done()
+}
+
+// corrections are the events that tell of them.
+var corrections = map[raftlogv1.CorrectionKind]string{
+	CorrectionDemoted:   EventConvert,
+	CorrectionRepointed: EventFix,
+}
+
 // RoleWord is Redis's word for a role, as INFO and the Sentinel protocol have it.
 func RoleWord(r Role) string {
 	switch r {

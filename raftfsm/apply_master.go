@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,8 +50,11 @@ func (d *draft) monitor(c *raftlogv1.Monitor) verdict {
 	if opts.Quorum < 1 {
 		return refuse(InvalidArgument, "master %s: the quorum must be 1 or greater", name)
 	}
+	if v := checkForeign(c); v.code != OK {
+		return v
+	}
 	m := &Master{
-		Name: name, Options: opts, Generation: d.index, Address: addr,
+		Name: name, Options: opts, Generation: d.index, Address: addr, Epoch: c.GetEpoch(),
 		Instances: []Instance{{Addr: addr, SecondOffset: -1, Since: d.index}},
 	}
 	if reason := clip(c.GetPausedReason()); reason != "" {
@@ -59,7 +63,33 @@ func (d *draft) monitor(c *raftlogv1.Monitor) verdict {
 	d.track(m)
 	d.s.tombstones, _, _ = d.s.tombstones.Delete([]byte(name))
 	d.emitOn(m, EventMonitor, addr, Event{Detail: "quorum " + strconv.Itoa(opts.Quorum)})
+	if m.Epoch > d.s.epoch {
+		d.s.epoch = m.Epoch
+		d.emitOn(m, EventNewEpoch, addr, Event{Epoch: m.Epoch})
+	}
+	for _, p := range c.GetReplicas() {
+		a := AddrOf(p)
+		if _, known := m.Instance(a); !known {
+			d.discover(m, a, &raftlogv1.InstanceFacts{SecondOffset: -1})
+		}
+	}
 	d.warnQuorum(m, c.GetSeed())
+	return done()
+}
+
+// checkForeign refuses what another control plane cannot have known of a master. Above its epoch there must be room to go on.
+func checkForeign(c *raftlogv1.Monitor) verdict {
+	if c.GetEpoch() > math.MaxInt64 {
+		return refuse(InvalidArgument, "master %s: epoch %d; at most %d is allowed", c.GetName(), c.GetEpoch(), math.MaxInt64)
+	}
+	if n := len(c.GetReplicas()); n >= maxInstances {
+		return refuse(TooMany, "master %s: %d replicas; a set has at most %d", c.GetName(), n, maxInstances-1)
+	}
+	for _, p := range c.GetReplicas() {
+		if _, err := lawfulAddr(p); err != nil {
+			return refuse(InvalidArgument, "master %s: replica: %v", c.GetName(), err)
+		}
+	}
 	return done()
 }
 
@@ -93,7 +123,11 @@ func (d *draft) remove(c *raftlogv1.Remove) verdict {
 	d.s.archive = d.s.archive.without(m.Name, m.History)
 	d.changed = true
 	if m.Failover != nil {
-		d.emitOn(m, EventFailoverAbort, m.Address, Event{Epoch: m.Failover.Epoch, Detail: "removed"})
+		kind := EventFailoverAbort
+		if m.Failover.Switched && d.s.level >= 2 {
+			kind = EventFailoverEnd
+		}
+		d.emitOn(m, kind, m.Address, Event{Epoch: m.Failover.Epoch, Detail: "removed"})
 	}
 	d.emitOn(m, EventUnmonitor, m.Address, Event{})
 	return done()
@@ -310,6 +344,9 @@ func (d *draft) moveTo(m *Master, to Addr, reason string) {
 	}
 	d.s.epoch++
 	m.Epoch = d.s.epoch
+	if d.s.level >= 2 {
+		d.emitOn(m, EventNewEpoch, m.Address, Event{Epoch: m.Epoch})
+	}
 	d.emitOn(m, EventAdopt, to, Event{Epoch: m.Epoch, Detail: reason})
 	d.install(m, from, to)
 }

@@ -52,7 +52,7 @@ func (l *log) servers(ids ...string) {
 func (l *log) apply(c *raftlogv1.Command) raftfsm.Result {
 	l.t.Helper()
 	if c.Header == nil {
-		c.Header = &raftlogv1.Header{Level: 1, Proposer: "a", ProposedAtMs: int64(l.index) * 10}
+		c.Header = &raftlogv1.Header{Level: raftfsm.LevelOf(c), Proposer: "a", ProposedAtMs: int64(l.index) * 10}
 	}
 	data, err := raftfsm.Encode(c)
 	if err != nil {
@@ -103,7 +103,11 @@ func image(t testing.TB, s *raftfsm.State) []byte {
 	return b.Bytes()
 }
 
+// addr is an address by its port: from 901 on its host is a name.
 func addr(port int) *raftlogv1.Address {
+	if port > 900 {
+		return &raftlogv1.Address{Host: fmt.Sprintf("redis-%d.example", port), Port: uint32(port)}
+	}
 	return &raftlogv1.Address{Host: "10.0.0.1", Port: uint32(port)}
 }
 
@@ -488,8 +492,11 @@ func TestSnapshotIsTheState(t *testing.T) {
 	other := &log{t: t, state: back, index: l.index}
 	for _, x := range []*log{l, other} {
 		x.ok(x.down("c", "m", 3, raftfsm.CauseTimeout))
-		x.refused(raftfsm.AddressTaken, monitor("k", 3))
+		x.refused(raftfsm.AddressTaken, monitor("j", 3))
 		x.refused(raftfsm.Removed, seedOf("gone", 70))
+		x.ok(configure("announce-hostnames", "yes"))
+		x.ok(deliver(x.index-5, 0))
+		x.ok(x.begin("f", 902, func(b *raftlogv1.BeginFailover) { b.Kind = raftfsm.KindForced }))
 	}
 	if !bytes.Equal(image(t, l.state), image(t, other.state)) {
 		t.Fatal("a restored state went on differently")
@@ -538,6 +545,57 @@ func scenario(l *log) {
 	l.ok(l.facts("n", 3))
 	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: &raftlogv1.Pause{Name: "n", Reason: "why", UntilMs: 5}}})
 	l.ok(l.down("c", "n", 50, raftfsm.CauseAuth))
+
+	l.ok(raise(2))
+	l.ok(configure("resolve-hostnames", "yes"))
+	l.ok(foreign("f", 7, 901, 902, 3))
+	l.ok(l.resolve("f", 901, "10.1.0.1", 902, "fd00::2"))
+	l.ok(l.correct("f", 902, raftfsm.CorrectionRepointed))
+	l.ok(deliver(l.index-1, 1))
+	l.ok(foreign("k", 9, 80, 81))
+	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Adopt{Adopt: &raftlogv1.Adopt{
+		Master: "k", Generation: l.master("k").Generation, Address: addr(81), Reason: "by lineage",
+	}}})
+	e = l.ok(l.begin("k", 80, func(b *raftlogv1.BeginFailover) { b.Kind = raftfsm.KindForced })).Epoch
+	l.ok(switchTo("k", e, 81, 80))
+	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Remove{Remove: &raftlogv1.Remove{Name: "k"}}})
+}
+
+func raise(level uint32) *raftlogv1.Command {
+	return &raftlogv1.Command{Op: &raftlogv1.Command_SetFeatureLevel{SetFeatureLevel: &raftlogv1.SetFeatureLevel{Level: level}}}
+}
+
+func configure(kv ...string) *raftlogv1.Command {
+	return &raftlogv1.Command{Op: &raftlogv1.Command_Configure{Configure: &raftlogv1.Configure{Settings: options(kv...)}}}
+}
+
+// foreign is a master as another control plane knows it.
+func foreign(name string, epoch uint64, port int, replicas ...int) *raftlogv1.Command {
+	c := monitor(name, port)
+	c.GetMonitor().Epoch = epoch
+	for _, p := range replicas {
+		c.GetMonitor().Replicas = append(c.GetMonitor().Replicas, addr(p))
+	}
+	return c
+}
+
+// resolve commits IP addresses of ports.
+func (l *log) resolve(name string, portAndIP ...any) *raftlogv1.Command {
+	r := &raftlogv1.ResolveHosts{Master: name, Generation: l.master(name).Generation}
+	for i := 0; i < len(portAndIP); i += 2 {
+		r.Hosts = append(r.Hosts, &raftlogv1.ResolvedHost{Address: addr(portAndIP[i].(int)), Ip: portAndIP[i+1].(string)})
+	}
+	return &raftlogv1.Command{Op: &raftlogv1.Command_ResolveHosts{ResolveHosts: r}}
+}
+
+func (l *log) correct(name string, port int, kind raftlogv1.CorrectionKind) *raftlogv1.Command {
+	return &raftlogv1.Command{Op: &raftlogv1.Command_Correct{Correct: &raftlogv1.Correct{
+		Master: name, Generation: l.master(name).Generation, Instance: addr(port), Kind: kind, Detail: "why",
+	}}}
+}
+
+func deliver(index uint64, ordinal uint32) *raftlogv1.Command {
+	return &raftlogv1.Command{Op: &raftlogv1.Command_Delivered{Delivered: &raftlogv1.Delivered{Index: index, Ordinal: ordinal}}}
 }
 
 func TestEveryVerbIsLaw(t *testing.T) {
@@ -545,7 +603,7 @@ func TestEveryVerbIsLaw(t *testing.T) {
 	scenario(l)
 	ops := (&raftlogv1.Command{}).ProtoReflect().Descriptor().Oneofs().ByName("op").Fields()
 	for i := range ops.Len() {
-		c := &raftlogv1.Command{Header: &raftlogv1.Header{Level: 1}}
+		c := &raftlogv1.Command{}
 		r := c.ProtoReflect()
 		r.Set(ops.Get(i), r.NewField(ops.Get(i)))
 		// An empty command of each verb must have a verdict, and none may panic.

@@ -12,10 +12,14 @@ import (
 // ErrTooNew: an entry or a snapshot of a level that this build does not know. The node must stop: to skip it is to diverge.
 var ErrTooNew = errors.New("written at a newer feature level")
 
-// Encode gives the log entry of a command. It refuses what Decode would not understand.
+// Encode gives the log entry of a command. It refuses what Decode would not understand, and what a node of the command's
+// level would misunderstand.
 func Encode(c *raftlogv1.Command) ([]byte, error) {
 	if err := understood(c); err != nil {
 		return nil, err
+	}
+	if need, feature := featureOf(c); c.GetHeader().GetLevel() < need {
+		return nil, fmt.Errorf("encode command: its header says level %d, and %d is needed for %s", c.GetHeader().GetLevel(), need, feature)
 	}
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(c)
 	if err != nil {

@@ -34,6 +34,7 @@ const (
 	EventSwitch           = "+switch-master"
 	EventReconfDone       = "+slave-reconf-done"
 	EventConvert          = "+convert-to-slave"
+	EventFix              = "+fix-slave-config"
 	EventFailoverEnd      = "+failover-end"
 	EventFailoverTimeout  = "+failover-end-for-timeout"
 	EventFailoverAbort    = "-failover-abort"
@@ -48,6 +49,7 @@ const (
 	EventReportsExpired   = "+reports-expired"
 	EventFeatureLevel     = "+feature-level"
 	EventFounded          = "+founded"
+	EventConfigure        = "+configure"
 	EventQuorumImpossible = "+quorum-impossible"
 )
 
@@ -76,8 +78,10 @@ type Event struct {
 	// Node whose verdict or membership it is about: a Raft server id.
 	Node string
 	// Actor proposed the entry: a Raft server id.
-	Actor    string
-	Epoch    uint64
+	Actor string
+	Epoch uint64
+	// From and To of a switch are the master's addresses. Where To is not Instance, the master is the same as before and
+	// clients are told another address of it: From and To are those that they are told.
 	From, To Addr
 	Cause    Cause
 	// Detail ends Sentinel's payload, such as "#quorum 2/2", or says why.

@@ -30,3 +30,9 @@ const (
 	LossLowerBound = raftlogv1.LossKind_LOSS_KIND_LOWER_BOUND
 	LossExact      = raftlogv1.LossKind_LOSS_KIND_EXACT
 )
+
+// The kinds of corrections.
+const (
+	CorrectionDemoted   = raftlogv1.CorrectionKind_CORRECTION_KIND_DEMOTED
+	CorrectionRepointed = raftlogv1.CorrectionKind_CORRECTION_KIND_REPOINTED
+)

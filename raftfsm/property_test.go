@@ -3,6 +3,7 @@ package raftfsm_test
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"testing"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
@@ -13,6 +14,7 @@ import (
 func FuzzApply(f *testing.F) {
 	f.Add([]byte{0, 0, 1, 1, 2, 4, 0, 5, 0, 6, 9, 7, 9, 10, 0})
 	f.Add([]byte{0, 0, 0, 9, 1, 0, 1, 1, 4, 0, 4, 1, 4, 2, 6, 1, 6, 2, 12, 0, 11, 0, 8, 1, 7, 0})
+	f.Add([]byte{15, 2, 0, 6, 1, 6, 16, 0, 17, 6, 17, 8, 16, 1, 18, 8, 19, 3, 12, 0, 20, 8, 17, 8, 7, 140, 8, 0, 16, 3, 19, 2})
 	f.Add(bytes.Repeat([]byte{0, 1, 1, 2, 4, 3, 5, 4, 6, 5, 7, 6, 8, 7, 9, 8, 10, 9, 11, 10, 12, 11, 13, 12, 14, 13}, 8))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		l := newLog(t)
@@ -41,7 +43,22 @@ func FuzzApply(f *testing.F) {
 func (l *log) verb(kind, x byte) *raftlogv1.Command {
 	name := []string{"m", "n"}[x%2]
 	port := int(x/2)%5 + 1
+	if port > 3 {
+		port += 900 // its host is a name
+	}
 	node := string(rune('a' + x%3))
+	switch kind % 23 {
+	case 15:
+		return raise(uint32(x % 4))
+	case 16:
+		c := configure([]string{"announce-hostnames", "resolve-hostnames"}[x%2], []string{"yes", "NO", "maybe"}[x/2%3])
+		c.GetConfigure().Seed = x > 200
+		return c
+	case 19:
+		return deliver(l.index-min(l.index, uint64(x%8))+1, uint32(x%3))
+	case 20:
+		return foreign(name, uint64(x), port, int(x)%4+1, 904, 905)
+	}
 	m, ok := l.state.Master(name)
 	if !ok {
 		return monitor(name, port, "quorum", fmt.Sprint(x%3+1))
@@ -51,7 +68,7 @@ func (l *log) verb(kind, x byte) *raftlogv1.Command {
 	if f := m.Failover; f != nil {
 		epoch, from, to = f.Epoch, f.From, f.To
 	}
-	switch kind % 15 {
+	switch kind % 23 {
 	case 0:
 		return monitor(name, port)
 	case 1:
@@ -87,6 +104,17 @@ func (l *log) verb(kind, x byte) *raftlogv1.Command {
 		return &raftlogv1.Command{Op: &raftlogv1.Command_Remove{Remove: &raftlogv1.Remove{Name: name}}}
 	case 13:
 		return &raftlogv1.Command{Op: &raftlogv1.Command_Forget{Forget: &raftlogv1.Forget{Name: name, Address: addr(port)}}}
+	case 17:
+		return l.resolve(name, 904+int(x/2)%2, fmt.Sprintf("10.1.0.%d", int(x/2)*3))
+	case 18:
+		return l.correct(name, port, raftlogv1.CorrectionKind(x%3))
+	case 21:
+		return &raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: &raftlogv1.Resume{Name: name, Adopt: addr(port), Enforce: x > 128}}}
+	case 22:
+		if x > 128 {
+			return &raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: &raftlogv1.Pause{Name: name, Reason: "work"}}}
+		}
+		return &raftlogv1.Command{Op: &raftlogv1.Command_Hold{Hold: &raftlogv1.Hold{Name: name, Generation: m.Generation, Reason: "doubt"}}}
 	}
 	return &raftlogv1.Command{Op: &raftlogv1.Command_Adopt{Adopt: &raftlogv1.Adopt{Master: name, Generation: m.Generation, Address: addr(port)}}}
 }
@@ -96,7 +124,17 @@ func (l *log) check(before *raftfsm.State) {
 	if l.state.Epoch() < before.Epoch() {
 		l.t.Fatalf("the epoch fell from %d to %d", before.Epoch(), l.state.Epoch())
 	}
+	if l.state.Delivered().Compare(before.Delivered()) < 0 {
+		l.t.Fatalf("delivered fell from %+v to %+v", before.Delivered(), l.state.Delivered())
+	}
+	if l.state.FeatureLevel() < 2 && (l.state.Settings() != raftfsm.Settings{} || l.state.Delivered() != raftfsm.Cursor{}) {
+		l.t.Fatal("a command of level 2 took effect below it")
+	}
 	for m := range l.state.Masters() {
+		l.checkTold(before, m)
+		if m.Epoch > l.state.Epoch() {
+			l.t.Fatalf("%s has epoch %d, the cluster %d", m.Name, m.Epoch, l.state.Epoch())
+		}
 		if _, ok := m.Instance(m.Address); !ok {
 			l.t.Fatalf("%s is unwatched: %+v", m.Name, m)
 		}
@@ -121,4 +159,36 @@ func (l *log) check(before *raftfsm.State) {
 			l.t.Fatalf("epoch %d has two candidates: %s, %s", m.Failover.Epoch, old.Failover.To, m.Failover.To)
 		}
 	}
+}
+
+// checkTold holds what clients are told of a set against what they were told before.
+func (l *log) checkTold(before *raftfsm.State, m *raftfsm.Master) {
+	l.t.Helper()
+	for _, in := range m.Instances {
+		told := l.state.Told(in.Addr)
+		switch {
+		case in.IP != "" && (!in.Addr.IsName() || !raftfsm.IsIP(in.IP) || l.state.FeatureLevel() < 2):
+			l.t.Fatalf("%s has the address %q", in.Addr, in.IP)
+		case l.state.Told(told) != told:
+			l.t.Fatalf("told of %s: %s, and of that %s", in.Addr, told, l.state.Told(told))
+		case told != in.Addr && (told.Host != in.IP || told.Port != in.Addr.Port || l.state.Settings().AnnounceHostnames):
+			l.t.Fatalf("told of %+v: %s", in, told)
+		case told == in.Addr && in.IP != "" && !l.state.Settings().AnnounceHostnames:
+			l.t.Fatalf("told of %+v: its name", in)
+		}
+		if old, ok := before.Owner(in.Addr); ok && old.Name == m.Name && before.Told(in.Addr) != told && m.Revision != l.index {
+			l.t.Fatalf("told of %s: %s, before %s, and the revision is not of this entry", in.Addr, told, before.Told(in.Addr))
+		}
+	}
+	old, ok := before.Master(m.Name)
+	from, to := before.Told(m.Address), l.state.Told(m.Address)
+	if !ok || old.Address != m.Address || from == to {
+		return
+	}
+	for e := range must(l.state.EventsSince(raftfsm.Cursor{Index: l.index - 1, Ordinal: math.MaxUint32 - 1})) {
+		if e.Kind == raftfsm.EventSwitch && e.Master == m.Name && e.From == from && e.To == to {
+			return
+		}
+	}
+	l.t.Fatalf("%s moved for clients from %s to %s, and no switch says so", m.Name, from, to)
 }

@@ -31,7 +31,7 @@ func WriteSnapshot(w io.Writer, s *State) error {
 	out := &recordWriter{w: bufio.NewWriterSize(w, 64<<10)}
 	head := &raftlogv1.SnapshotHeader{
 		Format: snapshotFormat, Index: s.index, Level: s.level, ClusterId: s.cluster.ID, ClusterName: s.cluster.Name, Epoch: s.epoch,
-		Term: s.term, AtMs: s.atMs,
+		Term: s.term, AtMs: s.atMs, Settings: s.settings.values(), Delivered: deliveredRecord(s.delivered),
 		EventsDropped: &raftlogv1.EventRecord{Index: s.events.dropped.Index, Ordinal: s.events.dropped.Ordinal},
 	}
 	for _, v := range s.servers {
@@ -119,10 +119,15 @@ func ReadSnapshot(r io.Reader) (*State, error) {
 		return nil, fmt.Errorf("%w: snapshot format %d level %d; this build knows format %d level %d: upgrade this node",
 			ErrTooNew, head.GetFormat(), head.GetLevel(), snapshotFormat, Level)
 	}
+	var err error
 	s := New()
 	s.index, s.level, s.epoch = head.GetIndex(), head.GetLevel(), head.GetEpoch()
 	s.term, s.atMs = head.GetTerm(), head.GetAtMs()
 	s.cluster = Cluster{ID: head.GetClusterId(), Name: head.GetClusterName()}
+	s.delivered = Cursor{Index: head.GetDelivered().GetIndex(), Ordinal: head.GetDelivered().GetOrdinal()}
+	if s.settings, err = s.settings.with(head.GetSettings(), false); err != nil {
+		return nil, fmt.Errorf("%w: header: %v", ErrDamaged, err) //nolint:errorlint // as above
+	}
 	s.events.dropped = Cursor{Index: head.GetEventsDropped().GetIndex(), Ordinal: head.GetEventsDropped().GetOrdinal()}
 	for _, v := range head.GetServers() {
 		s.servers = append(s.servers, Server{ID: v.GetId(), Address: v.GetAddress(), Voter: v.GetVoter()})
@@ -201,7 +206,9 @@ func masterRecord(m *Master) *raftlogv1.MasterRecord {
 		Pause: pauseRecord(m.Pause), Hold: pauseRecord(m.Hold), Enforce: m.Enforce,
 	}
 	for _, in := range m.Instances {
-		r.Instances = append(r.Instances, &raftlogv1.InstanceRecord{Facts: in.facts(), Unconfirmed: in.Unconfirmed, Since: in.Since})
+		r.Instances = append(r.Instances, &raftlogv1.InstanceRecord{
+			Facts: in.facts(), Unconfirmed: in.Unconfirmed, Since: in.Since, Ip: in.IP,
+		})
 	}
 	if m.Failover != nil {
 		r.Failover = failoverRecord(m.Failover)
@@ -228,7 +235,7 @@ func masterOf(r *raftlogv1.MasterRecord) (*Master, error) {
 	for _, in := range r.GetInstances() {
 		i := withFacts(Instance{Addr: AddrOf(in.GetFacts().GetAddress())}, in.GetFacts())
 		i.SyncedReplID = in.GetFacts().GetSyncedReplId()
-		i.Unconfirmed, i.Since = in.GetUnconfirmed(), in.GetSince()
+		i.Unconfirmed, i.Since, i.IP = in.GetUnconfirmed(), in.GetSince(), in.GetIp()
 		m.Instances = append(m.Instances, i)
 	}
 	if r.GetFailover() != nil {
@@ -241,6 +248,13 @@ func masterOf(r *raftlogv1.MasterRecord) (*Master, error) {
 		m.Conflicts = append(m.Conflicts, Conflict{Addr: AddrOf(c.GetAddress()), Other: c.GetOther()})
 	}
 	return m, nil
+}
+
+func deliveredRecord(c Cursor) *raftlogv1.Delivered {
+	if c == (Cursor{}) {
+		return nil
+	}
+	return &raftlogv1.Delivered{Index: c.Index, Ordinal: c.Ordinal}
 }
 
 func (in Instance) facts() *raftlogv1.InstanceFacts {

@@ -10,9 +10,6 @@ import (
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 )
 
-// Level is the feature level of this build: the highest command level it can apply.
-const Level = 1
-
 // State is the whole replicated state at one index. It is immutable; the zero value is not usable, see [New].
 type State struct {
 	index   uint64
@@ -22,6 +19,9 @@ type State struct {
 	term    uint64 // of the latest Mark
 	atMs    int64  // of the latest command
 	servers []Server
+	// settings of the cluster, and the cursor of the webhooks
+	settings  settings
+	delivered Cursor
 
 	nodes      *iradix.Tree[*Node]
 	masters    *iradix.Tree[*Master]
@@ -111,6 +111,8 @@ type Instance struct {
 	Unconfirmed bool
 	// Since is the index at which it became known.
 	Since uint64
+	// IP is what its host name was last resolved to; "" where the host is an address, or before that was committed.
+	IP string
 }
 
 // Vote is the verdict that one node holds against one instance.
@@ -230,6 +232,9 @@ func (s *State) Cluster() Cluster { return s.cluster }
 
 // Epoch is the highest failover epoch ever given.
 func (s *State) Epoch() uint64 { return s.epoch }
+
+// Delivered is the cursor of the webhooks: every event up to it has been delivered.
+func (s *State) Delivered() Cursor { return s.delivered }
 
 // Servers are the members by Raft's configuration, in id order. The caller must not change the slice.
 func (s *State) Servers() []Server { return s.servers }

@@ -15,7 +15,7 @@ import (
 
 // Errors of the package.
 var (
-	errOptions = errors.New("executor: Cluster, Fleet, Dial and Log must be set")
+	errOptions = errors.New("executor: Cluster, Fleet, Dial, LookupHost and Log must be set")
 	// errChanged: the set changed between a decision and its execution; it is decided anew.
 	errChanged = errors.New("the set has changed meanwhile")
 	// errUnfenced: an earlier leader may still hold a connection to the candidate.
@@ -63,13 +63,15 @@ type Conn interface {
 	Close() error
 }
 
-// Options of an Executor. Cluster, Fleet, Dial and Log must be set.
+// Options of an Executor. Cluster, Fleet, Dial, LookupHost and Log must be set.
 type Options struct {
 	Cluster Cluster
 	Fleet   Fleet
 	// Dial connects to the instance a of the set m and names the connection. The connection must never dial again by itself
 	// and never repeat a command.
 	Dial func(ctx context.Context, m *raftfsm.Master, a raftfsm.Addr, clientName string) (Conn, error)
+	// LookupHost gives the IP addresses of a host name.
+	LookupHost func(ctx context.Context, host string) ([]string, error)
 	// Parallel is how many sets are worked on at the same time; 0 = 64. Those whose master is down may be urgentShare times
 	// as many.
 	Parallel int
@@ -104,7 +106,7 @@ type Executor struct {
 
 // New validates the options and starts nothing.
 func New(o Options) (*Executor, error) {
-	if o.Cluster == nil || o.Fleet == nil || o.Dial == nil || o.Log == nil {
+	if o.Cluster == nil || o.Fleet == nil || o.Dial == nil || o.LookupHost == nil || o.Log == nil {
 		return nil, errOptions
 	}
 	if o.Parallel <= 0 {

@@ -47,6 +47,9 @@ func TestKeptDataDirectories(t *testing.T) {
 			if err != nil || res.Code != raftfsm.OK || !res.Changed {
 				t.Errorf("the log does not go on: %+v, %v", res, err)
 			}
+			if got := raisedLevel(t, n); got != raftfsm.Level {
+				t.Errorf("the node was upgraded, and the level is %d", got)
+			}
 		})
 	}
 }

@@ -37,6 +37,7 @@ func (n *Node) lead(ctx context.Context, r *raft.Raft, term uint64) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.expireReports(ctx, l) })
 	g.Go(func() error { return n.tendNonVoters(ctx, r, l) })
+	g.Go(func() error { return n.raiseLevel(ctx, l) })
 	if err := g.Wait(); err != nil && context.Cause(ctx) == nil {
 		return err
 	}

@@ -84,9 +84,8 @@ func (p peerService) Propose(ctx context.Context, req *peerv1.ProposeRequest) (*
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
-	if level := p.n.State().FeatureLevel(); level > 0 && req.GetCommand().GetHeader().GetLevel() > level {
-		return nil, status.Errorf(codes.InvalidArgument, "command of feature level %d, but the cluster is at %d",
-			req.GetCommand().GetHeader().GetLevel(), level)
+	if err := p.n.State().CheckLevel(req.GetCommand()); err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
 	if p.n.isRemoved() {
 		return nil, toStatus(ErrRemoved)

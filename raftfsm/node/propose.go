@@ -36,7 +36,7 @@ func (n *Node) Propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Resul
 	defer cancel()
 	c, data, err := n.encode(c)
 	if err != nil {
-		return raftfsm.Result{}, err
+		return refusedAt(n.State(), err)
 	}
 	var res raftfsm.Result
 	err = n.seek(ctx, func(ctx context.Context) error {
@@ -59,7 +59,7 @@ func (n *Node) ProposeIn(ctx context.Context, term uint64, c *raftlogv1.Command)
 	n.header(c).Term = term
 	c, data, err := n.encode(c)
 	if err != nil {
-		return raftfsm.Result{}, err
+		return refusedAt(n.State(), err)
 	}
 	if l := n.leads.get(); l == nil || l.term != term {
 		return raftfsm.Result{}, fmt.Errorf("term %d is over: %w", term, ErrNotLeader)
@@ -70,16 +70,23 @@ func (n *Node) ProposeIn(ctx context.Context, term uint64, c *raftlogv1.Command)
 // encode completes a command and gives its entry.
 func (n *Node) encode(c *raftlogv1.Command) (*raftlogv1.Command, []byte, error) {
 	c = proto.CloneOf(c)
-	head := n.header(c)
-	if level := n.State().FeatureLevel(); level > 0 && head.GetLevel() > level {
-		return nil, nil, fmt.Errorf("command of feature level %d, but the cluster is at %d: upgrade every node first",
-			head.GetLevel(), level)
-	}
+	n.header(c)
 	data, err := raftfsm.Encode(c)
 	if err != nil {
 		return nil, nil, fmt.Errorf("propose: %w", err)
 	}
+	if err := n.State().CheckLevel(c); err != nil {
+		return nil, nil, err
+	}
 	return c, data, nil
+}
+
+// refusedAt makes the result of a command that is refused on its merits before it is appended; other errors stay.
+func refusedAt(s *raftfsm.State, err error) (raftfsm.Result, error) {
+	if r, ok := errors.AsType[raftfsm.Refusal](err); ok {
+		return raftfsm.Result{Index: s.Index(), Code: r.Code, Detail: r.Detail}, nil
+	}
+	return raftfsm.Result{}, err
 }
 
 // header fills in what the proposer may leave out.
@@ -88,9 +95,7 @@ func (n *Node) header(c *raftlogv1.Command) *raftlogv1.Header {
 		c.Header = &raftlogv1.Header{}
 	}
 	h := c.GetHeader()
-	if h.Level == 0 {
-		h.Level = 1
-	}
+	h.Level = max(h.GetLevel(), raftfsm.LevelOf(c))
 	if h.Proposer == "" {
 		h.Proposer = string(n.self)
 	}

@@ -221,9 +221,30 @@ func TestMemoryCluster(t *testing.T) {
 	if s, age, err := n.Local(); err != nil || age != 0 || s.MasterCount() != 1 {
 		t.Errorf("local: age %v, %v", age, err)
 	}
+	if got := raisedLevel(t, n); got != raftfsm.Level {
+		t.Errorf("level %d", got)
+	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// raisedLevel is the feature level once it is this build's, or what it is after a while.
+func raisedLevel(t *testing.T, n *Node) uint32 {
+	t.Helper()
+	limit := time.After(10 * time.Second)
+	for {
+		changed := n.Changed()
+		level := n.State().FeatureLevel()
+		if level == raftfsm.Level {
+			return level
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			return level
+		}
 	}
 }
 

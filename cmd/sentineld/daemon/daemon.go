@@ -44,6 +44,8 @@ type Options struct {
 	// Listen opens the ports, and DialContext reaches other nodes; nil is the system's TCP.
 	Listen      func(ctx context.Context, network, address string) (net.Listener, error)
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// LookupHost resolves host names of Redis instances; nil is the system's resolver.
+	LookupHost func(ctx context.Context, host string) ([]string, error)
 }
 
 // Daemon is one node with everything around it.
@@ -192,7 +194,12 @@ func (d *Daemon) wire(o Options) error {
 	if err != nil {
 		return err
 	}
-	d.executor, err = executor.New(executor.Options{Cluster: self, Fleet: d.fleet, Dial: control{&o.Dialer}.dial, Log: d.log})
+	if o.LookupHost == nil {
+		o.LookupHost = net.DefaultResolver.LookupHost
+	}
+	d.executor, err = executor.New(executor.Options{
+		Cluster: self, Fleet: d.fleet, Dial: control{&o.Dialer}.dial, LookupHost: o.LookupHost, Log: d.log,
+	})
 	if err != nil {
 		return err
 	}
