@@ -56,8 +56,14 @@ func Notices(st *raftfsm.State, self string, e raftfsm.Event) []Notice {
 		add("+slave-reconf-sent", Payload(e))
 		add("+slave-reconf-inprog", Payload(e))
 		add(e.Kind, Payload(e))
-	case raftfsm.EventFailoverAbort:
-		add("-failover-abort-slave-timeout", subject(e))
+	case raftfsm.EventFailoverTimeout:
+		add(e.Kind, Payload(e))
+		add(raftfsm.EventFailoverEnd, Payload(e))
+	case raftfsm.EventSwitch:
+		// Who did not carry the switch out learns of it, in a Sentinel from the one that did.
+		if by, known := st.Node(e.Actor); known && e.Actor != self {
+			add("+config-update-from", words("sentinel", SentinelID(by.NodeID), hostPort(by.RESP), "@", e.Master, hostPort(e.From)))
+		}
 		add(e.Kind, Payload(e))
 	case raftfsm.EventRoleChange:
 		if asWanted := strings.HasSuffix(e.Detail, " "+raftfsm.RoleWord(e.Role)); asWanted {
@@ -109,7 +115,7 @@ func Payload(e raftfsm.Event) string {
 		return words(subject(e), e.Detail)
 	case raftfsm.EventSDown, raftfsm.EventSDownEnd, raftfsm.EventODownEnd, raftfsm.EventUnmonitor, raftfsm.EventReset,
 		raftfsm.EventSlave, raftfsm.EventReboot, raftfsm.EventTryFailover, raftfsm.EventSelected, raftfsm.EventPromoted,
-		raftfsm.EventReconfDone, raftfsm.EventConvert, raftfsm.EventFailoverEnd, raftfsm.EventFailoverTimeout:
+		raftfsm.EventReconfDone, raftfsm.EventConvert, raftfsm.EventFix, raftfsm.EventFailoverEnd, raftfsm.EventFailoverTimeout:
 		// Clients split these by position: a detail would be read as part of an address.
 		return subject(e)
 	}

@@ -22,6 +22,17 @@ const (
 	maxInfoWord     = 256
 )
 
+// MaxInfoText bounds what is kept of a text, in bytes.
+const MaxInfoText = 4096
+
+// KeepText is what is kept of a text: whole lines of it.
+func KeepText(text string) string {
+	if len(text) > MaxInfoText {
+		text = text[:strings.LastIndexByte(text[:MaxInfoText], '\n')+1]
+	}
+	return strings.Clone(text)
+}
+
 // ParseInfo reads the text of INFO: sections server, replication and persistence, in any order, together with any
 // others, which it skips. A field that is missing or cannot be read has its zero value, or -1 for offsets and times; it
 // fails only where the text does not tell the role, because then nothing else in it can be judged.

@@ -29,6 +29,10 @@ type Observation struct {
 	// Info is the last INFO read, nil for never; InfoAt is when it arrived.
 	Info   *Info
 	InfoAt time.Time
+	// RoleSince is when the role that Info tells was first told; zero for never.
+	RoleSince time.Time
+	// Rebooted: its process replaced another one and has not given a +PONG since.
+	Rebooted bool
 }
 
 // ReplyClass is what a reply to a probe means.
@@ -75,6 +79,9 @@ type Info struct {
 
 	// Replicas that a master lists, in its order.
 	Replicas []ReplicaLine
+
+	// Text is what it said in the sections server and replication, at most [MaxInfoText] bytes of it in whole lines.
+	Text string
 }
 
 // ReplicaLine is one slaveN line of a master's INFO.

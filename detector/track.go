@@ -176,5 +176,6 @@ func (t *Track) Observation(a raftfsm.Addr) Observation {
 		LastAnyReply:   t.lastAny,
 		LastReplyClass: t.lastClass,
 		LastPingSent:   t.pending,
+		Rebooted:       !t.rebooted.IsZero(),
 	}
 }

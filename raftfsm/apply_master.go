@@ -53,7 +53,6 @@ func (d *draft) monitor(c *raftlogv1.Monitor) verdict {
 	if v := checkForeign(c); v.code != OK {
 		return v
 	}
-	d.s.epoch = max(d.s.epoch, c.GetEpoch())
 	m := &Master{
 		Name: name, Options: opts, Generation: d.index, Address: addr, Epoch: c.GetEpoch(),
 		Instances: []Instance{{Addr: addr, SecondOffset: -1, Since: d.index}},
@@ -64,6 +63,10 @@ func (d *draft) monitor(c *raftlogv1.Monitor) verdict {
 	d.track(m)
 	d.s.tombstones, _, _ = d.s.tombstones.Delete([]byte(name))
 	d.emitOn(m, EventMonitor, addr, Event{Detail: "quorum " + strconv.Itoa(opts.Quorum)})
+	if m.Epoch > d.s.epoch {
+		d.s.epoch = m.Epoch
+		d.emitOn(m, EventNewEpoch, addr, Event{Epoch: m.Epoch})
+	}
 	for _, p := range c.GetReplicas() {
 		a := AddrOf(p)
 		if _, known := m.Instance(a); !known {
@@ -120,7 +123,11 @@ func (d *draft) remove(c *raftlogv1.Remove) verdict {
 	d.s.archive = d.s.archive.without(m.Name, m.History)
 	d.changed = true
 	if m.Failover != nil {
-		d.emitOn(m, EventFailoverAbort, m.Address, Event{Epoch: m.Failover.Epoch, Detail: "removed"})
+		kind := EventFailoverAbort
+		if m.Failover.Switched && d.s.level >= 2 {
+			kind = EventFailoverEnd
+		}
+		d.emitOn(m, kind, m.Address, Event{Epoch: m.Failover.Epoch, Detail: "removed"})
 	}
 	d.emitOn(m, EventUnmonitor, m.Address, Event{})
 	return done()
@@ -337,6 +344,9 @@ func (d *draft) moveTo(m *Master, to Addr, reason string) {
 	}
 	d.s.epoch++
 	m.Epoch = d.s.epoch
+	if d.s.level >= 2 {
+		d.emitOn(m, EventNewEpoch, m.Address, Event{Epoch: m.Epoch})
+	}
 	d.emitOn(m, EventAdopt, to, Event{Epoch: m.Epoch, Detail: reason})
 	d.install(m, from, to)
 }

@@ -492,7 +492,7 @@ func TestSnapshotIsTheState(t *testing.T) {
 	other := &log{t: t, state: back, index: l.index}
 	for _, x := range []*log{l, other} {
 		x.ok(x.down("c", "m", 3, raftfsm.CauseTimeout))
-		x.refused(raftfsm.AddressTaken, monitor("k", 3))
+		x.refused(raftfsm.AddressTaken, monitor("j", 3))
 		x.refused(raftfsm.Removed, seedOf("gone", 70))
 		x.ok(configure("announce-hostnames", "yes"))
 		x.ok(deliver(x.index-5, 0))
@@ -552,6 +552,13 @@ func scenario(l *log) {
 	l.ok(l.resolve("f", 901, "10.1.0.1", 902, "fd00::2"))
 	l.ok(l.correct("f", 902, raftfsm.CorrectionRepointed))
 	l.ok(deliver(l.index-1, 1))
+	l.ok(foreign("k", 9, 80, 81))
+	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Adopt{Adopt: &raftlogv1.Adopt{
+		Master: "k", Generation: l.master("k").Generation, Address: addr(81), Reason: "by lineage",
+	}}})
+	e = l.ok(l.begin("k", 80, func(b *raftlogv1.BeginFailover) { b.Kind = raftfsm.KindForced })).Epoch
+	l.ok(switchTo("k", e, 81, 80))
+	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Remove{Remove: &raftlogv1.Remove{Name: "k"}}})
 }
 
 func raise(level uint32) *raftlogv1.Command {

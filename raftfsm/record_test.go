@@ -16,7 +16,7 @@ func TestMonitorOfWhatAnotherControlPlaneKnew(t *testing.T) {
 	l.ok(l.facts("n", 51))
 	since := l.index
 	l.ok(foreign("m", 41, 1, 2, 1, 51, 902, 2))
-	l.expect(since, "+monitor 10.0.0.1:1", "+slave 10.0.0.1:2", "+instance-conflict 10.0.0.1:51", "+slave redis-902.example:902")
+	l.expect(since, "+monitor 10.0.0.1:1", "+new-epoch 10.0.0.1:1", "+slave 10.0.0.1:2", "+instance-conflict 10.0.0.1:51", "+slave redis-902.example:902")
 	m := l.master("m")
 	if m.Epoch != 41 || l.state.Epoch() != 41 || len(m.Instances) != 3 || len(m.Conflicts) != 1 || m.Conflicts[0].Other != "n" {
 		t.Fatalf("%+v, epoch of the cluster %d", m, l.state.Epoch())
@@ -26,7 +26,9 @@ func TestMonitorOfWhatAnotherControlPlaneKnew(t *testing.T) {
 			t.Errorf("%+v", in)
 		}
 	}
+	since = l.index
 	l.ok(foreign("o", 7, 60))
+	l.expect(since, "+monitor 10.0.0.1:60")
 	if got := l.master("o").Epoch; got != 7 || l.state.Epoch() != 41 {
 		t.Errorf("epoch %d, of the cluster %d", got, l.state.Epoch())
 	}
@@ -112,5 +114,32 @@ func TestDeliveredOnlyMovesForward(t *testing.T) {
 	l.expect(since)
 	for name := range l.state.ChangedSince(since) {
 		t.Errorf("%s changed", name)
+	}
+}
+
+// What a released level tells of an entry is frozen; the next one tells more exactly.
+func TestEventsByLevel(t *testing.T) {
+	for level, want := range map[uint32][2]string{
+		1: {"+adopt-master +switch-master +slave", "-failover-abort -monitor"},
+		2: {"+new-epoch +adopt-master +switch-master +slave", "+failover-end -monitor"},
+	} {
+		l := newLog(t)
+		l.ok(raise(level))
+		l.ok(monitor("m", 1))
+		l.ok(l.facts("m", 2))
+		since := l.index
+		l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Adopt{Adopt: &raftlogv1.Adopt{
+			Master: "m", Generation: l.master("m").Generation, Address: addr(2),
+		}}})
+		if got := strings.Join(l.kinds(since), " "); got != want[0] {
+			t.Errorf("level %d: an adoption tells %s", level, got)
+		}
+		epoch := l.ok(l.begin("m", 1, func(b *raftlogv1.BeginFailover) { b.Kind = raftfsm.KindForced })).Epoch
+		l.ok(switchTo("m", epoch, 2, 1))
+		since = l.index
+		l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Remove{Remove: &raftlogv1.Remove{Name: "m"}}})
+		if got := strings.Join(l.kinds(since), " "); got != want[1] {
+			t.Errorf("level %d: the removal in a failover that has switched tells %s", level, got)
+		}
 	}
 }

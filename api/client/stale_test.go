@@ -32,29 +32,41 @@ func TestMasterWithoutLeader(t *testing.T) {
 	}{
 		"refused at once": {
 			&node{noLeader: noLeader, age: 3 * time.Second, master: set("h", 1, 2, 20)}, &node{noLeader: noLeader},
-			5 * time.Second, 100 * time.Millisecond, Master{Name: "m", Addr: "h:1", Cluster: "c", Epoch: 2, Revision: 20, Stale: true, Age: 3 * time.Second}, codes.OK,
+			5 * time.Second, 100 * time.Millisecond,
+			Master{Name: "m", Addr: "h:1", Cluster: "c", Epoch: 2, Revision: 20, Stale: true, Age: 3 * time.Second},
+			codes.OK,
 		},
 		"an election": {
 			&node{hangs: true}, &node{hangs: true, master: set("h", 1, 2, 20), age: time.Second},
-			5 * time.Second, confirmWithin, Master{Name: "m", Addr: "h:1", Cluster: "c", Epoch: 2, Revision: 20, Stale: true, Age: time.Second}, codes.OK,
+			5 * time.Second, confirmWithin,
+			Master{Name: "m", Addr: "h:1", Cluster: "c", Epoch: 2, Revision: 20, Stale: true, Age: time.Second},
+			codes.OK,
 		},
 		"little time": {
 			&node{hangs: true}, &node{hangs: true, master: set("h", 1, 2, 20)},
-			400 * time.Millisecond, 200 * time.Millisecond, Master{Name: "m", Addr: "h:1", Cluster: "c", Epoch: 2, Revision: 20, Stale: true}, codes.OK,
+			400 * time.Millisecond, 200 * time.Millisecond,
+			Master{Name: "m", Addr: "h:1", Cluster: "c", Epoch: 2, Revision: 20, Stale: true},
+			codes.OK,
 		},
 		"a frozen node": {
 			&node{stuck: true}, &node{hangs: true, master: set("h", 1, 2, 20)},
-			5 * time.Second, confirmWithin, Master{Name: "m", Addr: "h:1", Cluster: "c", Epoch: 2, Revision: 20, Stale: true}, codes.OK,
+			5 * time.Second, confirmWithin,
+			Master{Name: "m", Addr: "h:1", Cluster: "c", Epoch: 2, Revision: 20, Stale: true},
+			codes.OK,
 		},
 		"all frozen":    {&node{stuck: true}, &node{stuck: true}, 5 * time.Second, 3 * confirmWithin, Master{}, codes.DeadlineExceeded},
 		"none is ready": {&node{fail: noLeader}, &node{fail: noLeader}, 5 * time.Second, 0, Master{}, codes.Unavailable},
 		"unknown there": {
 			&node{noLeader: noLeader, fail: status.Error(codes.NotFound, "no master")}, &node{noLeader: noLeader, fail: noLeader},
-			5 * time.Second, 0, Master{}, codes.NotFound,
+			5 * time.Second, 0,
+			Master{},
+			codes.NotFound,
 		},
 		"a leader": {
 			&node{noLeader: noLeader}, &node{master: set("h", 1, 2, 20)},
-			5 * time.Second, 0, Master{Name: "m", Addr: "h:1", Cluster: "c", Epoch: 2, Revision: 20}, codes.OK,
+			5 * time.Second, 0,
+			Master{Name: "m", Addr: "h:1", Cluster: "c", Epoch: 2, Revision: 20},
+			codes.OK,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

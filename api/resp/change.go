@@ -70,6 +70,9 @@ func (s *Server) monitor(ctx context.Context, _ *conn, args []string) reply {
 	if _, err := raftfsm.NewAddr(host, 1); err != nil || api.CheckHost(host) != nil {
 		return errHost
 	}
+	if st := s.o.Node.State(); (raftfsm.Addr{Host: host}).IsName() && !st.Settings().ResolveHostnames {
+		return errHost
+	}
 	if n < 1 || n > 65535 {
 		return failure("ERR Invalid port number.")
 	}
@@ -119,11 +122,11 @@ func (s *Server) remove(ctx context.Context, _ *conn, args []string) reply {
 }
 
 // set is all or nothing, unlike Redis's.
-func (s *Server) set(ctx context.Context, _ *conn, args []string) reply {
+func (s *Server) set(ctx context.Context, c *conn, args []string) reply {
 	if bad := controls("SET", 2, args); bad != nil {
 		return bad
 	}
-	_, m, no := s.lookup(args[0])
+	_, m, no := s.lookup(c, args[0])
 	if no != nil {
 		return no
 	}
@@ -179,8 +182,8 @@ func badValue(opt raftfsm.Option, value, name string) reply {
 }
 
 // ckquorum asks the leader, who knows whom it hears; without one this node tells what it knows.
-func (s *Server) ckquorum(ctx context.Context, _ *conn, args []string) reply {
-	if _, _, no := s.lookup(args[0]); no != nil {
+func (s *Server) ckquorum(ctx context.Context, c *conn, args []string) reply {
+	if _, _, no := s.lookup(c, args[0]); no != nil {
 		return no
 	}
 	ctx, cancel := context.WithTimeout(ctx, changeLimit)

@@ -3,80 +3,131 @@ package resp
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
-
-	"github.com/raftsentinel/raftsentinel/api"
-	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
 // command is a row of a table.
 type command struct {
+	// name in full, such as client|list; the table gives it.
+	name string
 	// arity counts the command's words; negative means at least that many.
 	arity int
 	// answer gets the words behind the command, or behind the subcommand, which are valid until it returns. nil is no answer.
 	answer func(s *Server, ctx context.Context, c *conn, args []string) reply
+	// subcommands are told apart by the second word. Without one, answer answers.
+	subcommands map[string]command
 	// subscribed: a RESP2 connection with subscriptions may send it too. Other answers it could not tell from messages.
 	subscribed bool
+	// instant: it changes nothing and waits for nobody, so that what came together with it may be answered from one state.
+	instant bool
+	// unlisted: COMMAND does not tell of it, because a Sentinel does not have it.
+	unlisted bool
 }
 
 // commands are all that are known.
-var commands = map[string]command{
-	"ping":         {-1, (*Server).ping, true},
-	"quit":         {-1, (*Server).quit, true},
-	"reset":        {1, (*Server).resetConn, true},
-	"subscribe":    {-2, byChannel.subscribe, true},
-	"unsubscribe":  {-1, byChannel.unsubscribe, true},
-	"psubscribe":   {-2, byPattern.subscribe, true},
-	"punsubscribe": {-1, byPattern.unsubscribe, true},
-	"info":         {arity: -1, answer: (*Server).info},
-	"sentinel":     {arity: -2, answer: container("sentinel", subcommands)},
+var commands = named("", map[string]command{
+	"acl":          {arity: -2, subcommands: named("acl|", aclCommands)},
+	"auth":         {arity: -2, answer: (*Server).auth},
+	"client":       {arity: -2, subcommands: named("client|", clientCommands)},
+	"command":      {arity: -1, answer: (*Server).commandAll, subcommands: named("command|", commandCommands)},
+	"hello":        {arity: -1, answer: (*Server).hello},
+	"info":         {arity: -1, answer: (*Server).info, instant: true},
+	"ping":         {arity: -1, answer: (*Server).ping, subscribed: true, instant: true},
+	"psubscribe":   {arity: -2, answer: byPattern.subscribe, subscribed: true},
+	"publish":      {arity: 3, answer: (*Server).publish},
+	"punsubscribe": {arity: -1, answer: byPattern.unsubscribe, subscribed: true},
+	"quit":         {arity: -1, answer: (*Server).quit, subscribed: true, unlisted: true},
+	"reset":        {arity: 1, answer: (*Server).resetConn, subscribed: true, unlisted: true},
+	"role":         {arity: 1, answer: (*Server).role, instant: true},
+	"sentinel":     {arity: -2, subcommands: named("sentinel|", sentinelCommands)},
+	"shutdown":     {arity: -1, answer: (*Server).shutdown},
+	"subscribe":    {arity: -2, answer: byChannel.subscribe, subscribed: true},
+	"unsubscribe":  {arity: -1, answer: byChannel.unsubscribe, subscribed: true},
+})
+
+var sentinelCommands = map[string]command{
+	"ckquorum":                 {arity: 3, answer: (*Server).ckquorum},
+	"config":                   {arity: -4, answer: (*Server).config},
+	"debug":                    {arity: -2, answer: (*Server).debug},
+	"failover":                 {arity: -3, answer: (*Server).failover},
+	"flushconfig":              {arity: 2, answer: (*Server).flushConfig},
+	"get-master-addr-by-name":  {arity: 3, answer: (*Server).masterAddr, instant: true},
+	"get-primary-addr-by-name": {arity: 3, answer: (*Server).masterAddr, instant: true, unlisted: true},
+	"help":                     {arity: 2, answer: help("sentinel")},
+	"info-cache":               {arity: -3, answer: (*Server).infoCache, instant: true},
+	"is-master-down-by-addr":   {arity: 6, answer: (*Server).isMasterDown, instant: true},
+	"is-primary-down-by-addr":  {arity: 6, answer: (*Server).isMasterDown, instant: true, unlisted: true},
+	"master":                   {arity: 3, answer: (*Server).master, instant: true},
+	"masters":                  {arity: 2, answer: (*Server).masters, instant: true},
+	"monitor":                  {arity: 6, answer: (*Server).monitor},
+	"myid":                     {arity: 2, answer: (*Server).myid, instant: true},
+	"pending-scripts":          {arity: 2, answer: (*Server).pendingScripts, instant: true},
+	"primaries":                {arity: 2, answer: (*Server).masters, instant: true, unlisted: true},
+	"primary":                  {arity: 3, answer: (*Server).master, instant: true, unlisted: true},
+	"remove":                   {arity: 3, answer: (*Server).remove},
+	"replicas":                 {arity: 3, answer: (*Server).replicas, instant: true},
+	"reset":                    {arity: 3, answer: (*Server).reset},
+	"sentinels":                {arity: 3, answer: (*Server).sentinels},
+	"set":                      {arity: -5, answer: (*Server).set},
+	"simulate-failure":         {arity: -3, answer: (*Server).simulateFailure},
+	"slaves":                   {arity: 3, answer: (*Server).replicas, instant: true},
 }
 
-// subcommands of SENTINEL; args of their answers begin behind the subcommand.
-var subcommands = map[string]command{
-	"master":                   {arity: 3, answer: (*Server).master},
-	"primary":                  {arity: 3, answer: (*Server).master},
-	"masters":                  {arity: 2, answer: (*Server).masters},
-	"primaries":                {arity: 2, answer: (*Server).masters},
-	"replicas":                 {arity: 3, answer: (*Server).replicas},
-	"slaves":                   {arity: 3, answer: (*Server).replicas},
-	"get-master-addr-by-name":  {arity: 3, answer: (*Server).masterAddr},
-	"get-primary-addr-by-name": {arity: 3, answer: (*Server).masterAddr},
-	"monitor":                  {arity: 6, answer: (*Server).monitor},
-	"remove":                   {arity: 3, answer: (*Server).remove},
-	"set":                      {arity: -5, answer: (*Server).set},
-	"ckquorum":                 {arity: 3, answer: (*Server).ckquorum},
-	"myid":                     {arity: 2, answer: (*Server).myid},
+// named gives the rows of a table their names.
+func named(prefix string, table map[string]command) map[string]command {
+	out := make(map[string]command, len(table))
+	for name, cmd := range table {
+		cmd.name = prefix + name
+		out[name] = cmd
+	}
+	return out
 }
 
 // answer runs one command.
 func (s *Server) answer(ctx context.Context, c *conn, args []string) reply {
-	cmd, ok := find(commands, args[0])
-	switch {
-	case !ok:
-		return unknownCommand(args)
-	case !fits(cmd.arity, len(args)):
-		return arity(strings.ToLower(args[0]))
-	case c.proto < 3 && c.subscriptions.count() > 0 && !cmd.subscribed:
-		return failure(fmt.Sprintf("ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
-			strings.ToLower(args[0])))
+	cmd, rest, bad := resolve(args)
+	if bad != nil {
+		return bad
 	}
-	return cmd.answer(s, ctx, c, args[1:])
+	if c.proto < 3 && c.subscriptions.count() > 0 && !cmd.subscribed {
+		return failure(fmt.Sprintf("ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+			cmd.name))
+	}
+	if s.pause.on.Load() && !s.pause.sitOut(ctx, c) {
+		c.quit = true
+		return nil
+	}
+	c.last = cmd.name
+	if cmd.instant {
+		return cmd.answer(s, ctx, c, rest)
+	}
+	c.st = nil
+	r := cmd.answer(s, ctx, c, rest)
+	c.st = nil
+	return r
 }
 
-// container answers a command whose second word is a command of the table.
-func container(name string, table map[string]command) func(*Server, context.Context, *conn, []string) reply {
-	return func(s *Server, ctx context.Context, c *conn, args []string) reply {
-		cmd, ok := find(table, args[0])
-		switch {
-		case !ok:
-			return failure(fmt.Sprintf("ERR unknown subcommand '%s'. Try %s HELP.", shorten(args[0], 128), strings.ToUpper(name)))
-		case !fits(cmd.arity, len(args)+1):
-			return arity(name + "|" + strings.ToLower(args[0]))
-		}
-		return cmd.answer(s, ctx, c, args[1:])
+// resolve finds the command that the words name, and the words behind its name. It checks in Redis's order.
+func resolve(args []string) (cmd command, rest []string, bad reply) {
+	cmd, ok := find(commands, args[0])
+	rest = args[1:]
+	switch {
+	case !ok:
+		return cmd, nil, unknownCommand(args)
+	case !fits(cmd.arity, len(args)):
+		return cmd, nil, arity(cmd.name)
+	case cmd.subcommands == nil || len(rest) == 0:
+		return cmd, rest, nil
 	}
+	parent := cmd
+	cmd, ok = find(parent.subcommands, rest[0])
+	switch {
+	case !ok:
+		return cmd, nil, failure(fmt.Sprintf("ERR unknown subcommand '%s'. Try %s HELP.", shorten(rest[0], 128), strings.ToUpper(parent.name)))
+	case !fits(cmd.arity, len(args)):
+		return cmd, nil, arity(cmd.name)
+	}
+	return cmd, rest[1:], nil
 }
 
 // longestName bounds the names of commands.
@@ -100,8 +151,13 @@ func find(table map[string]command, word string) (command, bool) {
 
 func fits(arity, n int) bool { return n == arity || (arity < 0 && n >= -arity) }
 
-func arity(name string) reply {
+func arity(name string) failure {
 	return failure(fmt.Sprintf("ERR wrong number of arguments for '%s' command", name))
+}
+
+// wrongUse is for a subcommand with more words than it takes.
+func wrongUse(container, name string) reply {
+	return failure("ERR unknown subcommand or wrong number of arguments for '" + name + "'. Try " + container + " HELP.")
 }
 
 // unknownCommand is Redis's text (server.c, commandCheckExistence), with its space at the end.
@@ -118,88 +174,7 @@ func unknownCommand(args []string) reply {
 
 func shorten(s string, n int) string { return s[:min(len(s), n)] }
 
-func (s *Server) ping(_ context.Context, c *conn, args []string) reply {
-	listening := c.proto < 3 && c.subscriptions.count() > 0
-	switch {
-	case len(args) > 1:
-	case listening:
-		return push{bulk("pong"), bulk(strings.Join(args, ""))}
-	case len(args) == 0:
-		return simple("PONG")
-	default:
-		return bulk(args[0])
-	}
-	return arity("ping")
-}
-
-// quit is answered although Redis 7's Sentinel does not know it: health checks of old send it.
-func (s *Server) quit(_ context.Context, c *conn, _ []string) reply {
-	c.quit = true
-	return simple("OK")
-}
-
-// resetConn makes a connection like a new one.
-func (s *Server) resetConn(_ context.Context, c *conn, _ []string) reply {
-	s.subscribers.leave(c)
-	c.speak(2)
-	c.mute, c.skip = false, false
-	c.tell(func(t *clientTold) { t.name, t.channels, t.patterns = "", 0, 0 })
-	return simple("RESET")
-}
-
-func (s *Server) myid(context.Context, *conn, []string) reply {
-	return bulk(api.SentinelID(s.o.Node.Status().NodeID))
-}
-
-// local is the state that look-ups are answered from, or why there is none to tell.
-func (s *Server) local() (*raftfsm.State, reply) {
-	st, _, err := s.o.Node.Local()
-	if err == nil {
-		return st, nil
-	}
-	switch s.o.Classify(err) {
-	case api.FailureLoading:
-		return nil, failure("LOADING sentineld has not caught up with its cluster since it started")
-	case api.FailureRemoved:
-		return nil, failure("ERR this node was removed from its cluster; ask another one")
-	case api.FailureOther, api.FailureNoLeader, api.FailureUnknownOutcome:
-	}
-	return nil, failure("ERR " + err.Error())
-}
-
-// lookup is the state and a master of it, or the error to answer.
-func (s *Server) lookup(name string) (*raftfsm.State, *raftfsm.Master, reply) {
-	st, refusal := s.local()
-	if refusal != nil {
-		return nil, nil, refusal
-	}
-	m, ok := st.Master(name)
-	if !ok {
-		return nil, nil, errNoMaster
-	}
-	return st, m, nil
-}
-
-const errNoMaster = failure("ERR No such master with that name")
-
-func (s *Server) masterAddr(_ context.Context, _ *conn, args []string) reply {
-	_, m, refusal := s.lookup(args[0])
-	switch {
-	case refusal == errNoMaster:
-		return nullArray{}
-	case refusal != nil:
-		return refusal
-	}
-	return endpoint(m.Address)
-}
-
-// endpoint is an address as a pair of host and port.
-type endpoint raftfsm.Addr
-
-func (r endpoint) append(b []byte, _ int) []byte {
-	b = appendBulk(header(b, '*', 2), r.Host)
-	var digits [5]byte
-	number := strconv.AppendUint(digits[:0], uint64(r.Port), 10)
-	b = append(header(b, '$', len(number)), number...)
-	return append(b, "\r\n"...)
-}
+const (
+	errSyntax   = failure("ERR syntax error")
+	errNoNumber = failure("ERR value is not an integer or out of range")
+)

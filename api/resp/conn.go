@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/api"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
 const (
@@ -51,8 +52,15 @@ type conn struct {
 	in, out       []byte // what has come and is not used yet; answers not sent yet
 	proto         int    // 2 or 3
 	quit          bool   // to be closed once what is answered so far has left
-	mute, skip    bool   // CLIENT REPLY OFF, and SKIP
+	mute          bool   // CLIENT REPLY OFF
+	skip          bool   // CLIENT REPLY SKIP was before: this reply is not sent
+	skipNext      bool
 	subscriptions subscriptions
+	tracking      tracking
+	last          string // the command that was run last
+	// st is what the look-ups that came together are answered from; nil where the next one takes the state anew.
+	st      *raftfsm.State
+	traffic traffic
 
 	mu   sync.Mutex
 	told clientTold
@@ -71,12 +79,14 @@ type clientTold struct {
 	at                        time.Time
 	proto                     int
 	channels, patterns        int
+	unread                    int // bytes of a command whose rest is still to come
+	tracking                  bool
 }
 
 func newConn(s *Server, id int64, nc net.Conn) *conn {
 	now := time.Now()
 	c := &conn{
-		s: s, nc: nc, id: id, addr: nc.RemoteAddr().String(), laddr: nc.LocalAddr().String(), began: now, proto: 2,
+		s: s, nc: nc, id: id, addr: nc.RemoteAddr().String(), laddr: nc.LocalAddr().String(), began: now, proto: 2, last: "NULL",
 		told: clientTold{at: now, proto: 2, command: "NULL"},
 	}
 	if socket, ok := nc.(syscall.Conn); ok {
@@ -150,7 +160,7 @@ func (c *conn) took(n int) bool {
 	if c.out == nil {
 		c.out = borrow()
 	}
-	used := 0
+	used, commands := 0, 0
 	for !c.quit {
 		args, width, err := c.parser.next(c.in[used:])
 		if err != nil {
@@ -165,19 +175,31 @@ func (c *conn) took(n int) bool {
 		if len(args) == 0 {
 			continue
 		}
+		commands++
 		c.answer(c.s.answer(c.ctx, c, args))
-		if len(c.out) > maxBytes && !c.flush() {
-			return false
+		if len(c.out) > maxBytes {
+			c.st = nil // it may take a while
+			if !c.flush() {
+				return false
+			}
 		}
 	}
 	c.in = c.in[:copy(c.in, c.in[used:])]
+	c.st = nil
+	c.traffic.reads.Add(1)
+	c.traffic.in.Add(int64(n))
+	c.traffic.commands.Add(int64(commands))
+	c.tell(func(t *clientTold) { t.command, t.at, t.unread = c.last, time.Now(), len(c.in) })
 	return c.flush() && !c.quit
 }
 
 // answer adds a reply to what is sent next; nil is none. A muted connection gets none.
 func (c *conn) answer(r reply) {
 	muted := c.mute || c.skip
-	c.skip = false
+	c.skip, c.skipNext = c.skipNext, false
+	if _, bad := r.(failure); bad {
+		c.traffic.errors.Add(1)
+	}
 	if r != nil && !muted {
 		c.out = r.append(c.out, c.proto)
 	}
@@ -238,6 +260,8 @@ func (c *conn) write(b []byte) int {
 			return sent
 		default:
 			sent += n
+			c.traffic.writes.Add(1)
+			c.traffic.out.Add(int64(n))
 		}
 	}
 	return sent
@@ -270,7 +294,9 @@ func (c *conn) drain() {
 		next := c.queue[0]
 		c.mu.Unlock()
 		_ = c.nc.SetWriteDeadline(time.Now().Add(writeLimit))
-		_, err := c.nc.Write(next)
+		n, err := c.nc.Write(next)
+		c.traffic.writes.Add(1)
+		c.traffic.out.Add(int64(n))
 		c.mu.Lock()
 		c.queue = c.queue[1:]
 		c.queued -= len(next)

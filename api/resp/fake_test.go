@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -14,9 +16,11 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/raftsentinel/raftsentinel/api"
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -46,6 +50,9 @@ type fakeNode struct {
 	hang                 bool
 	localErr, proposeErr error
 	status               api.NodeStatus
+	begun                int
+	// beginning, where set, comes between the look at a state and the commit of a failover, as a measurement would.
+	beginning func()
 }
 
 func newFakeNode(t *testing.T) *fakeNode {
@@ -117,11 +124,81 @@ func (n *fakeNode) Changed() <-chan struct{} {
 	return n.changed
 }
 
-func (n *fakeNode) Status() api.NodeStatus                                       { return n.status }
-func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error)         { return nil, errUnknown }
-func (n *fakeNode) RemoveNode(context.Context, string) error                     { return nil }
-func (n *fakeNode) TransferLeadership(context.Context, string) error             { return nil }
-func (n *fakeNode) Begin(context.Context, api.Order) (r raftfsm.Result, e error) { return }
+func (n *fakeNode) Status() api.NodeStatus                               { return n.status }
+func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error) { return nil, errUnknown }
+func (n *fakeNode) RemoveNode(context.Context, string) error             { return nil }
+func (n *fakeNode) TransferLeadership(context.Context, string) error     { return nil }
+
+// Begin promotes the first replica, whatever the master at that moment is.
+func (n *fakeNode) Begin(ctx context.Context, o api.Order) (raftfsm.Result, error) {
+	n.begun++
+	if n.beginning != nil {
+		n.beginning()
+	}
+	m, _ := n.State().Master(o.Master)
+	if len(m.Replicas()) == 0 {
+		return raftfsm.Result{}, raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: "master " + m.Name + " has no replica"}
+	}
+	res, err := n.Propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_BeginFailover{BeginFailover: &raftlogv1.BeginFailover{
+		Master: m.Name, Generation: m.Generation, OperationId: o.OperationID, Kind: raftfsm.KindForced, From: m.Address.Proto(),
+		Candidate: m.Replicas()[0].Addr.Proto(), OldOffset: -1, Reason: "ordered",
+	}}})
+	if err == nil {
+		err = res.Err()
+	}
+	return res, err
+}
+
+// register makes a member known by name and address.
+func (n *fakeNode) register(t *testing.T, id, host string) {
+	t.Helper()
+	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: &raftlogv1.RegisterNode{
+		RaftId: id + "-1", NodeId: id, MaxLevel: raftfsm.Level, Resp: &raftlogv1.Address{Host: host, Port: 26379},
+	}}})
+}
+
+// replica makes an instance known as a replica of m.
+func (n *fakeNode) replica(t *testing.T, host string) {
+	t.Helper()
+	m, _ := n.State().Master("m")
+	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_StateFacts{StateFacts: &raftlogv1.StateFacts{
+		Master: "m", Generation: m.Generation, Instances: []*raftlogv1.InstanceFacts{{
+			Address: &raftlogv1.Address{Host: host, Port: 6379}, Role: raftfsm.RoleReplica, RunId: "r-" + host,
+		}},
+	}}})
+}
+
+// votesDown is a node's report that the master m is down.
+func (n *fakeNode) votesDown(t *testing.T, id string) {
+	t.Helper()
+	m, _ := n.State().Master("m")
+	node, _ := n.State().Node(id + "-1")
+	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_Report{Report: &raftlogv1.Report{
+		Node: node.RaftID, Base: node.ReportBase, Down: []*raftlogv1.Verdict{{
+			Master: "m", Instance: m.Address.Proto(), Generation: m.Generation, Cause: raftfsm.CauseTimeout, SinceMs: 1000,
+		}},
+	}}})
+}
+
+// switches commits the switch of m's open failover.
+func (n *fakeNode) switches(t *testing.T) {
+	t.Helper()
+	m, _ := n.State().Master("m")
+	f := m.Failover
+	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_SwitchMaster{SwitchMaster: &raftlogv1.SwitchMaster{
+		Master: "m", Epoch: f.Epoch, From: f.From.Proto(), To: f.To.Proto(),
+	}}})
+}
+
+// ends closes m's open failover.
+func (n *fakeNode) ends(t *testing.T, outcome raftfsm.FailoverOutcome, reason string) {
+	t.Helper()
+	m, _ := n.State().Master("m")
+	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_EndFailover{EndFailover: &raftlogv1.EndFailover{
+		Master: "m", Epoch: m.Failover.Epoch, Outcome: outcome, Reason: reason,
+	}}})
+}
+
 func (n *fakeNode) Explain(context.Context, *raftfsm.State, *raftfsm.Master) (x api.Explanation, e error) {
 	return
 }
@@ -144,26 +221,105 @@ func (f fakeFleet) Observe(a raftfsm.Addr) (api.Observation, bool) {
 	return o, ok
 }
 
-// rig is a server and a way to it.
-type rig struct {
-	node *fakeNode
-	lis  *bufconn.Listener
+// fakeLocal is what one node is told and logs.
+type fakeLocal struct {
+	ip    string
+	port  int
+	level string
+	err   error // of SetAnnounce
 }
 
-func newRig(t *testing.T, fleet api.Fleet) *rig {
+func (l *fakeLocal) Announce() (string, int) { return l.ip, l.port }
+func (l *fakeLocal) LogLevel() string        { return l.level }
+
+func (l *fakeLocal) SetLogLevel(level string) error {
+	l.level = level
+	return nil
+}
+
+func (l *fakeLocal) SetAnnounce(_ context.Context, ip string, port int) error {
+	if l.err == nil {
+		l.ip, l.port = ip, port
+	}
+	return l.err
+}
+
+// fakeAPI answers what concerns the whole cluster, and the question whom the leader hears; all else is the real one's.
+type fakeAPI struct {
+	grpc.ClientConnInterface
+	settings *sentinelv1.Settings
+	nodes    func(ctx context.Context) (*sentinelv1.ListNodesResponse, error)
+}
+
+func (a *fakeAPI) Invoke(ctx context.Context, method string, args, answer any, opts ...grpc.CallOption) error {
+	switch method {
+	case sentinelv1.AdminService_GetSettings_FullMethodName:
+		proto.Merge(answer.(proto.Message), &sentinelv1.GetSettingsResponse{Settings: a.settings})
+		return nil
+	case sentinelv1.AdminService_UpdateSettings_FullMethodName:
+		proto.Merge(a.settings, args.(*sentinelv1.UpdateSettingsRequest).GetSettings())
+		return nil
+	case sentinelv1.ClusterService_ListNodes_FullMethodName:
+		if a.nodes != nil {
+			resp, err := a.nodes(ctx)
+			proto.Merge(answer.(proto.Message), resp)
+			return err
+		}
+	}
+	return a.ClientConnInterface.Invoke(ctx, method, args, answer, opts...)
+}
+
+// rig is a server and a way to it.
+type rig struct {
+	node   *fakeNode
+	api    *fakeAPI
+	local  *fakeLocal
+	server *Server
+	lis    net.Listener
+	stop   context.CancelFunc
+}
+
+// newRig serves over pipes until the test ends; alter changes the options.
+func newRig(t *testing.T, fleet api.Fleet, alter ...func(*Options)) *rig {
+	t.Helper()
+	return newRigOn(t, bufconn.Listen(1<<16), fleet, alter...)
+}
+
+// newRigOnTCP serves on a port of this machine: sockets take another way than pipes.
+func newRigOnTCP(t *testing.T, alter ...func(*Options)) *rig {
+	t.Helper()
+	lis, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newRigOn(t, lis, nil, alter...)
+}
+
+func newRigOn(t *testing.T, lis net.Listener, fleet api.Fleet, alter ...func(*Options)) *rig {
 	t.Helper()
 	node := newFakeNode(t)
 	log := slog.New(slog.DiscardHandler)
-	a, err := api.New(api.Options{Node: node, Failovers: node, Classify: classify, Log: log})
+	a, err := api.New(api.Options{Node: node, Failovers: node, Fleet: fleet, Classify: classify, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	lis := bufconn.Listen(1 << 16)
-	s, err := New(Options{Listener: lis, Node: node, API: a.Direct(), Fleet: fleet, Classify: classify, Version: "0.1.0", Log: log, LookupHost: lookup})
+	r := &rig{
+		node: node, lis: lis, local: &fakeLocal{level: "notice"},
+		api: &fakeAPI{ClientConnInterface: a.Direct(), settings: &sentinelv1.Settings{}},
+	}
+	o := Options{
+		Listener: lis, Node: node, API: r.api, Fleet: fleet, Classify: classify, Local: r.local, Version: "0.1.0", Log: log, LookupHost: lookup,
+	}
+	for _, f := range alter {
+		f(&o)
+	}
+	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.server = s
 	ctx, cancel := context.WithCancel(context.Background())
+	r.stop = cancel
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	t.Cleanup(func() {
@@ -172,7 +328,7 @@ func newRig(t *testing.T, fleet api.Fleet) *rig {
 			t.Error(err)
 		}
 	})
-	return &rig{node: node, lis: lis}
+	return r
 }
 
 // peer is the other side of a connection.
@@ -184,12 +340,23 @@ type peer struct {
 
 func (r *rig) client(t *testing.T) *peer {
 	t.Helper()
-	conn, err := r.lis.DialContext(t.Context())
+	conn := r.dial(t)
+	return &peer{t: t, conn: conn, in: bufio.NewReader(conn)}
+}
+
+func (r *rig) dial(t *testing.T) (conn net.Conn) {
+	t.Helper()
+	var err error
+	if pipes, ok := r.lis.(*bufconn.Listener); ok {
+		conn, err = pipes.DialContext(t.Context())
+	} else {
+		conn, err = new(net.Dialer).DialContext(t.Context(), "tcp", r.lis.Addr().String())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return &peer{t: t, conn: conn, in: bufio.NewReader(conn)}
+	return conn
 }
 
 func (c *peer) write(raw string) {
@@ -206,7 +373,8 @@ func (c *peer) do(args ...string) string {
 	return c.read()
 }
 
-// read gives one reply: errors and simple strings with their sign, bulk strings bare, arrays joined by spaces in brackets.
+// read gives one reply: errors, simple strings and numbers with their sign, bulk strings bare, arrays joined by spaces in
+// brackets, and maps in braces; RESP3's other kinds with their sign.
 func (c *peer) read() string {
 	c.t.Helper()
 	line, err := c.in.ReadString('\n')
@@ -214,25 +382,79 @@ func (c *peer) read() string {
 		return err.Error()
 	}
 	line = strings.TrimSuffix(line, "\r\n")
-	n := 0
-	for _, d := range line[1:] {
-		n = n*10 + int(d-'0')
-	}
+	n, err := strconv.Atoi(line[1:])
+	kind := line[:1]
 	switch {
 	case line == "*-1":
 		return "null"
-	case line[0] == '$':
+	case line == "$-1":
+		return "nil"
+	case err != nil:
+		return line
+	case kind == "$", kind == "=":
 		buf := make([]byte, n+2)
 		if _, err := io.ReadFull(c.in, buf); err != nil {
 			return err.Error()
 		}
-		return string(buf[:n])
-	case line[0] == '*':
-		parts := make([]string, n)
-		for i := range parts {
-			parts[i] = c.read()
-		}
-		return "[" + strings.Join(parts, " ") + "]"
+		return strings.TrimPrefix(kind, "$") + string(buf[:n])
+	case kind == "%":
+		return "{" + c.several(2*n) + "}"
+	case kind == "*", kind == "~", kind == ">":
+		return strings.TrimPrefix(kind, "*") + "[" + c.several(n) + "]"
 	}
 	return line
+}
+
+func (c *peer) several(n int) string {
+	parts := make([]string, n)
+	for i := range parts {
+		parts[i] = c.read()
+	}
+	return strings.Join(parts, " ")
+}
+
+// step is a command, as words without quotes, and its reply; … in it stands for anything.
+type step struct{ command, want string }
+
+func (c *peer) converse(steps ...step) {
+	c.t.Helper()
+	for _, s := range steps {
+		if got := c.do(strings.Fields(s.command)...); !like(s.want, got) {
+			c.t.Errorf("%s:\n got %s\nwant %s", s.command, got, s.want)
+		}
+	}
+}
+
+func like(want, got string) bool {
+	parts := strings.Split(want, "…")
+	got, ok := strings.CutPrefix(got, parts[0])
+	for i, p := range parts[1:] {
+		at := strings.Index(got, p)
+		if i == len(parts)-2 && p != "" {
+			at = strings.LastIndex(got, p)
+			ok = ok && strings.HasSuffix(got, p)
+		}
+		if at < 0 {
+			return false
+		}
+		got = got[at+len(p):]
+	}
+	return ok && (len(parts) > 1 || got == "")
+}
+
+// recordStep adds a step to m's open failover.
+func (n *fakeNode) recordStep(t *testing.T, name, host string) {
+	t.Helper()
+	m, _ := n.State().Master("m")
+	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_RecordStep{RecordStep: &raftlogv1.RecordStep{
+		Master: "m", Epoch: m.Failover.Epoch, Step: &raftlogv1.Step{Name: name, Instance: &raftlogv1.Address{Host: host, Port: 6379}},
+	}}})
+}
+
+// beginForced opens a failover of m to its first replica.
+func (n *fakeNode) beginForced(t *testing.T) {
+	t.Helper()
+	if _, err := n.Begin(t.Context(), api.Order{Master: "m", OperationID: fmt.Sprintf("op-%d", n.begun)}); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -32,29 +32,35 @@ func (s *Server) look(st *raftfsm.State, m *raftfsm.Master, in raftfsm.Instance)
 	return l
 }
 
-func (s *Server) master(_ context.Context, _ *conn, args []string) reply {
-	st, m, refusal := s.lookup(args[0])
-	if refusal != nil {
-		return refusal
-	}
-	return s.masterMap(st, m)
+func (s *Server) lookAtMaster(st *raftfsm.State, m *raftfsm.Master) look {
+	in, _ := m.Instance(m.Address)
+	in.Addr = m.Address
+	return s.look(st, m, in)
 }
 
-func (s *Server) masters(context.Context, *conn, []string) reply {
-	st, refusal := s.local()
+func (s *Server) master(_ context.Context, c *conn, args []string) reply {
+	st, m, refusal := s.lookup(c, args[0])
 	if refusal != nil {
 		return refusal
 	}
-	out := array{}
+	return s.masterMap(st, m, s.others(st))
+}
+
+func (s *Server) masters(_ context.Context, c *conn, _ []string) reply {
+	st, refusal := s.local(c)
+	if refusal != nil {
+		return refusal
+	}
+	out, others := array{}, s.others(st)
 	for m := range st.Masters() {
-		out = append(out, s.masterMap(st, m))
+		out = append(out, s.masterMap(st, m, others))
 	}
 	return out
 }
 
 // replicas leaves out those that ask not to be announced, as Redis does.
-func (s *Server) replicas(_ context.Context, _ *conn, args []string) reply {
-	st, m, refusal := s.lookup(args[0])
+func (s *Server) replicas(_ context.Context, c *conn, args []string) reply {
+	st, m, refusal := s.lookup(c, args[0])
 	if refusal != nil {
 		return refusal
 	}
@@ -67,14 +73,12 @@ func (s *Server) replicas(_ context.Context, _ *conn, args []string) reply {
 	return out
 }
 
-func (s *Server) masterMap(st *raftfsm.State, m *raftfsm.Master) reply {
-	in, _ := m.Instance(m.Address)
-	l := s.look(st, m, in)
-	l.a = m.Address
+func (s *Server) masterMap(st *raftfsm.State, m *raftfsm.Master, others int) reply {
+	l := s.lookAtMaster(st, m)
 	f := l.common(m.Name)
 	f.num("config-epoch", int64(m.Epoch))
 	f.num("num-slaves", int64(len(m.Replicas())))
-	f.num("num-other-sentinels", int64(max(0, len(st.Servers())-1)))
+	f.num("num-other-sentinels", int64(others))
 	f.num("quorum", int64(m.Options.Quorum))
 	f.num("failover-timeout", m.Options.FailoverTimeout.Milliseconds())
 	f.num("parallel-syncs", int64(m.Options.ParallelSyncs))
@@ -91,8 +95,9 @@ func (s *Server) masterMap(st *raftfsm.State, m *raftfsm.Master) reply {
 func (l look) common(name string) fields {
 	var f fields
 	f.add("name", name)
-	f.add("ip", l.a.Host)
-	f.add("port", port(l.a))
+	told := l.st.Told(l.a)
+	f.add("ip", told.Host)
+	f.add("port", port(told))
 	f.add("runid", l.run)
 	f.add("flags", l.flags())
 	f.num("link-pending-commands", l.pending())
@@ -112,12 +117,12 @@ func (l look) common(name string) fields {
 	f.num("down-after-milliseconds", l.m.Options.DownAfter.Milliseconds())
 	f.num("info-refresh", l.since(l.seen.InfoAt))
 	f.add("role-reported", l.role())
-	f.num("role-reported-time", l.since(l.seen.InfoAt))
+	f.num("role-reported-time", l.since(l.seen.RoleSince))
 	return f
 }
 
 func (l look) replica() reply {
-	f := l.common(l.a.String())
+	f := l.common(l.st.Told(l.a).String())
 	// Before the first INFO a replica has Redis's defaults, and follows nobody that is known.
 	host, masterPort, priority, offset, up, down := "?", 0, 100, int64(0), false, time.Duration(0)
 	if in := l.seen.Info; in != nil {
@@ -169,8 +174,30 @@ func (l look) flags() string {
 	set(!l.isMaster(), "slave")
 	set(!l.seen.Connected || l.seen.AuthRejected, "disconnected")
 	set(l.isMaster() && l.failingOver(), "failover_in_progress")
+	set(!l.isMaster() && l.failingOver() && l.m.Failover.To == l.a, "promoted")
+	set(l.reconf() == "reconf_inprog", "reconf_inprog")
+	set(l.reconf() == "reconf_done", "reconf_done")
 	set(l.isMaster() && l.failingOver() && l.forced(), "force_failover")
+	set(l.isMaster() && l.seen.Rebooted && l.m.Options.MasterRebootDownAfter > 0, "master_reboot")
 	return strings.Join(out, ",")
+}
+
+// reconf is how far a replica has come in following the new master; "" where no failover is being finished, or where this node
+// does not see that it has begun.
+func (l look) reconf() string {
+	if l.isMaster() || l.m.Failover == nil || !l.m.Failover.Switched {
+		return ""
+	}
+	for _, step := range l.m.Failover.Steps {
+		if step.Instance == l.a && (step.Name == raftfsm.StepRepoint || step.Name == raftfsm.StepDemote) {
+			return "reconf_done"
+		}
+	}
+	in := l.seen.Info
+	if in == nil || in.Role != raftfsm.RoleReplica || in.MasterHost != l.m.Address.Host || in.MasterPort != int(l.m.Address.Port) {
+		return ""
+	}
+	return choose(in.MasterLinkUp, "reconf_done", "reconf_inprog")
 }
 
 // role is what the instance says it is, or is thought to be before it has said so.

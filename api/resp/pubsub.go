@@ -177,6 +177,12 @@ func (s *subscribers) publish(channel, payload string) {
 	}
 }
 
+func (s *subscribers) count() (channels, patterns int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.channels), len(s.patterns)
+}
+
 func (s *subscribers) none() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,7 +15,9 @@ type (
 	// text is a text for people, such as INFO's: RESP3 tells that it is one.
 	text    string
 	integer int64
-	null    struct{}
+	// double is a number with a fraction: a bulk string in RESP2.
+	double float64
+	null   struct{}
 	// nullArray is null where RESP2 has an array.
 	nullArray struct{}
 	array     []reply
@@ -36,6 +38,15 @@ func (r simple) append(b []byte, _ int) []byte { return line(b, '+', string(r)) 
 func (r failure) append(b []byte, _ int) []byte { return line(b, '-', string(r)) }
 
 func (r integer) append(b []byte, _ int) []byte { return header(b, ':', int(r)) }
+
+func (r double) append(b []byte, proto int) []byte {
+	number := strconv.FormatFloat(float64(r), 'f', -1, 64)
+	if proto < 3 {
+		return appendBulk(b, number)
+	}
+	b = append(append(b, ','), number...)
+	return append(b, "\r\n"...)
+}
 
 func (r bulk) append(b []byte, _ int) []byte { return appendBulk(b, string(r)) }
 

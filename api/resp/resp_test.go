@@ -103,7 +103,7 @@ func TestMasterMap(t *testing.T) {
 		now := time.Now()
 		well := api.Observation{
 			Connected: true, LastReply: now.Add(-5 * time.Millisecond), LastAnyReply: now.Add(-4 * time.Millisecond),
-			InfoAt: now.Add(-70 * time.Millisecond), Info: &detector.Info{Role: raftfsm.RoleMaster, ReplicaAnnounced: true},
+			InfoAt: now.Add(-70 * time.Millisecond), RoleSince: now.Add(-9 * time.Second), Info: &detector.Info{Role: raftfsm.RoleMaster, ReplicaAnnounced: true},
 		}
 		fleet := fakeFleet{"10.0.0.1:6379": well, "10.0.0.2:6379": {
 			Connected: true, InfoAt: now, Info: &detector.Info{
@@ -121,7 +121,7 @@ func TestMasterMap(t *testing.T) {
 				Instances: []*raftlogv1.InstanceFacts{{Address: &raftlogv1.Address{Host: host, Port: 6379}, RunId: "r-" + host}},
 			}}})
 		}
-		const tail = "down-after-milliseconds 30000 info-refresh 70 role-reported master role-reported-time 70 " +
+		const tail = "down-after-milliseconds 30000 info-refresh 70 role-reported master role-reported-time 9000 " +
 			"config-epoch 0 num-slaves 2 num-other-sentinels 2 quorum 2 failover-timeout 180000 parallel-syncs 1]"
 		want := "[name m ip 10.0.0.1 port 6379 runid  flags master link-pending-commands 0 link-refcount 1 " +
 			"last-ping-sent 0 last-ok-ping-reply 5 last-ping-reply 4 " + tail

@@ -2,6 +2,8 @@ package resp
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
@@ -9,6 +11,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -33,7 +36,7 @@ type Node interface {
 	Status() api.NodeStatus
 }
 
-// Options of a server. Listener, Node, API, Classify and Log are required.
+// Options of a server. Listener, Node, API, Classify, Local and Log are required.
 type Options struct {
 	// Listener is the Server's once New has returned without error.
 	Listener net.Listener
@@ -49,6 +52,18 @@ type Options struct {
 	ScriptsReconfig bool
 	// LookupHost resolves host names; nil is the system's resolver.
 	LookupHost func(ctx context.Context, host string) ([]string, error)
+	// Local is what concerns this node alone.
+	Local Local
+	// Scripts is nil on a node that runs none.
+	Scripts Scripts
+	// Simulate makes the node crash at two points of the next failover that it carries out, or no more. It is called again for
+	// each change; nil cannot.
+	Simulate func(afterElection, afterPromotion bool)
+	// Shutdown begins what SIGTERM does, and returns; nil cannot.
+	Shutdown func()
+	// Periods are told by SENTINEL DEBUG, ConfigFile by INFO: "" for none.
+	Periods    Periods
+	ConfigFile string
 	Version    string
 	Log        *slog.Logger
 }
@@ -57,26 +72,39 @@ type Options struct {
 type Server struct {
 	o           Options
 	admin       sentinelv1.AdminServiceClient
+	cluster     sentinelv1.ClusterServiceClient
+	catalogue   catalogue
 	started     time.Time
+	runID       string // of this process
 	subscribers subscribers
+	hearing     hearing
+	denials     denials
+	pause       pause
+	rates       rates
+	simulated   atomic.Int64 // flags of SENTINEL SIMULATE-FAILURE
 	// writers are the goroutines that write what a socket would not take at once.
 	writers sync.WaitGroup
 
-	mu     sync.Mutex
-	conns  map[int64]*conn
-	lastID int64
+	mu       sync.Mutex
+	conns    map[int64]*conn
+	lastID   int64
+	rejected int64
+	past     traffic // of connections that have ended
 }
 
 // New validates the options and starts nothing.
 func New(o Options) (*Server, error) {
-	if o.Listener == nil || o.Node == nil || o.API == nil || o.Classify == nil || o.Log == nil {
-		return nil, errors.New("resp: Listener, Node, API, Classify and Log are required")
+	if o.Listener == nil || o.Node == nil || o.API == nil || o.Classify == nil || o.Local == nil || o.Log == nil {
+		return nil, errors.New("resp: Listener, Node, API, Classify, Local and Log are required")
 	}
 	if o.LookupHost == nil {
 		o.LookupHost = net.DefaultResolver.LookupHost
 	}
+	var id [20]byte
+	_, _ = rand.Read(id[:]) // it never fails
 	return &Server{
-		o: o, admin: sentinelv1.NewAdminServiceClient(o.API), conns: map[int64]*conn{},
+		o: o, admin: sentinelv1.NewAdminServiceClient(o.API), cluster: sentinelv1.NewClusterServiceClient(o.API),
+		catalogue: newCatalogue(), runID: hex.EncodeToString(id[:]), conns: map[int64]*conn{},
 		subscribers: subscribers{channels: audience{}, patterns: audience{}},
 	}, nil
 }
@@ -140,6 +168,7 @@ func (s *Server) keep(ctx context.Context, nc net.Conn) *conn {
 		s.mu.Unlock()
 		return c
 	}
+	s.rejected++
 	s.mu.Unlock()
 	if refuse != "" {
 		_ = nc.SetWriteDeadline(time.Now().Add(time.Second))
@@ -153,6 +182,7 @@ func (s *Server) drop(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c.id)
+	s.past.add(&c.traffic)
 }
 
 func (s *Server) killAll() {

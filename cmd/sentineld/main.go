@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
@@ -55,7 +56,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "configuration is good")
 		return exitDone
 	}
-	return serve(ctx, args, config, stderr)
+	return serve(ctx, daemon.Options{
+		Config: config, Stderr: stderr, Exit: os.Exit, ConfigFile: configFile(args),
+		Reload: func() (*conf.Config, []conf.Warning, error) { return parse(args) },
+	})
 }
 
 // configure reads the configuration, and prints every warning and fault.
@@ -106,23 +110,34 @@ func open(name string) ([]conf.File, error) {
 	return files, nil
 }
 
-func serve(ctx context.Context, args []string, config *conf.Config, stderr io.Writer) int {
+// configFile is the file among the arguments; "" for none.
+func configFile(args []string) string {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return ""
+	}
+	path, err := filepath.Abs(args[0])
+	if err != nil {
+		return args[0]
+	}
+	return path
+}
+
+func serve(ctx context.Context, o daemon.Options) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 
-	reload := func() (*conf.Config, []conf.Warning, error) { return parse(args) }
-	d, err := daemon.New(daemon.Options{Config: config, Reload: reload, Stderr: stderr})
+	d, err := daemon.New(o)
 	if err != nil {
-		fmt.Fprintln(stderr, "sentineld:", err)
+		fmt.Fprintln(o.Stderr, "sentineld:", err)
 		if errors.Is(err, daemon.ErrConfig) {
 			return exitUsage
 		}
 		return exitFailed
 	}
 	if err := d.Run(ctx); err != nil {
-		fmt.Fprintln(stderr, "sentineld:", err)
+		fmt.Fprintln(o.Stderr, "sentineld:", err)
 		return exitFailed
 	}
 	return exitDone

@@ -16,6 +16,9 @@ import (
 // sections cost ten times as much: three commands in one write work everywhere.
 var infoCommands = [][]string{{"INFO", "server"}, {"INFO", "replication"}, {"INFO", "persistence"}}
 
+// infoKept are how many of the sections are kept as they came: not persistence, which is as long as both others together.
+const infoKept = 2
+
 // Ping sends PING and classes the reply; err is for a connection that failed.
 func (c *Conn) Ping(ctx context.Context) (detector.ReplyClass, error) {
 	return pong(c.Do(ctx, "PING"))
@@ -63,11 +66,15 @@ func (c *Conn) InfoLate(ctx context.Context) (*detector.Info, error) {
 
 func (c *Conn) parseInfo(replies []any) (*detector.Info, error) {
 	var text strings.Builder
-	for _, r := range replies {
+	kept := 0
+	for i, r := range replies {
 		switch r := r.(type) {
 		case string:
 			text.WriteString(r)
 			text.WriteString("\r\n")
+			if i < infoKept {
+				kept = text.Len()
+			}
 		case ReplyError:
 			return nil, r
 		default:
@@ -78,6 +85,7 @@ func (c *Conn) parseInfo(replies []any) (*detector.Info, error) {
 	if err != nil {
 		return nil, c.fault(infoCommands[0], err)
 	}
+	info.Text = detector.KeepText(text.String()[:kept])
 	return info, nil
 }
 

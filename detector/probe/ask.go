@@ -23,11 +23,11 @@ func (b bounded) Deadline() (time.Time, bool) { return b.until, true }
 // lastLook is for what has arrived and was not seen yet.
 const lastLook = time.Millisecond
 
-// infoEvery is how often INFO takes the place of a PING; infoRetry, when it was refused.
-const (
-	infoEvery = 10 * time.Second
-	infoRetry = time.Second
-)
+// InfoEvery is how often INFO takes the place of a PING.
+const InfoEvery = 10 * time.Second
+
+// infoRetry is how soon it is tried again where it was refused.
+const infoRetry = time.Second
 
 // reply is what came of a probe.
 type reply struct {
@@ -121,8 +121,11 @@ func (w *watch) record(ctx context.Context, conn *instance.Conn, asked *plan, r 
 		w.pingTime = conn.RTT()
 		if r.info != nil {
 			w.track.Process(now, r.info.RunID)
+			if w.info == nil || w.info.Role != r.info.Role {
+				w.roleAt = now
+			}
 			w.info, w.infoAt, w.infoPlan = r.info, now, asked
-			w.infoDue = now.Add(infoEvery)
+			w.infoDue = now.Add(InfoEvery)
 			if !asked.sameFacts(w.plan) {
 				w.infoDue = now
 			}

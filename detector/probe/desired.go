@@ -161,15 +161,16 @@ func contested(m *raftfsm.Master) bool {
 	return false
 }
 
-// Bounds on the period of probes: it is a tenth of down-after.
+// LongestPeriod bounds the period of probes, which is a tenth of down-after.
+const LongestPeriod = 2 * time.Second
+
 const (
 	shortestPeriod = 50 * time.Millisecond
-	longestPeriod  = 2 * time.Second
 	gridStep       = 100 * time.Millisecond
 )
 
 func (p *plan) period() time.Duration {
-	return min(max(p.limits.DownAfter/10, shortestPeriod), longestPeriod)
+	return min(max(p.limits.DownAfter/10, shortestPeriod), LongestPeriod)
 }
 
 // patience is how long an attempt to connect may take: a lost first packet is sent again by the kernel after 1 s.

@@ -36,6 +36,7 @@ type watch struct {
 	info  *detector.Info
 	// infoAt, infoPlan: when info came, and the plan under which it was asked for.
 	infoAt   time.Time
+	roleAt   time.Time // since when it tells the role that info tells
 	infoPlan *plan
 	infoDue  time.Time
 	pingTime time.Duration
@@ -260,7 +261,7 @@ func (w *watch) replan(p *plan) {
 func (w *watch) publish() {
 	was := w.sight.Load()
 	next := &sight{obs: w.track.Observation(w.addr), plan: w.plan, infoPlan: w.infoPlan}
-	next.obs.PingTime, next.obs.Info, next.obs.InfoAt = w.pingTime, w.info, w.infoAt
+	next.obs.PingTime, next.obs.Info, next.obs.InfoAt, next.obs.RoleSince = w.pingTime, w.info, w.infoAt, w.roleAt
 	w.notePending(next.obs.LastPingSent)
 	w.sight.Store(next)
 	verdict := stanceOf(next.obs) != stanceOf(was.obs)

@@ -44,6 +44,7 @@ func (e *Executor) Duties(ctx context.Context, term uint64) error {
 		}
 	}()
 	e.o.Log.Info("leading", "term", term)
+	d.workers.Go(func() { d.resolve(ctx) })
 	tick, quiet := time.NewTicker(slowTick), time.NewTicker(silenceTick)
 	defer tick.Stop()
 	defer quiet.Stop()

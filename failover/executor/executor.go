@@ -15,7 +15,7 @@ import (
 
 // Errors of the package.
 var (
-	errOptions = errors.New("executor: Cluster, Fleet, Dial and Log must be set")
+	errOptions = errors.New("executor: Cluster, Fleet, Dial, LookupHost and Log must be set")
 	// errChanged: the set changed between a decision and its execution; it is decided anew.
 	errChanged = errors.New("the set has changed meanwhile")
 	// errUnfenced: an earlier leader may still hold a connection to the candidate.
@@ -63,19 +63,23 @@ type Conn interface {
 	Close() error
 }
 
-// Options of an Executor. Cluster, Fleet, Dial and Log must be set.
+// Options of an Executor. Cluster, Fleet, Dial, LookupHost and Log must be set.
 type Options struct {
 	Cluster Cluster
 	Fleet   Fleet
 	// Dial connects to the instance a of the set m and names the connection. The connection must never dial again by itself
 	// and never repeat a command.
 	Dial func(ctx context.Context, m *raftfsm.Master, a raftfsm.Addr, clientName string) (Conn, error)
+	// LookupHost gives the IP addresses of a host name.
+	LookupHost func(ctx context.Context, host string) ([]string, error)
 	// Parallel is how many sets are worked on at the same time; 0 = 64. Those whose master is down may be urgentShare times
 	// as many.
 	Parallel int
 	// Deadline bounds each dial, each exchange with Redis and each confirmation of leadership; 0 = 1 s.
 	Deadline time.Duration
-	Log      *slog.Logger
+	// OnPoint is told each point that is passed, before anything follows upon it; nil is nobody.
+	OnPoint func(Point)
+	Log     *slog.Logger
 }
 
 const (
@@ -98,13 +102,11 @@ type Executor struct {
 
 	mu          sync.Mutex
 	transferred time.Time
-	// onPoint is told each point that is passed, in tests.
-	onPoint func(Point)
 }
 
 // New validates the options and starts nothing.
 func New(o Options) (*Executor, error) {
-	if o.Cluster == nil || o.Fleet == nil || o.Dial == nil || o.Log == nil {
+	if o.Cluster == nil || o.Fleet == nil || o.Dial == nil || o.LookupHost == nil || o.Log == nil {
 		return nil, errOptions
 	}
 	if o.Parallel <= 0 {
@@ -118,8 +120,8 @@ func New(o Options) (*Executor, error) {
 
 // point passes a failpoint.
 func (e *Executor) point(p Point) {
-	if e.onPoint != nil {
-		e.onPoint(p)
+	if e.o.OnPoint != nil {
+		e.o.OnPoint(p)
 	}
 	hit(p)
 }

@@ -257,7 +257,7 @@ func TestForcedFailoverOfAHealthyMaster(t *testing.T) {
 		w.mu.Lock()
 		o := &office{member: w.nodes["a"], term: w.term}
 		w.mu.Unlock()
-		e, err := New(Options{Cluster: o, Fleet: o.fleet, Log: w.log, Dial: noDial})
+		e, err := New(Options{Cluster: o, Fleet: o.fleet, Log: w.log, Dial: noDial, LookupHost: w.lookUp})
 		if err != nil {
 			t.Fatal(err)
 		}

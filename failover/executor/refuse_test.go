@@ -368,7 +368,7 @@ func TestStepOfAClosedRow(t *testing.T) {
 		w.redis(1)
 		o, end := w.office("a", nil)
 		defer end()
-		e, err := New(Options{Cluster: o, Fleet: o.fleet, Log: w.log, Dial: noDial})
+		e, err := New(Options{Cluster: o, Fleet: o.fleet, Log: w.log, Dial: noDial, LookupHost: w.lookUp})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/raftsentinel/raftsentinel/detector"
 	"github.com/raftsentinel/raftsentinel/failover"
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -42,13 +44,28 @@ func (d *duties) repoint(ctx context.Context, s *set, m *raftfsm.Master, actions
 			s.miss(a)
 			d.e.o.Log.Warn("instance not repointed", "master", m.Name, "instance", a.String(), "error", o.err)
 		}
-		if o.demoted {
-			if err := d.demoted(ctx, s, a, o); err != nil {
+		if o.told {
+			if err := d.told(ctx, s, a, o); err != nil {
 				failed = err
 			}
 		}
 	}
 	return failed
+}
+
+// told tells on the record that an instance was made to follow. In a failover the return of its old master is a step, and so
+// is, later, that a replica follows; what was put right otherwise is told by itself.
+func (d *duties) told(ctx context.Context, s *set, a raftfsm.Addr, o outcome) error {
+	m, ok := d.e.o.Cluster.State().Master(s.name)
+	switch {
+	case !ok:
+		return nil
+	case o.demoted:
+		return d.demoted(ctx, s, m, a, o)
+	case m.Failover != nil:
+		return nil
+	}
+	return d.correct(ctx, s, m, a, raftfsm.CorrectionRepointed, o.detail)
 }
 
 // follow makes one instance follow the committed master, if it still has to by what both say on fenced connections.
@@ -135,15 +152,12 @@ func (d *duties) stillMaster(ctx context.Context, s *set, m *raftfsm.Master, ask
 	return info, nil
 }
 
-// demoted tells the return of an old master, with what may have been lost, in the open row or else in the log.
-func (d *duties) demoted(ctx context.Context, s *set, a raftfsm.Addr, o outcome) error {
-	m, ok := d.e.o.Cluster.State().Master(s.name)
-	if !ok {
-		return nil
-	}
+// demoted tells that a master beside the committed one was made a replica: of an old master with what may have been lost, in
+// the open row if that is its own.
+func (d *duties) demoted(ctx context.Context, s *set, m *raftfsm.Master, a raftfsm.Addr, o outcome) error {
 	row := lastSwitchFrom(m, a)
 	if row == nil {
-		return nil
+		return d.correct(ctx, s, m, a, raftfsm.CorrectionDemoted, o.detail)
 	}
 	promoted, _ := m.Instance(row.To)
 	loss := failover.Loss(row, promoted, o.was)
@@ -151,11 +165,28 @@ func (d *duties) demoted(ctx context.Context, s *set, a raftfsm.Addr, o outcome)
 	d.e.o.Log.Warn("old master demoted", "master", s.name, "epoch", row.Epoch, "instance", a.String(), "offset", o.was.Offset,
 		"loss", loss.Kind.String(), "lost_bytes", loss.Bytes)
 	if m.Failover == nil || m.Failover.Epoch != row.Epoch {
-		return nil
+		return d.correct(ctx, s, m, a, raftfsm.CorrectionDemoted, detail)
 	}
 	s.memory.Returned = o.was
 	t := &story{set: s, row: row}
 	return d.tell(ctx, s, row, t.step(raftfsm.StepDemote, a, o.began, detail))
+}
+
+// correct tells what was put right in no failover: once, until the instance was seen to follow. Where the law refuses it,
+// because the set has changed or the cluster is not upgraded yet, it is not told at all.
+func (d *duties) correct(ctx context.Context, s *set, m *raftfsm.Master, a raftfsm.Addr, kind raftlogv1.CorrectionKind, detail string) error {
+	if s.corrected[a] == m.Address {
+		return nil
+	}
+	s.corrected[a] = m.Address
+	_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_Correct{Correct: &raftlogv1.Correct{
+		Master: s.name, Generation: m.Generation, Instance: a.Proto(), Kind: kind, Detail: plain(detail),
+	}}})
+	if errors.Is(err, errChanged) {
+		d.e.o.Log.Debug("correction not recorded", "master", s.name, "instance", a.String(), "error", err)
+		return nil
+	}
+	return err
 }
 
 // lastSwitchFrom is the newest failover that took the mastership from an instance; nil for none.

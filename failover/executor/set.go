@@ -27,7 +27,9 @@ type set struct {
 	refreshed map[raftfsm.Addr]time.Time
 	misses    map[raftfsm.Addr]int       // attempts in a row to repoint an instance that failed
 	undialled map[raftfsm.Addr]time.Time // until when a connection is not opened ahead, after a failure
-	resting   string                     // why nothing is done, as last logged
+	// corrected are the instances that were told to follow a master in no failover, and whom; until they are seen to.
+	corrected map[raftfsm.Addr]raftfsm.Addr
+	resting   string // why nothing is done, as last logged
 	// begun is the epoch of the row that this leadership opened, and begunAt when it proposed it.
 	begun   uint64
 	begunAt time.Time
@@ -46,7 +48,8 @@ type reading struct {
 
 func newSet(name string) *set {
 	return &set{
-		name: name, misses: map[raftfsm.Addr]int{}, undialled: map[raftfsm.Addr]time.Time{}, refreshed: map[raftfsm.Addr]time.Time{}, conns: map[raftfsm.Addr]Conn{},
+		name: name, misses: map[raftfsm.Addr]int{}, undialled: map[raftfsm.Addr]time.Time{}, refreshed: map[raftfsm.Addr]time.Time{},
+		corrected: map[raftfsm.Addr]raftfsm.Addr{}, conns: map[raftfsm.Addr]Conn{},
 		fenced: map[raftfsm.Addr]bool{}, read: map[raftfsm.Addr]reading{},
 	}
 }
@@ -68,6 +71,7 @@ func (d *duties) decide(s *set) failover.Step {
 	v := d.viewOf(s, st, m)
 	s.memory = v.Remember()
 	v.Memory = s.memory
+	s.followed(v)
 	step := failover.Next(v)
 	switch step := step.(type) {
 	case failover.Rest:
@@ -97,6 +101,26 @@ func (d *duties) decide(s *set) failover.Step {
 		}
 	}
 	return step
+}
+
+// followed takes instances off the list of those corrected, once they follow: the next correction of one is another.
+func (s *set) followed(v failover.View) {
+	for a := range s.corrected {
+		if _, member := v.Master.Instance(a); !member || follows(v, a) {
+			delete(s.corrected, a)
+		}
+	}
+}
+
+// follows tells whether an instance was seen to follow the committed master.
+func follows(v failover.View, a raftfsm.Addr) bool {
+	o, ok := v.Observe(a)
+	master, seen := v.Observe(v.Master.Address)
+	if !ok || !seen || o.Info == nil || master.Info == nil || o.Info.Role != raftfsm.RoleReplica || !o.Info.MasterLinkUp {
+		return false
+	}
+	_, astray := v.Astray(a, o.Info, master.Info)
+	return !astray
 }
 
 // rest notes when to look again, and says once why nothing is done.

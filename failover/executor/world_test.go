@@ -46,8 +46,12 @@ type world struct {
 	parallel int
 	// dialling, not nil, is asked before each control connection.
 	dialling func(context.Context, raftfsm.Addr) error
-	nodes    map[string]*member
-	running  sync.WaitGroup
+	// hosts are what names resolve to; one that is not here does not, and one without a list never gets an answer. lookups
+	// are those that were looked up, in order.
+	hosts   map[string][]string
+	lookups []string
+	nodes   map[string]*member
+	running sync.WaitGroup
 }
 
 // member is one node of the world.
@@ -84,6 +88,13 @@ func (o *office) State() *raftfsm.State {
 
 // play runs a test in virtual time.
 func play(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	playAt(t, raftfsm.Level, test)
+}
+
+// playAt runs a test of nodes that support a feature level.
+func playAt(t *testing.T, level uint32, test func(t *testing.T, w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		out := io.Discard
@@ -93,7 +104,8 @@ func play(t *testing.T, test func(t *testing.T, w *world)) {
 		w := &world{
 			t: t, net: fakeredis.NewNet(), ctx: ctx, state: raftfsm.New(), changed: make(chan struct{}),
 			dead: map[string]bool{}, silent: map[string]bool{}, stubborn: map[string]bool{}, nodes: map[string]*member{},
-			log: slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug})),
+			hosts: map[string][]string{},
+			log:   slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		}
 		defer func() {
 			cancel()
@@ -108,9 +120,10 @@ func play(t *testing.T, test func(t *testing.T, w *world)) {
 		w.state = raftfsm.ApplyServers(w.state, 1, servers)
 		w.must(&raftlogv1.Command{Op: &raftlogv1.Command_FoundCluster{FoundCluster: &raftlogv1.FoundCluster{ClusterId: "c", ClusterName: "t"}}})
 		for _, id := range ids {
-			w.must(&raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: &raftlogv1.RegisterNode{RaftId: id, NodeId: "node-" + id, MaxLevel: 1}}})
+			w.must(&raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: &raftlogv1.RegisterNode{RaftId: id, NodeId: "node-" + id, MaxLevel: level}}})
 			w.start(id)
 		}
+		w.must(&raftlogv1.Command{Op: &raftlogv1.Command_SetFeatureLevel{SetFeatureLevel: &raftlogv1.SetFeatureLevel{Level: level}}})
 		test(t, w)
 	})
 }
@@ -159,6 +172,7 @@ func (w *world) office(id string, hook func(Point)) (*office, context.CancelFunc
 	dialer := instance.Dialer{DialContext: w.net.From(id)}
 	e, err := New(Options{
 		Cluster: o, Fleet: o.fleet, Log: w.log.With("node", id, "term", o.term), Deadline: patience, Parallel: parallel,
+		LookupHost: w.lookUp,
 		Dial: func(ctx context.Context, m *raftfsm.Master, a raftfsm.Addr, name string) (Conn, error) {
 			w.mu.Lock()
 			dialling := w.dialling
@@ -174,7 +188,7 @@ func (w *world) office(id string, hook func(Point)) (*office, context.CancelFunc
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	e.onPoint = hook
+	e.o.OnPoint = hook
 	ctx, cancel := context.WithCancel(w.ctx)
 	w.running.Go(func() { _ = e.Duties(ctx, o.term) })
 	return o, cancel
@@ -186,7 +200,7 @@ func (w *world) apply(proposer string, c *raftlogv1.Command) raftfsm.Result {
 	if c.Header == nil {
 		c.Header = &raftlogv1.Header{}
 	}
-	c.Header.Level, c.Header.Proposer, c.Header.ProposedAtMs = 1, proposer, time.Now().UnixMilli()
+	c.Header.Level, c.Header.Proposer, c.Header.ProposedAtMs = raftfsm.LevelOf(c), proposer, time.Now().UnixMilli()
 	next, res := raftfsm.Apply(w.state, w.state.Index()+1, c)
 	w.state = next
 	if res.Code == raftfsm.OK {

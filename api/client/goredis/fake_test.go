@@ -45,14 +45,17 @@ func (c *cluster) change(f func()) {
 func (c *cluster) tell(addr string) {
 	c.change(func() {
 		c.at++
-		c.master = nil
-		if host, port, err := net.SplitHostPort(addr); err == nil {
-			n, _ := strconv.ParseUint(port, 10, 16)
-			c.master = &sentinelv1.Master{
-				Name: "m", Address: &sentinelv1.Address{Host: host, Port: uint32(n)}, Epoch: c.at, Revision: c.at,
-			}
-		}
+		c.master = masterAt(addr, c.at)
 	})
+}
+
+func masterAt(addr string, revision uint64) *sentinelv1.Master {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil
+	}
+	n, _ := strconv.ParseUint(port, 10, 16)
+	return &sentinelv1.Master{Name: "m", Address: &sentinelv1.Address{Host: host, Port: uint32(n)}, Epoch: revision, Revision: revision}
 }
 
 func (c *cluster) GetMaster(context.Context, *sentinelv1.GetMasterRequest) (*sentinelv1.GetMasterResponse, error) {

@@ -14,6 +14,8 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/raftsentinel/raftsentinel/api/client"
 )
 
 // noRetry shows every error of a command.
@@ -284,7 +286,7 @@ func TestKeepsTheMaster(t *testing.T) {
 		"the set is removed":  func(c *cluster) { c.tell("") },
 		"the watch is closed": func(c *cluster) { c.change(func() { c.refuse = status.Error(codes.PermissionDenied, "not you") }) },
 		"no node works":       func(c *cluster) { c.change(func() { c.refuse = status.Error(codes.Unavailable, "leaving") }) },
-		"an older value":      func(c *cluster) { c.change(func() { c.at-- }) },
+		"an older value":      func(c *cluster) { c.change(func() { c.at, c.master = 1, masterAt(addrB, 1) }) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -296,13 +298,32 @@ func TestKeepsTheMaster(t *testing.T) {
 				happens(r.cluster)
 				time.Sleep(time.Minute)
 				r.wantPing(c, addrA)
-				r.cluster.change(func() { r.cluster.refuse = nil })
-				r.cluster.tell(addrA)
+				r.cluster.change(func() { r.cluster.refuse, r.cluster.at = nil, 10 })
 				r.cluster.tell(addrB)
 				time.Sleep(2 * watchAgain)
 				r.wantPing(c, addrB)
 			})
 		})
+	}
+}
+
+// TestNothingOlder: a late answer of one cluster is not gone back to; another cluster counts anew.
+func TestNothingOlder(t *testing.T) {
+	f := newFollower(nil, "m", nil, 0)
+	for _, step := range []struct {
+		told client.Master
+		want string
+	}{
+		{client.Master{Cluster: "c", Addr: addrA, Revision: 5}, addrA},
+		{client.Master{Cluster: "c", Addr: addrB, Revision: 4}, addrA},
+		{client.Master{Cluster: "c", Addr: addrB, Revision: 6}, addrB},
+		{client.Master{Cluster: "c", Addr: addrA, Revision: 6}, addrB},
+		{client.Master{Cluster: "d", Addr: addrA, Revision: 1}, addrA},
+	} {
+		f.take(step.told)
+		if got, _ := f.present(); got != step.want {
+			t.Errorf("told %+v it is at %s", step.told, got)
+		}
 	}
 }
 
@@ -368,38 +389,4 @@ func TestOptions(t *testing.T) {
 			t.Errorf("it calls itself %s", got)
 		}
 	})
-}
-
-// farewell is a connection whose Close takes time, as one under TLS may.
-type farewell struct {
-	net.Conn
-	said bool
-}
-
-func (f *farewell) NetConn() net.Conn { return f.Conn }
-func (f *farewell) Close() error      { f.said = true; return f.Conn.Close() }
-
-// TestDropUnderTLS: the connection is cut, without a farewell, and go-redis can tell that it was.
-func TestDropUnderTLS(t *testing.T) {
-	near, far := net.Pipe()
-	defer func() { _ = far.Close() }()
-	tls := &farewell{Conn: near}
-	c := &conn{Conn: tls, follower: newFollower(nil, "m", nil, 0)}
-	check := func() error {
-		raw, err := c.SyscallConn()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return raw.Read(func(uintptr) bool { t.Error("the socket is looked into"); return true })
-	}
-	if err := check(); err != nil {
-		t.Error(err)
-	}
-	c.drop(errors.New("moved"))
-	if err := check(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("go-redis is told %v", err)
-	}
-	if _, err := c.Write([]byte("x")); err == nil || tls.said || !strings.HasPrefix(err.Error(), "moved: ") {
-		t.Errorf("%v, farewell %v", err, tls.said)
-	}
 }

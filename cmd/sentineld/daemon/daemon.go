@@ -46,6 +46,12 @@ type Options struct {
 	// Listen opens the ports, and DialContext reaches other nodes; nil is the system's TCP.
 	Listen      func(ctx context.Context, network, address string) (net.Listener, error)
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// LookupHost resolves host names of Redis instances; nil is the system's resolver.
+	LookupHost func(ctx context.Context, host string) ([]string, error)
+	// Exit ends the process at once, for SENTINEL SIMULATE-FAILURE; nil cannot.
+	Exit func(code int)
+	// ConfigFile is where Config was read from; "" for none.
+	ConfigFile string
 }
 
 // Daemon is one node with everything around it.
@@ -54,7 +60,8 @@ type Daemon struct {
 	config   *conf.Config
 	live     atomic.Pointer[conf.Config]
 	options  Options
-	host     string // what is announced; the reload's own once Run has begun
+	changing sync.Mutex // guards host, and is held where live is changed
+	host     string     // what is announced
 	output   *logSink
 	level    slog.LevelVar
 	log      *slog.Logger
@@ -67,6 +74,9 @@ type Daemon struct {
 	seeds    seeder
 	scripts  *notify.Scripts
 	webhooks *notify.Webhooks // nil: none
+	crashes  crashes
+	halt     chan struct{} // closed when a client asked for the node's end
+	haltOnce sync.Once
 
 	grpcListener net.Listener
 }
@@ -76,7 +86,10 @@ func New(o Options) (_ *Daemon, err error) {
 	if o.Listen == nil {
 		o.Listen = new(net.ListenConfig).Listen
 	}
-	d := &Daemon{config: o.Config, options: o}
+	if o.LookupHost == nil {
+		o.LookupHost = net.DefaultResolver.LookupHost
+	}
+	d := &Daemon{config: o.Config, options: o, halt: make(chan struct{})}
 	d.live.Store(o.Config)
 	var opened []io.Closer
 	defer func() {
@@ -92,6 +105,7 @@ func New(o Options) (_ *Daemon, err error) {
 	opened = append(opened, d.output)
 	d.level.Set(levelOf(o.Config.LogLevel))
 	d.log = newLogger(d.output, o.Config, &d.level)
+	d.crashes.exit, d.crashes.log = o.Exit, d.log
 
 	ctx := context.Background() // New has no caller to wait for: binding is immediate, finding a route bounded
 	secret, err := readSecret(o.Config.ClusterSecretFile)
@@ -166,19 +180,22 @@ func makeDir(path string) error {
 	return err
 }
 
-func nodeOptions(c *conf.Config, log *slog.Logger, host string, secret raftfsm.Secret, raft net.Listener) node.Options {
-	at := func(port int) raftfsm.Addr { return raftfsm.Addr{Host: host, Port: uint16(port)} }
-	timing := node.TimingDefault
+func timing(c *conf.Config) node.Timing {
 	switch {
 	case c.Dev:
-		timing = node.TimingDev
+		return node.TimingDev
 	case c.RaftTiming == conf.TimingLAN:
-		timing = node.TimingLAN
+		return node.TimingLAN
 	}
+	return node.TimingDefault
+}
+
+func nodeOptions(c *conf.Config, log *slog.Logger, host string, secret raftfsm.Secret, raft net.Listener) node.Options {
+	at := func(port int) raftfsm.Addr { return raftfsm.Addr{Host: host, Port: uint16(port)} }
 	return node.Options{
 		NodeID: c.NodeID, ClusterName: c.ClusterName, Dir: c.Dir, Peers: c.Peers, BootstrapExpect: c.BootstrapExpect,
 		Observer: c.NodeRole == conf.RoleObserver,
-		Secret:   secret, Timing: timing, RaftListener: raft, Raft: at(c.RaftPort), GRPC: at(c.GRPCPort), RESP: sentinelAddr(c, host),
+		Secret:   secret, Timing: timing(c), RaftListener: raft, Raft: at(c.RaftPort), GRPC: at(c.GRPCPort), RESP: sentinelAddr(c, host),
 		Version: Version(), Log: log,
 	}
 }
@@ -201,7 +218,9 @@ func (d *Daemon) wire(o Options) error {
 	if err != nil {
 		return err
 	}
-	d.executor, err = executor.New(executor.Options{Cluster: self, Fleet: d.fleet, Dial: control{&o.Dialer}.dial, Log: d.log})
+	d.executor, err = executor.New(executor.Options{
+		Cluster: self, Fleet: d.fleet, Dial: control{&o.Dialer}.dial, LookupHost: o.LookupHost, OnPoint: d.crashes.passed, Log: d.log,
+	})
 	if err != nil {
 		return err
 	}
@@ -231,11 +250,21 @@ func (d *Daemon) wire(o Options) error {
 
 // serveOn makes a server of the Sentinel protocol.
 func (d *Daemon) serveOn(l net.Listener) (*resp.Server, error) {
-	return resp.New(resp.Options{
-		Listener: l, Node: member{d.node}, API: d.api.Direct(), Fleet: d.fleet, Classify: classify,
-		Protected: d.config.ProtectedMode, ScriptsReconfig: d.config.ScriptsReconfig, Version: Version(), Log: d.log,
-	})
+	o := resp.Options{
+		Listener: l, Node: member{d.node}, API: d.api.Direct(), Fleet: d.fleet, Classify: classify, LookupHost: d.options.LookupHost,
+		Local: local{d}, Scripts: jobs{d.scripts},
+		Protected: d.config.ProtectedMode, ScriptsReconfig: d.config.ScriptsReconfig, Shutdown: d.shutdown, ConfigFile: d.options.ConfigFile,
+		Periods: resp.Periods{Info: probe.InfoEvery, Ping: probe.LongestPeriod, Election: timing(d.config).Election},
+		Version: Version(), Log: d.log,
+	}
+	if d.crashes.exit != nil {
+		o.Simulate = d.crashes.arm
+	}
+	return resp.New(o)
 }
+
+// shutdown does what SIGTERM does; once is enough.
+func (d *Daemon) shutdown() { d.haltOnce.Do(func() { close(d.halt) }) }
 
 // Addr tells where the node listens; nil for what is off.
 func (d *Daemon) Addr() (resp, grpc net.Addr) {
@@ -289,7 +318,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if d.webhooks != nil {
 		start(&inner, duties, "webhooks", func(ctx context.Context) error { return d.node.Lead(ctx, d.webhooks.Duties) })
 	}
-	<-duties.Done()
+	select {
+	case <-duties.Done():
+	case <-d.halt:
+		stopDuties(nil)
+	}
 	d.log.Info("stopping")
 	inner.Wait()
 	stopServing()

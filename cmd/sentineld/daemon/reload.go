@@ -85,11 +85,9 @@ func (d *Daemon) adopt(ctx context.Context, next *conf.Config) (err error) {
 			}
 		}
 	}()
-	host := d.host
-	if after.AnnounceIP != before.AnnounceIP {
-		if host, err = announcedHost(ctx, &after, ownAddress); err != nil {
-			return err
-		}
+	host, err := d.hostOf(ctx, before, &after)
+	if err != nil {
+		return err
 	}
 	port, moves := front{}, after.Port != before.Port
 	if moves && after.Port != 0 {
@@ -114,16 +112,24 @@ func (d *Daemon) adopt(ctx context.Context, next *conf.Config) (err error) {
 	if after.LogFile != before.LogFile {
 		d.output.use(file)
 	}
-	if after.LogLevel != before.LogLevel {
-		d.level.Set(levelOf(after.LogLevel))
-	}
+	d.changing.Lock()
+	d.level.Set(levelOf(after.LogLevel))
 	d.live.Store(&after)
-	if sentinelAddr(&after, host) != sentinelAddr(before, d.host) {
-		d.node.AnnounceRESP(sentinelAddr(&after, host))
-	}
+	d.node.AnnounceRESP(sentinelAddr(&after, host))
 	d.host = host
+	d.changing.Unlock()
 	d.tellRest(before, next)
 	return nil
+}
+
+// hostOf is what is announced under the next configuration. What was found at the start stays unless announce-ip changes.
+func (d *Daemon) hostOf(ctx context.Context, before, after *conf.Config) (string, error) {
+	if after.AnnounceIP != before.AnnounceIP {
+		return announcedHost(ctx, after, ownAddress)
+	}
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	return d.host, nil
 }
 
 // openPort begins to listen where the Sentinel protocol is to be served.
