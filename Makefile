@@ -22,13 +22,17 @@ redis: ## a Redis server's program, without a service
 cc: ## a C compiler, for the race detector
 	@scripts/get-cc.sh
 
+.PHONY: clients
+clients: ## real clients, HAProxy and redis_exporter, for the test with them
+	@scripts/get-clients.sh
+
 .PHONY: demo
 demo: redis build ## a whole cluster with real Redis on this machine, a crash, and its timeline
 	bin/sentinelctl demo
 
 .PHONY: test
 # -count 1: Go's cache does not know of the programs that the end-to-end tests build, and would pass over a change of theirs.
-test: redis cc ## everything that needs only Redis and no root, with the race detector
+test: redis cc clients ## everything that needs only Redis and no root, with the race detector
 	CGO_ENABLED=1 $(GO) test -race -count 1 -timeout 6m ./...
 
 .PHONY: e2e

@@ -179,6 +179,25 @@ func TestCloseEndsTheFrozenAndLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestProgram(t *testing.T) {
+	s := newStage(t)
+	p, err := s.Program(ProgramOptions{Name: "sleeper", Path: "/bin/sh", Args: []string{"-c", "echo $WORD; exec sleep 60"}, Env: []string{"WORD=hello"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); p.Log(100) != "hello\n"; time.Sleep(pollEvery) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it wrote %q", p.Log(100))
+		}
+	}
+	if err := s.Close(); err != nil || p.Running() {
+		t.Errorf("close: %v, running %v", err, p.Running())
+	}
+}
+
 func TestStagesDoNotShareBlocks(t *testing.T) {
 	a, b := newStage(t), newStage(t)
 	if a.block.base == b.block.base {

@@ -90,8 +90,8 @@ const (
 // question is a command and what redis-cli shows of the answer.
 type question struct {
 	command string
-	// answer is a regular expression for all of it. In both, PORT stands for the master's port, and OTHER
-	// for that of a server that nobody watches.
+	// answer is a regular expression for all of it. In both, PORT stands for the master's port, OTHER for
+	// that of a server that nobody watches, SECOND and THIRD for those of the other nodes.
 	answer string
 	// maps is how many maps the answer is, fields the names in each.
 	maps   int
@@ -114,7 +114,7 @@ var questions = []question{
 	{command: "HELLO", maps: 1, fields: "server version proto id mode modules"},
 	{command: "ROLE", answer: `1\) "sentinel"\n2\) 1\) "mymaster"`},
 	{command: "INFO", answer: `# Server\n.*\nredis_mode:sentinel\n.*# Sentinel\nsentinel_masters:1\nsentinel_tilt:0\n.*` +
-		`master0:name=mymaster,status=ok,address=127.0.0.1:PORT,slaves=2,sentinels=3`},
+		`master0:name=mymaster,status=ok,address=127.0.0.1:PORT,slaves=2,sentinels=3.*`},
 	{command: "INFO server", answer: `# Server\n.*\nredis_mode:sentinel\n.*`},
 	{command: "INFO nothing", answer: `(nothing)?`},
 	{command: "SENTINEL MASTERS", maps: 1, fields: masterField},
@@ -126,6 +126,8 @@ var questions = []question{
 	{command: "SENTINEL SLAVES mymaster", maps: 2, fields: replicaField},
 	{command: "SENTINEL REPLICAS nobody", answer: noSuchName},
 	{command: "SENTINEL SENTINELS mymaster", maps: 2, fields: sentinelField},
+	{command: "SENTINEL SENTINELS mymaster", answer: `.*"port"\n[^"]*"SECOND"\n.*`},
+	{command: "SENTINEL SENTINELS mymaster", answer: `.*"port"\n[^"]*"THIRD"\n.*`},
 	{command: "SENTINEL SENTINELS nobody", answer: noSuchName},
 	{command: "SENTINEL MYID", answer: `"[0-9a-f]{40}"`},
 	{command: "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster", answer: masterAddr},
@@ -163,7 +165,8 @@ var questions = []question{
 	{command: "SENTINEL SIMULATE-FAILURE HELP", answer: `1\) .*crash-after-election.*\n2\) .*crash-after-promotion.*`},
 	{command: "SENTINEL SIMULATE-FAILURE nothing", answer: `\(error\) ERR Unknown failure simulation specified`},
 	{command: "SENTINEL DEBUG", maps: 1, fields: debugField},
-	{command: "SENTINEL DEBUG info-period 10000", answer: `OK`},
+	{command: "SENTINEL DEBUG script-max-runtime 60000", answer: `OK`},
+	{command: "SENTINEL DEBUG info-period 10000", answer: `\(error\) ERR INFO-PERIOD cannot be set here: .*`, ours: true},
 	{command: "SENTINEL DEBUG nothing 1", answer: `\(error\) ERR Unknown option or number of arguments for SENTINEL DEBUG 'nothing'`},
 	{command: "SENTINEL HELP", answer: `.*SENTINEL <subcommand> .*`},
 	{command: "SENTINEL", answer: `\(error\) ERR wrong number of arguments for 'sentinel' command`},
@@ -182,7 +185,8 @@ var questions = []question{
 // subcommands puts every question that a Sentinel answers.
 func subcommands(t *testing.T, l *lab.Set, other *stage.Redis) {
 	t.Helper()
-	ports := strings.NewReplacer("PORT", portOf(l.Master.Addr()), "OTHER", portOf(other.Addr()))
+	ports := strings.NewReplacer("PORT", portOf(l.Master.Addr()), "OTHER", portOf(other.Addr()),
+		"SECOND", portOf(l.Addrs()[1]), "THIRD", portOf(l.Addrs()[2]))
 	for _, q := range questions {
 		if q.ours && *theirs {
 			continue

@@ -159,6 +159,8 @@ func goRedis(t *testing.T, sentinels []string) *client {
 		}
 	})
 	wg.Go(func() {
+		tick := time.NewTicker(writeEvery)
+		defer tick.Stop()
 		for n := 1; ctx.Err() == nil; n++ {
 			w := write{n: n}
 			err := c.Set(ctx, fmt.Sprintf("%s:%d", prefix, n), n, 0).Err()
@@ -168,7 +170,10 @@ func goRedis(t *testing.T, sentinels []string) *client {
 			mu.Lock()
 			told = append(told, w)
 			mu.Unlock()
-			time.Sleep(writeEvery)
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
 		}
 	})
 	return &client{prefix: prefix, read: func() ([]write, error) {
