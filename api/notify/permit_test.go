@@ -53,7 +53,9 @@ func TestPermissions(t *testing.T) {
 		{"the directory itself", Permissions{Dir: dir}, "m", dir, "", "does not lie in scripts-dir"},
 		{"no such file", Permissions{Dir: dir}, "m", dir + "/none", "", "no such file"},
 		{"no such directory", Permissions{Dir: root + "/none"}, "m", real, "", "scripts-dir: "},
-		{"not a whole path", Permissions{Dir: dir}, "m", "real", "", "whole path"},
+		{"beside this process", Permissions{Dir: dir}, "m", "permit.go", "", "does not lie in scripts-dir"},
+		{"any, with a directory", Permissions{Any: true, Dir: dir}, "m", foreign, "", "does not lie in scripts-dir"},
+		{"any, inside", Permissions{Any: true, Dir: dir}, "m", real, real, ""},
 		{"nothing", Permissions{}, "m", "", "", "no scripts-dir"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -61,7 +61,7 @@ type Daemon struct {
 	grpc     *grpc.Server
 	seeds    seeder
 	scripts  *notify.Scripts
-	webhooks *notify.Webhooks // nil: none
+	webhooks *notify.Webhooks
 
 	grpcListener net.Listener
 	respListener net.Listener // nil: port 0
@@ -225,11 +225,7 @@ func (d *Daemon) wire(o Options) error {
 		return err
 	}
 	d.seeds = seeder{node: self, inspector: visits, log: d.log}
-	if d.scripts, err = d.newScripts(self, permissions(d.config, "", false)); err != nil {
-		return err
-	}
-	d.webhooks, err = d.newWebhooks(self, nil, "", nil)
-	return err
+	return d.wireNotify(self)
 }
 
 // Addr tells where the node listens; nil for what is off.
@@ -282,9 +278,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	start(&inner, duties, "executor", func(ctx context.Context) error { return d.node.Lead(ctx, d.executor.Duties) })
 	start(&inner, duties, "seeds", func(ctx context.Context) error { d.seeds.run(ctx, d.config.Seeds); return nil })
 	start(&inner, duties, "scripts", d.scripts.Run)
-	if d.webhooks != nil {
-		start(&inner, duties, "webhooks", func(ctx context.Context) error { return d.node.Lead(ctx, d.webhooks.Duties) })
-	}
+	start(&inner, duties, "webhooks", func(ctx context.Context) error { return d.node.Lead(ctx, d.webhooks.Duties) })
 	start(&inner, duties, "log", d.reopenLog)
 	<-duties.Done()
 	d.log.Info("stopping")

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/raftsentinel/raftsentinel/api/notify"
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
@@ -9,7 +10,7 @@ import (
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
-// permissions say which scripts this node's configuration lets run.
+// permissions say which scripts a node's configuration lets run.
 func permissions(c *conf.Config, scriptsDir string, reconfig bool) notify.Permissions {
 	named := map[string][]string{}
 	for _, s := range c.Seeds {
@@ -22,32 +23,27 @@ func permissions(c *conf.Config, scriptsDir string, reconfig bool) notify.Permis
 	return notify.Permissions{Any: reconfig, Named: named, Dir: scriptsDir}
 }
 
-// newScripts makes what runs scripts on this node.
-func (d *Daemon) newScripts(self member, p notify.Permissions) (*notify.Scripts, error) {
-	return notify.NewScripts(notify.ScriptOptions{Node: self, Dir: d.config.Dir, Permit: p.Permit, Log: d.log})
+// wireNotify makes what runs scripts on this node, and what delivers events while it leads.
+func (d *Daemon) wireNotify(self member) (err error) {
+	permit := permissions(d.config, "", false).Permit
+	d.scripts, err = notify.NewScripts(notify.ScriptOptions{Node: self, Dir: d.config.Dir, Permit: permit, Log: d.log})
+	if err != nil {
+		return err
+	}
+	d.webhooks, err = notify.NewWebhooks(notify.WebhookOptions{Node: self, Deliver: delivery{self}.deliver, Log: d.log})
+	return err
 }
 
-// newWebhooks makes what delivers events while this node leads; nil without URLs. The error names the directive at fault.
-func (d *Daemon) newWebhooks(
-	self member, urls []string, secretFile string, delivered func(*raftfsm.State) raftfsm.Cursor,
-) (*notify.Webhooks, error) {
-	if len(urls) == 0 {
-		return nil, nil
-	}
+// setWebhooks has events delivered to the URLs from now on, signed with the secret that the file holds.
+func (d *Daemon) setWebhooks(c *conf.Config, urls []string, secretFile string) error {
 	secret, err := readSecret(secretFile)
 	if err != nil {
-		return nil, fault(d.config, "webhook-secret-file", err)
+		return fault(c, "webhook-secret-file", err)
 	}
-	if secret.IsZero() {
-		d.log.Warn("webhooks are not signed; give webhook-secret-file")
+	if err := d.webhooks.Set(urls, secret); err != nil {
+		return fault(c, "webhook", err)
 	}
-	w, err := notify.NewWebhooks(notify.WebhookOptions{
-		Node: self, URLs: urls, Secret: secret, Delivered: delivered, Deliver: delivery{self}.deliver, Log: d.log,
-	})
-	if err != nil {
-		return nil, fault(d.config, "webhook", err)
-	}
-	return w, nil
+	return nil
 }
 
 // delivery replicates how far webhooks were delivered.
@@ -55,11 +51,13 @@ type delivery struct{ node member }
 
 func (d delivery) deliver(ctx context.Context, c raftfsm.Cursor) error {
 	res, err := d.node.Propose(ctx, &raftlogv1.Command{
-		Header: &raftlogv1.Header{Level: 2},
-		Op:     &raftlogv1.Command_Delivered{Delivered: &raftlogv1.Delivered{Index: c.Index, Ordinal: c.Ordinal}},
+		Op: &raftlogv1.Command_Delivered{Delivered: &raftlogv1.Delivered{Index: c.Index, Ordinal: c.Ordinal}},
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = res.Err()
 	}
-	return res.Err()
+	if err != nil {
+		return fmt.Errorf("place of the webhooks: %w", err)
+	}
+	return nil
 }
