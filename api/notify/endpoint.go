@@ -46,13 +46,13 @@ type endpoint struct {
 	passedOver bool
 }
 
-func newEndpoint(w *Webhooks, target string, from place) *endpoint {
+func newEndpoint(w *Webhooks, target string, secret raftfsm.Secret, from place) *endpoint {
 	host := ""
 	if u, err := url.Parse(target); err == nil {
 		host = u.Host // the rest may be a secret
 	}
 	return &endpoint{
-		node: w.o.Node, url: target, secret: w.o.Secret, client: w.client, log: w.log.With("endpoint", host), at: from,
+		node: w.o.Node, url: target, secret: secret, client: w.client, log: w.log.With("endpoint", host), at: from,
 	}
 }
 
@@ -209,6 +209,7 @@ type message struct {
 }
 
 func messageOf(st *raftfsm.State, e raftfsm.Event) message {
+	e = st.ToldOf(e)
 	m := message{
 		ID: fmt.Sprintf("%s-%d-%d", st.Cluster().ID, e.Index, e.Ordinal), Cluster: st.Cluster().Name, Kind: e.Kind,
 		At:     time.UnixMilli(e.AtMs).UTC().Format("2006-01-02T15:04:05.000Z07:00"),

@@ -11,42 +11,48 @@ import (
 // Permissions say which scripts may run on a node. The options of a master are replicated, so that whoever may change them
 // anywhere would else choose what every node executes.
 type Permissions struct {
-	// Any path may run (deny-scripts-reconfig no).
-	Any bool
-	// Named are the paths that this node's own configuration names, by master.
+	// Named are the paths that this node's own configuration names, by master: they may run.
 	Named map[string][]string
-	// Dir is the node's scripts-dir: what lies inside may run for every master. "" for none.
+	// Dir is the node's scripts-dir: what lies inside may run for every master, and what is not named has to. "" for none.
 	Dir string
+	// Any path may run where there is no Dir (deny-scripts-reconfig no).
+	Any bool
 }
 
 // Permit gives the file to execute for a path that may run, or says why it may not. Inside Dir that is what the path leads
 // to now, so that a link which is changed afterwards does not count.
 func (p Permissions) Permit(master, path string) (file string, err error) {
-	if p.Any || slices.Contains(p.Named[master], path) {
+	switch {
+	case slices.Contains(p.Named[master], path):
+		return path, nil
+	case p.Dir != "":
+		return inside(p.Dir, path)
+	case p.Any:
 		return path, nil
 	}
-	if p.Dir == "" {
-		return "", errors.New("this node's configuration does not name it for this master, and there is no scripts-dir")
-	}
-	dir, err := filepath.EvalSymlinks(p.Dir)
+	return "", errors.New("this node's configuration does not name it for this master, and there is no scripts-dir")
+}
+
+// inside gives what path leads to, if that lies in dir.
+func inside(dir, path string) (file string, err error) {
+	home, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return "", fmt.Errorf("scripts-dir: %w", err)
 	}
-	if !filepath.IsAbs(path) {
-		return "", errors.New("a script in scripts-dir is named by its whole path")
+	if path, err = filepath.Abs(path); err != nil {
+		return "", err
 	}
 	if file, err = filepath.EvalSymlinks(path); err != nil {
 		return "", err
 	}
-	if rel, err := filepath.Rel(dir, file); err != nil || rel == "." || !filepath.IsLocal(rel) {
-		where := ""
-		if file != filepath.Clean(path) {
-			where = " (it leads to " + file + ")"
-		}
-		return "", fmt.Errorf("this node's configuration does not name it for this master, and it does not lie in scripts-dir %s%s",
-			p.Dir, where)
+	if rel, err := filepath.Rel(home, file); err == nil && rel != "." && filepath.IsLocal(rel) {
+		return file, nil
 	}
-	return file, nil
+	leads := ""
+	if file != path {
+		leads = " (it leads to " + file + ")"
+	}
+	return "", fmt.Errorf("this node's configuration does not name it for this master, and it does not lie in scripts-dir %s%s", dir, leads)
 }
 
 // without gives the environment less the variables that begin with prefix.

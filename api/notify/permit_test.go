@@ -15,7 +15,7 @@ func TestPermissions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	real := writeScript(t, dir, "real", "")
+	inDir := writeScript(t, dir, "real", "")
 	nested := writeScript(t, filepath.Join(dir, "sub"), "nested", "")
 	foreign := writeScript(t, outside, "foreign", "")
 	sibling := writeScript(t, dir+"-other", "sibling", "")
@@ -40,10 +40,10 @@ func TestPermissions(t *testing.T) {
 		{"named", Permissions{Named: named}, "m", "/etc/named", "/etc/named", ""},
 		{"named for another", Permissions{Named: named}, "n", "/etc/named", "", "does not name it for this master, and there is no scripts-dir"},
 		{"named, spelled otherwise", Permissions{Named: named}, "m", "/etc/../etc/named", "", "no scripts-dir"},
-		{"inside", Permissions{Dir: dir}, "m", real, real, ""},
+		{"inside", Permissions{Dir: dir}, "m", inDir, inDir, ""},
 		{"inside, deeper", Permissions{Dir: dir}, "m", nested, nested, ""},
-		{"inside, roundabout", Permissions{Dir: dir}, "m", dir + "/sub/../real", real, ""},
-		{"inside, the directory a link", Permissions{Dir: toDir}, "m", toDir + "/real", real, ""},
+		{"inside, roundabout", Permissions{Dir: dir}, "m", dir + "/sub/../real", inDir, ""},
+		{"inside, the directory a link", Permissions{Dir: toDir}, "m", toDir + "/real", inDir, ""},
 		{"a link that stays inside", Permissions{Dir: dir}, "m", within, nested, ""},
 		{"a link that leads out", Permissions{Dir: dir}, "m", escape, "", "(it leads to " + foreign + ")"},
 		{"a link that leads out, named", Permissions{Dir: dir, Named: map[string][]string{"m": {escape}}}, "m", escape, escape, ""},
@@ -52,8 +52,10 @@ func TestPermissions(t *testing.T) {
 		{"a directory of like name", Permissions{Dir: dir}, "m", sibling, "", "does not lie in scripts-dir"},
 		{"the directory itself", Permissions{Dir: dir}, "m", dir, "", "does not lie in scripts-dir"},
 		{"no such file", Permissions{Dir: dir}, "m", dir + "/none", "", "no such file"},
-		{"no such directory", Permissions{Dir: root + "/none"}, "m", real, "", "scripts-dir: "},
-		{"not a whole path", Permissions{Dir: dir}, "m", "real", "", "whole path"},
+		{"no such directory", Permissions{Dir: root + "/none"}, "m", inDir, "", "scripts-dir: "},
+		{"beside this process", Permissions{Dir: dir}, "m", "permit.go", "", "does not lie in scripts-dir"},
+		{"any, with a directory", Permissions{Any: true, Dir: dir}, "m", foreign, "", "does not lie in scripts-dir"},
+		{"any, inside", Permissions{Any: true, Dir: dir}, "m", inDir, inDir, ""},
 		{"nothing", Permissions{}, "m", "", "", "no scripts-dir"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

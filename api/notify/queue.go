@@ -20,8 +20,8 @@ type job struct {
 	argv   []string
 	// file is what is executed; argv[0] is how the master's option names it.
 	file string
-	// switched is, for client-reconfig-script, the switch that it tells; nil for a notification.
-	switched *raftfsm.Event
+	// switched is, for client-reconfig-script, what the switch made of the master; nil for a notification.
+	switched *standing
 	// runs counts those that were begun.
 	runs int
 	// due is when the next run may begin; zero for at once.
@@ -34,13 +34,19 @@ type job struct {
 	killed bool
 }
 
+// standing is what clients are told of a master, and since which failover.
+type standing struct {
+	epoch   uint64
+	address raftfsm.Addr
+}
+
 // superseded tells whether the switch that j tells is not how things stand any more.
 func (j *job) superseded(st *raftfsm.State) bool {
 	if j.switched == nil {
 		return false
 	}
 	m, ok := st.Master(j.master)
-	return !ok || m.Epoch != j.switched.Epoch || m.Address != j.switched.To
+	return !ok || *j.switched != standing{m.Epoch, st.Told(m.Address)}
 }
 
 // queue holds jobs in the order in which they became due, running ones too. It knows no clock.

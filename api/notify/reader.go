@@ -104,35 +104,53 @@ func (r *reader) close() {
 
 // jobs are the runs that an event of a master calls for.
 func (r *reader) jobs(st *raftfsm.State, m *raftfsm.Master, e raftfsm.Event) []*job {
-	var out []*job
-	add := func(path string, switched *raftfsm.Event, args ...string) {
-		file, err := r.permit(m.Name, path)
-		if err != nil {
-			r.refuse(m.Name, path, err)
-			return
-		}
-		out = append(out, &job{master: m.Name, argv: append([]string{path}, args...), file: file, switched: switched})
+	out := r.notifications(st, m, e)
+	e = st.ToldOf(e)
+	path := m.Options.ClientReconfigScript
+	if path == "" || e.Kind != raftfsm.EventSwitch {
+		return out
 	}
-	if path := m.Options.NotificationScript; path != "" {
-		late := time.Since(time.UnixMilli(e.AtMs)) > tooLate
-		for _, n := range api.Notices(st, r.node.Self(), e) {
-			switch {
-			case !n.Warning:
-			case late:
-				r.late++
-			default:
-				add(path, nil, n.Channel, n.Payload)
+	role := "observer"
+	if e.Actor == r.node.Self() {
+		role = "leader"
+	}
+	port := func(a raftfsm.Addr) string { return strconv.Itoa(int(a.Port)) }
+	if j := r.job(m, path, m.Name, role, "start", e.From.Host, port(e.From), e.To.Host, port(e.To)); j != nil {
+		j.switched = &standing{e.Epoch, e.To}
+		out = append(out, j)
+	}
+	return out
+}
+
+func (r *reader) notifications(st *raftfsm.State, m *raftfsm.Master, e raftfsm.Event) []*job {
+	path := m.Options.NotificationScript
+	if path == "" {
+		return nil
+	}
+	var out []*job
+	late := time.Since(time.UnixMilli(e.AtMs)) > tooLate
+	for _, n := range api.Notices(st, r.node.Self(), e) {
+		switch {
+		case !n.Warning:
+		case late:
+			r.late++
+		default:
+			if j := r.job(m, path, n.Channel, n.Payload); j != nil {
+				out = append(out, j)
 			}
 		}
 	}
-	if path := m.Options.ClientReconfigScript; path != "" && e.Kind == raftfsm.EventSwitch {
-		role := "observer"
-		if e.Actor == r.node.Self() {
-			role = "leader"
-		}
-		add(path, &e, m.Name, role, "start", e.From.Host, strconv.Itoa(int(e.From.Port)), e.To.Host, strconv.Itoa(int(e.To.Port)))
-	}
 	return out
+}
+
+// job is a run of a script of m, if it may run here.
+func (r *reader) job(m *raftfsm.Master, path string, args ...string) *job {
+	file, err := r.permit(m.Name, path)
+	if err != nil {
+		r.refuse(m.Name, path, err)
+		return nil
+	}
+	return &job{master: m.Name, argv: append([]string{path}, args...), file: file}
 }
 
 // refuse logs, once for a master and path, that a script may not run here.

@@ -195,6 +195,46 @@ func TestSuperseded(t *testing.T) {
 	}
 }
 
+// Scripts hear what clients hear: the IP address of a host that is known by its name. A new one is a switch, and the former
+// is told no more.
+func TestHostNames(t *testing.T) {
+	perform(t, func(t *testing.T, th *theatre) {
+		th.node.raise()
+		c := monitor("m", 1, "client-reconfig-script /s", "notification-script /n")
+		c.GetMonitor().Address.Host = "redis"
+		th.node.by(self, c)
+		_, stop := th.open()
+		defer stop()
+		th.direct(func(argv []string) (time.Duration, exit) {
+			if argv[len(argv)-2] == "10.1.0.1" { // it fails until another address is told
+				return 0, exit{code: 1}
+			}
+			return 0, exit{}
+		})
+		resolve := func(ip string) {
+			m, _ := th.node.State().Master("m")
+			th.node.by("other", &raftlogv1.Command{Op: &raftlogv1.Command_ResolveHosts{ResolveHosts: &raftlogv1.ResolveHosts{
+				Master: "m", Generation: m.Generation, Hosts: []*raftlogv1.ResolvedHost{{Address: m.Address.Proto(), Ip: ip}},
+			}}})
+			synctest.Wait()
+		}
+		resolve("10.1.0.1")
+		th.node.by(self, set("m", "notification-script "))
+		time.Sleep(10 * time.Second)
+		resolve("10.1.0.2")
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		th.mu.Lock()
+		slices.Sort(th.starts)
+		th.mu.Unlock()
+		th.expect(
+			"0 /n +switch-master m redis 1 10.1.0.1 1",
+			"0 /s m observer start redis 1 10.1.0.1 1",
+			"10 /s m observer start 10.1.0.1 1 10.1.0.2 1",
+		)
+	})
+}
+
 func succeed([]string) (time.Duration, exit) { return 0, exit{} }
 
 // A hanging script does not hold Run up for longer than the grace.

@@ -77,7 +77,9 @@ type entry struct {
 func (n *fakeNode) after(st *raftfsm.State, entries ...entry) *raftfsm.State {
 	n.t.Helper()
 	for _, e := range entries {
-		e.command.Header = &raftlogv1.Header{Level: 1, Proposer: e.proposer, ProposedAtMs: time.Now().UnixMilli()}
+		e.command.Header = &raftlogv1.Header{
+			Level: raftfsm.LevelOf(e.command), Proposer: e.proposer, ProposedAtMs: time.Now().UnixMilli(),
+		}
 		next, res := raftfsm.Apply(st, st.Index()+1, e.command)
 		if err := res.Err(); err != nil {
 			n.t.Fatal(err)
@@ -98,6 +100,16 @@ func (n *fakeNode) by(proposer string, commands ...*raftlogv1.Command) {
 
 func addr(port int) *raftlogv1.Address {
 	return &raftlogv1.Address{Host: "10.0.0.1", Port: uint32(port)}
+}
+
+// raise brings the cluster to the feature level of this build.
+func (n *fakeNode) raise() {
+	n.t.Helper()
+	n.by(self,
+		&raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: &raftlogv1.RegisterNode{
+			RaftId: self, NodeId: "n1", MaxLevel: raftfsm.Level,
+		}}},
+		&raftlogv1.Command{Op: &raftlogv1.Command_SetFeatureLevel{SetFeatureLevel: &raftlogv1.SetFeatureLevel{Level: raftfsm.Level}}})
 }
 
 // monitor begins to watch a master with options, "name value".

@@ -73,7 +73,7 @@ type Daemon struct {
 	grpc     *grpc.Server
 	seeds    seeder
 	scripts  *notify.Scripts
-	webhooks *notify.Webhooks // nil: none
+	webhooks *notify.Webhooks
 	crashes  crashes
 	halt     chan struct{} // closed when a client asked for the node's end
 	haltOnce sync.Once
@@ -244,8 +244,11 @@ func (d *Daemon) wire(o Options) error {
 	if err != nil {
 		return err
 	}
-	d.webhooks, err = d.newWebhooks(self)
-	return err
+	d.webhooks, err = notify.NewWebhooks(notify.WebhookOptions{Node: self, Deliver: delivery{self}.deliver, Log: d.log})
+	if err != nil {
+		return err
+	}
+	return d.setWebhooks(d.config)
 }
 
 // serveOn makes a server of the Sentinel protocol.
@@ -315,9 +318,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	})
 	start(&inner, duties, "reload", d.reloads)
 	start(&inner, duties, "scripts", d.scripts.Run)
-	if d.webhooks != nil {
-		start(&inner, duties, "webhooks", func(ctx context.Context) error { return d.node.Lead(ctx, d.webhooks.Duties) })
-	}
+	start(&inner, duties, "webhooks", func(ctx context.Context) error { return d.node.Lead(ctx, d.webhooks.Duties) })
 	select {
 	case <-duties.Done():
 	case <-d.halt:

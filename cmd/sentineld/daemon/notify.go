@@ -2,37 +2,42 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/raftsentinel/raftsentinel/api/notify"
+	"github.com/raftsentinel/raftsentinel/cmd/conf"
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
-// permitScript says what this node's configuration, as it is now, lets run.
+// permitScript gives the file to run for a path, if this node's configuration, as it is now, lets it run.
 func (d *Daemon) permitScript(master, path string) (file string, err error) {
-	named := map[string][]string{}
-	for _, s := range d.config.Seeds {
-		named[s.Name] = []string{s.Options.NotificationScript, s.Options.ClientReconfigScript}
-	}
-	return notify.Permissions{Any: d.config.ScriptsReconfig, Named: named, Dir: d.live.Load().ScriptsDir}.Permit(master, path)
+	return permissions(d.config, d.live.Load().ScriptsDir).Permit(master, path)
 }
 
-// newWebhooks makes what delivers events while this node leads; nil without URLs. The error names the directive at fault.
-func (d *Daemon) newWebhooks(self member) (*notify.Webhooks, error) {
-	if len(d.config.Webhooks) == 0 {
-		return nil, nil
+// permissions say which scripts a node's configuration lets run.
+func permissions(c *conf.Config, scriptsDir string) notify.Permissions {
+	named := map[string][]string{}
+	for _, s := range c.Seeds {
+		for _, path := range []string{s.Options.NotificationScript, s.Options.ClientReconfigScript} {
+			if path != "" {
+				named[s.Name] = append(named[s.Name], path)
+			}
+		}
 	}
-	secret, err := readSecret(d.config.WebhookSecretFile)
+	return notify.Permissions{Any: c.ScriptsReconfig, Named: named, Dir: scriptsDir}
+}
+
+// setWebhooks has events delivered from now on as the configuration says, signed with the secret that its file holds now.
+func (d *Daemon) setWebhooks(c *conf.Config) error {
+	secret, err := readSecret(c.WebhookSecretFile)
 	if err != nil {
-		return nil, fault(d.config, "webhook-secret-file", err)
+		return fault(c, "webhook-secret-file", err)
 	}
-	w, err := notify.NewWebhooks(notify.WebhookOptions{
-		Node: self, URLs: d.config.Webhooks, Secret: secret, Delivered: (*raftfsm.State).Delivered, Deliver: delivery{self}.deliver, Log: d.log,
-	})
-	if err != nil {
-		return nil, fault(d.config, "webhook", err)
+	if err := d.webhooks.Set(c.Webhooks, secret); err != nil {
+		return fault(c, "webhook", err)
 	}
-	return w, nil
+	return nil
 }
 
 // delivery replicates how far webhooks were delivered.
@@ -42,8 +47,11 @@ func (d delivery) deliver(ctx context.Context, c raftfsm.Cursor) error {
 	res, err := d.node.Propose(ctx, &raftlogv1.Command{
 		Op: &raftlogv1.Command_Delivered{Delivered: &raftlogv1.Delivered{Index: c.Index, Ordinal: c.Ordinal}},
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = res.Err()
 	}
-	return res.Err()
+	if err != nil {
+		return fmt.Errorf("place of the webhooks: %w", err)
+	}
+	return nil
 }

@@ -75,7 +75,7 @@ func (d *Daemon) adopt(ctx context.Context, next *conf.Config) (err error) {
 	after := *before
 	after.LogFile, after.LogLevel = next.LogFile, next.LogLevel
 	after.Port, after.AnnounceIP, after.AnnouncePort = next.Port, next.AnnounceIP, next.AnnouncePort
-	after.ScriptsDir = next.ScriptsDir
+	after.ScriptsDir, after.Webhooks, after.WebhookSecretFile = next.ScriptsDir, next.Webhooks, next.WebhookSecretFile
 
 	var opened []io.Closer
 	defer func() {
@@ -102,6 +102,9 @@ func (d *Daemon) adopt(ctx context.Context, next *conf.Config) (err error) {
 			return err
 		}
 		opened = append(opened, file)
+	}
+	if err = d.setWebhooks(next); err != nil {
+		return err
 	}
 
 	if moves {
@@ -183,8 +186,6 @@ func needRestart(a, b *conf.Config) []string {
 		{"raft-timing", a.RaftTiming, b.RaftTiming},
 		{"cluster-secret-file", a.ClusterSecretFile, b.ClusterSecretFile},
 		{"deny-scripts-reconfig", a.ScriptsReconfig, b.ScriptsReconfig},
-		{"webhook", a.Webhooks, b.Webhooks},
-		{"webhook-secret-file", a.WebhookSecretFile, b.WebhookSecretFile},
 		{"dev", a.Dev, b.Dev},
 	} {
 		if !reflect.DeepEqual(f.a, f.b) {

@@ -18,7 +18,7 @@ import (
 
 // liveFields of a configuration change at a reload.
 var liveFields = []string{
-	"AnnounceIP", "AnnouncePort", "Port", "LogLevel", "LogFile", "ScriptsDir",
+	"AnnounceIP", "AnnouncePort", "Port", "LogLevel", "LogFile", "ScriptsDir", "Webhooks", "WebhookSecretFile",
 }
 
 // Every setting is either changed by a reload, or told to need a restart.
