@@ -24,40 +24,17 @@ func (s *Server) fresh(ctx context.Context) (*raftfsm.State, error) {
 
 // MonitorMaster puts a master under watch.
 func (s *Server) MonitorMaster(ctx context.Context, req *sentinelv1.MonitorMasterRequest) (*sentinelv1.MonitorMasterResponse, error) {
-	name := req.GetName()
-	if len(name) > maxEcho {
-		return nil, invalid("master name %s: has %d bytes; at most %d are allowed", echo(name), len(name), maxEcho)
-	}
-	if err := raftfsm.CheckName(name); err != nil {
-		return nil, invalid("%v", err)
-	}
-	addr, err := parseAddress("master "+name, req.GetAddress())
+	monitor, opts, err := monitorOf(req)
 	if err != nil {
 		return nil, err
 	}
-	if err := CheckHost(addr.Host); err != nil {
-		return nil, invalid("master %s: %v", name, err)
-	}
-	values := newOptions(req.GetOptions())
-	opts, err := raftfsm.DefaultOptions().With(values)
-	if err != nil {
-		return nil, invalid("master %s: %v", name, err)
-	}
-	if opts.Quorum < 1 {
-		return nil, invalid("master %s: options.quorum is required: 1 or greater", name)
-	}
-	monitor := &raftlogv1.Monitor{
-		Name: name, Address: addr.Proto(), Options: values, PausedReason: req.GetPausedReason(), Epoch: req.GetEpoch(),
-	}
-	if err := imported(req, monitor); err != nil {
-		return nil, err
-	}
+	name, addr := monitor.GetName(), raftfsm.AddrOf(monitor.GetAddress())
 	base, err := s.fresh(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if m, ok := base.Master(name); ok {
-		err = otherOptions(m, addr, values)
+		err = otherOptions(m, addr, monitor.GetOptions())
 	} else {
 		err = s.allowScripts(raftfsm.Options{}, opts)
 	}
@@ -89,22 +66,52 @@ func (s *Server) MonitorMaster(ctx context.Context, req *sentinelv1.MonitorMaste
 	}, nil
 }
 
-// imported checks what a request says of a set that another control plane knows, and adds its replicas.
-func imported(req *sentinelv1.MonitorMasterRequest, m *raftlogv1.Monitor) error {
+// monitorOf checks a request, as far as it can be judged by itself, and gives the command and the options that it means.
+func monitorOf(req *sentinelv1.MonitorMasterRequest) (*raftlogv1.Monitor, raftfsm.Options, error) {
+	none, name := raftfsm.Options{}, req.GetName()
+	if len(name) > maxEcho {
+		return nil, none, invalid("master name %s: has %d bytes; at most %d are allowed", echo(name), len(name), maxEcho)
+	}
+	if err := raftfsm.CheckName(name); err != nil {
+		return nil, none, invalid("%v", err)
+	}
+	addr, err := watchable("master "+name, req.GetAddress())
+	if err != nil {
+		return nil, none, err
+	}
+	m := &raftlogv1.Monitor{
+		Name: name, Address: addr.Proto(), Options: newOptions(req.GetOptions()), PausedReason: req.GetPausedReason(), Epoch: req.GetEpoch(),
+	}
+	opts, err := raftfsm.DefaultOptions().With(m.GetOptions())
+	switch {
+	case err != nil:
+		return nil, none, invalid("master %s: %v", name, err)
+	case opts.Quorum < 1:
+		return nil, none, invalid("master %s: options.quorum is required: 1 or greater", name)
+	}
 	if err := checkWords("paused_reason", req.GetPausedReason(), maxReason); err != nil {
-		return err
+		return nil, none, err
 	}
 	for _, r := range req.GetReplicas() {
-		a, err := parseAddress("replica of "+m.GetName(), r)
+		a, err := watchable("replica of "+name, r)
 		if err != nil {
-			return err
-		}
-		if err := CheckHost(a.Host); err != nil {
-			return invalid("replica of %s: %v", m.GetName(), err)
+			return nil, none, err
 		}
 		m.Replicas = append(m.Replicas, a.Proto())
 	}
-	return nil
+	return m, opts, nil
+}
+
+// watchable is an address that every node can take for the same instance's.
+func watchable(what string, a *sentinelv1.Address) (raftfsm.Addr, error) {
+	addr, err := parseAddress(what, a)
+	if err != nil {
+		return addr, err
+	}
+	if err := CheckHost(addr.Host); err != nil {
+		return addr, invalid("%s: %v", what, err)
+	}
+	return addr, nil
 }
 
 // otherOptions refuses Monitor of a set that exists with other options, and says which; the law only knows that.

@@ -38,11 +38,15 @@ func TestSentinelsActive(t *testing.T) {
 		{"three", watched(), "", "Sentinels are still active on it: " + who + "; stop them, then resume", "m comes up paused: Sentinels"},
 		{"a reason of its own", watched(), "imported", "imported", ""},
 		{
-			"no address", Inspection{Info: &detector.Info{Role: raftfsm.RoleMaster}, Sentinels: []ActiveSentinel{{}}}, "",
+			"no address",
+			Inspection{Info: &detector.Info{Role: raftfsm.RoleMaster}, Sentinels: []ActiveSentinel{{}}},
+			"",
 			"Sentinels are still active on it: at an address that is not told; stop them, then resume", "comes up paused",
 		},
 		{
-			"no right to ask", Inspection{Info: &detector.Info{Role: raftfsm.RoleMaster}, SentinelsUnknown: "NOPERM"}, "",
+			"no right to ask",
+			Inspection{Info: &detector.Info{Role: raftfsm.RoleMaster}, SentinelsUnknown: "NOPERM"},
+			"",
 			"", "whether Sentinels are active on 10.0.0.1:6379 could not be told: NOPERM",
 		},
 	} {
@@ -133,7 +137,8 @@ func TestResumeIsVisited(t *testing.T) {
 		},
 		{
 			"everything", up(func(i *Inspection) { i.Info, i.AuthRejected = nil, "WRONGPASS" }), watched(),
-			sentinelv1.ErrorReason_ERROR_REASON_SENTINELS_ACTIVE, []string{"10.0.0.8 (aa)", "rejected by 10.0.0.1:6379"},
+			sentinelv1.ErrorReason_ERROR_REASON_SENTINELS_ACTIVE,
+			[]string{"10.0.0.8 (aa)", "rejected by 10.0.0.1:6379"},
 		},
 		{"no rights", good, up(func(i *Inspection) { i.SentinelsUnknown, i.LacksUnknown = "NOPERM a", "NOPERM b" }), 0, []string{"NOPERM a", "NOPERM b"}},
 	} {

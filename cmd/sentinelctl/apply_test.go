@@ -102,20 +102,31 @@ func TestApplyInPart(t *testing.T) {
 		says   []string // of stdout and stderr together
 	}{
 		{
-			"one of several", map[string]error{"cache": rejected}, []string{"--prune", "--yes"}, exitFailed,
+			"one of several",
+			map[string]error{"cache": rejected},
+			[]string{"--prune", "--yes"},
+			exitFailed,
 			[]string{"failed", "the login is rejected by 10.0.0.1:6379", "created", "not done: cache, old; the others are", "nothing is removed while"},
 		},
 		{
-			"all that differ", map[string]error{"cache": rejected, "fresh": rejected}, nil, exitRefused,
+			"all that differ",
+			map[string]error{"cache": rejected, "fresh": rejected},
+			nil, exitRefused,
 			[]string{"not done: cache, fresh; nothing was changed", "left as they are (--prune removes them): old"},
 		},
 		{
-			"in a dry run", map[string]error{"cache": rejected}, []string{"--dry-run"}, exitCheck,
+			"in a dry run",
+			map[string]error{"cache": rejected},
+			[]string{"--dry-run"},
+			exitCheck,
 			[]string{"would fail", "the login is rejected", "not as it should be: "},
 		},
 		{
-			"no leader", map[string]error{"cache": refusalFor(t, codes.Unavailable, "NO_LEADER", "no leader", nil)}, []string{"--prune", "--yes"},
-			exitUnreachable, []string{"not tried: "},
+			"no leader",
+			map[string]error{"cache": refusalFor(t, codes.Unavailable, "NO_LEADER", "no leader", nil)},
+			[]string{"--prune", "--yes"},
+			exitUnreachable,
+			[]string{"not tried: "},
 		},
 		{
 			"removal", map[string]error{"old": rejected}, []string{"--prune", "--yes"}, exitFailed, []string{"not done: old; the others are"},

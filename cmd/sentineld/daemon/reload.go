@@ -72,11 +72,7 @@ func (d *Daemon) rotate() {
 // adopt carries out what differs between what holds now and the next configuration: first all that can fail, then the rest.
 func (d *Daemon) adopt(ctx context.Context, next *conf.Config) (err error) {
 	before := d.live.Load()
-	after := *before
-	after.LogFile, after.LogLevel = next.LogFile, next.LogLevel
-	after.Port, after.AnnounceIP, after.AnnouncePort = next.Port, next.AnnounceIP, next.AnnouncePort
-	after.ScriptsDir, after.Webhooks, after.WebhookSecretFile = next.ScriptsDir, next.Webhooks, next.WebhookSecretFile
-
+	after := reloadable(before, next)
 	var opened []io.Closer
 	defer func() {
 		if err != nil {
@@ -133,6 +129,15 @@ func (d *Daemon) hostOf(ctx context.Context, before, after *conf.Config) (string
 	d.changing.Lock()
 	defer d.changing.Unlock()
 	return d.host, nil
+}
+
+// reloadable is what holds after a reload: the next configuration where it can be changed, what held before where not.
+func reloadable(before, next *conf.Config) conf.Config {
+	after := *before
+	after.LogFile, after.LogLevel = next.LogFile, next.LogLevel
+	after.Port, after.AnnounceIP, after.AnnouncePort = next.Port, next.AnnounceIP, next.AnnouncePort
+	after.ScriptsDir, after.Webhooks, after.WebhookSecretFile = next.ScriptsDir, next.Webhooks, next.WebhookSecretFile
+	return after
 }
 
 // openPort begins to listen where the Sentinel protocol is to be served.

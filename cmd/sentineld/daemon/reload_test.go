@@ -42,8 +42,11 @@ func TestEverySettingIsReloadedOrTold(t *testing.T) {
 		default:
 			t.Fatalf("%s is a %s", f.Name, v.Kind())
 		}
-		if told, live := len(needRestart(&a, &b)) == 1, slices.Contains(liveFields, f.Name); told == live {
-			t.Errorf("%s: told %t, live %t", f.Name, told, live)
+		told, live := len(needRestart(&a, &b)) == 1, slices.Contains(liveFields, f.Name)
+		after := reloadable(&a, &b)
+		changes := reflect.DeepEqual(reflect.ValueOf(after).Field(i).Interface(), reflect.ValueOf(b).Field(i).Interface())
+		if told == live || changes != live {
+			t.Errorf("%s: told %t, live %t, changes %t", f.Name, told, live, changes)
 		}
 	}
 }
