@@ -60,7 +60,7 @@ func (s *Server) visitMaster(ctx context.Context, st *raftfsm.State, v *visit, n
 		v.warn("%s does not answer yet: %v", a, err)
 		return nil
 	case seen.AuthRejected != "" && o.AuthPass.IsZero():
-		v.warn("%s wants a password (%s): set auth-pass", a, seen.AuthRejected)
+		v.warn("%s wants a password (%s): sentinelctl set %s auth-pass=-", a, seen.AuthRejected, name)
 		return nil
 	case seen.AuthRejected != "":
 		return v.object(rejected([]string{fmt.Sprintf("%s (%s)", a, seen.AuthRejected)}))

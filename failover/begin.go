@@ -50,6 +50,9 @@ func open(v View, due time.Time, reason string) Step {
 	if len(sel.Stale) > 0 && v.Now.Sub(due) < period {
 		return Measure{Instances: sel.Stale, Reason: "a failover is due", For: period}
 	}
+	if step := succeeded(v); step != nil {
+		return step
+	}
 	if !sel.OK {
 		if heir, ok := v.heir(); ok {
 			return Adopt{Address: heir, Reason: "it was promoted from this set, and no replica can be promoted"}
@@ -57,6 +60,30 @@ func open(v View, due time.Time, reason string) Step {
 		return stuck(v, sel)
 	}
 	return NewBegin(v, sel, raftfsm.KindAutomatic, reason)
+}
+
+// succeeded is what to do where somebody else has put another member in the place of a master that is down: Sentinels that
+// were in charge until now, or an operator. Clients write there already, and to promote a second one would lose that. Where
+// another member holds what the promoted one never had, nobody but an operator can choose. nil: nobody has.
+func succeeded(v View) Step {
+	heir, ok := v.heir()
+	if !ok || v.ours(heir) {
+		return nil
+	}
+	i, _ := v.info(heir)
+	in, _ := v.Master.Instance(heir)
+	taken := v.lineage(in, i).shared
+	for _, other := range v.Master.Replicas() {
+		o, fresh := v.info(other.Addr)
+		if o == nil || !fresh || other.Addr == heir || o.ReplID == i.ReplID {
+			continue
+		}
+		if had := v.lineage(other, o).shared; had > taken {
+			return Hold{Reason: fmt.Sprintf("%s was promoted from this set while %s is down, and %s has %d bytes that it never had",
+				heir, v.Master.Address, other.Addr, had-taken)}
+		}
+	}
+	return Adopt{Address: heir, Reason: fmt.Sprintf("it was promoted from this set, and %s is down", v.Master.Address)}
 }
 
 // stuck is what to do where a failover is due and no replica can be promoted: hand over to a node that sees more, or

@@ -74,15 +74,18 @@ func (e *endpoint) run(ctx context.Context) {
 	wait := firstBackoff
 	for {
 		changed := e.node.Changed()
-		var again <-chan time.Time
-		if err := e.deliver(ctx, e.node.State()); ctx.Err() != nil {
+		took, err := e.deliver(ctx, e.node.State())
+		if ctx.Err() != nil {
 			return
-		} else if err != nil {
+		}
+		if took {
+			wait = firstBackoff
+		}
+		var again <-chan time.Time
+		if err != nil {
 			e.failed(err, wait)
 			changed, again = nil, time.After(wait)
 			wait = min(2*wait, lastBackoff)
-		} else {
-			wait = firstBackoff
 		}
 		select {
 		case <-changed:
@@ -93,14 +96,15 @@ func (e *endpoint) run(ctx context.Context) {
 	}
 }
 
-// deliver posts the events of st that are new to the endpoint, up to the first that it does not take.
-func (e *endpoint) deliver(ctx context.Context, st *raftfsm.State) error {
+// deliver posts the events of st that are new to the endpoint, up to the first that it does not take. took tells whether it
+// took any.
+func (e *endpoint) deliver(ctx context.Context, st *raftfsm.State) (took bool, err error) {
 	at := e.at // changed by this goroutine alone
 	if !at.in(st) {
 		e.reached(endOf(st), false)
-		return nil
+		return false, nil
 	}
-	events, complete := at.news(st)
+	events, complete := st.EventsSince(at.after)
 	for ev := range events {
 		if !complete {
 			e.log.Error("events lost: compacted before the endpoint took them", "after_index", at.after.Index,
@@ -109,11 +113,12 @@ func (e *endpoint) deliver(ctx context.Context, st *raftfsm.State) error {
 			e.reached(place{at.cluster, before(ev.Cursor)}, false)
 		}
 		if err := e.post(ctx, st, ev); err != nil {
-			return err
+			return took, err
 		}
 		e.reached(place{at.cluster, ev.Cursor}, true)
+		took = true
 	}
-	return nil
+	return took, nil
 }
 
 // reached moves the place. well tells that the endpoint has taken what is before it.

@@ -1,7 +1,6 @@
 package notify
 
 import (
-	"iter"
 	"math"
 	"time"
 
@@ -33,15 +32,6 @@ func endOf(st *raftfsm.State) place {
 
 // in tells whether p is a place in the events of st's cluster. Indexes of another cluster mean nothing here.
 func (p place) in(st *raftfsm.State) bool { return p.cluster != "" && p.cluster == st.Cluster().ID }
-
-// news are the events of st after p. complete is false where the ring has forgotten some of them. A state that has not come
-// as far as p, as after a power failure, has none.
-func (p place) news(st *raftfsm.State) (events iter.Seq[raftfsm.Event], complete bool) {
-	if st.Index() < p.after.Index {
-		return func(func(raftfsm.Event) bool) {}, true
-	}
-	return st.EventsSince(p.after)
-}
 
 // before is the place just before an event.
 func before(c raftfsm.Cursor) raftfsm.Cursor {

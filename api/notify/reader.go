@@ -50,7 +50,8 @@ func (r *reader) read() (jobs []*job, ok bool) {
 	if !r.at.in(st) {
 		to, save = endOf(st), anyScripts(st)
 	} else {
-		events, complete := r.at.news(st)
+		// A state that has not come as far as the place, as after a power failure, has no events behind it.
+		events, complete := st.EventsSince(r.at.after)
 		if !complete && anyScripts(st) {
 			r.log.Warn("events were forgotten before this node heard of them; no script runs for those",
 				"after_index", r.at.after.Index, "index", st.Index())

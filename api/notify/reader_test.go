@@ -56,6 +56,19 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// A node that has told nothing yet knows where it stands, too: what it misses while it is down runs.
+func TestRestartBeforeTheFirst(t *testing.T) {
+	perform(t, func(t *testing.T, th *theatre) {
+		th.node.watchSet("m", 1, "client-reconfig-script /s")
+		_, stop := th.open()
+		stop()
+		th.node.switchTo("other", "m", 2)
+		_, stop = th.open()
+		defer stop()
+		th.expect("0 /s m observer start 10.0.0.1 1 10.0.0.1 2")
+	})
+}
+
 // A power failure can take back what the node knew of the log, but not what its scripts were told.
 func TestStateFallsBack(t *testing.T) {
 	perform(t, func(t *testing.T, th *theatre) {

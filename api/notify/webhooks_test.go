@@ -50,6 +50,25 @@ func TestWebhookRetries(t *testing.T) {
 	}
 }
 
+// An endpoint that takes something is offered the next event without delay, and again soon.
+func TestWebhookBackoffBeginsAnew(t *testing.T) {
+	atop(t, func(t *testing.T, c *cloud) {
+		c.node.by(self, monitor("m", 1))
+		defer c.lead("a")()
+		offers := 0
+		c.answer("a", func() int {
+			if offers++; offers == 3 || offers >= 5 {
+				return 200
+			}
+			return 500
+		})
+		c.change(4)
+		c.change(5)
+		time.Sleep(time.Minute)
+		c.expect("a", "3 +set 4-0", "4 +set 5-0")
+	})
+}
+
 // Every event is delivered at least once over changes of the leader, beginning where webhooks were first used.
 func TestWebhooksOverLeaders(t *testing.T) {
 	atop(t, func(t *testing.T, c *cloud) {

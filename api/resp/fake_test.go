@@ -62,6 +62,11 @@ func newFakeNode(t *testing.T) *fakeNode {
 		Peers: 3, Heard: []string{"a-1", "b-1", "c-1"},
 	}}
 	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_FoundCluster{FoundCluster: &raftlogv1.FoundCluster{ClusterId: "c1"}}})
+	// Its first member alone raises the feature level; what the others know of each other comes with register.
+	n.st = raftfsm.ApplyServers(n.st, n.st.Index()+1, []raftfsm.Server{{ID: "a-1", Voter: true}})
+	n.register(t, "a", "10.1.1.1")
+	n.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_SetFeatureLevel{SetFeatureLevel: &raftlogv1.SetFeatureLevel{Level: raftfsm.Level}}})
+	n.st = raftfsm.ApplyServers(n.st, n.st.Index()+1, nil)
 	var servers []raftfsm.Server
 	for _, id := range n.status.Heard {
 		servers = append(servers, raftfsm.Server{ID: id, Voter: true})
@@ -90,7 +95,7 @@ func (n *fakeNode) Propose(_ context.Context, c *raftlogv1.Command) (raftfsm.Res
 	if c.GetHeader() == nil {
 		c.Header = &raftlogv1.Header{}
 	}
-	c.Header.Level, c.Header.Proposer, c.Header.ProposedAtMs = 1, "a-1", time.Now().UnixMilli()
+	c.Header.Level, c.Header.Proposer, c.Header.ProposedAtMs = raftfsm.LevelOf(c), "a-1", time.Now().UnixMilli()
 	st, res := raftfsm.Apply(n.st, n.st.Index()+1, c)
 	n.st = st
 	close(n.changed)
@@ -244,27 +249,17 @@ func (l *fakeLocal) SetAnnounce(_ context.Context, ip string, port int) error {
 	return l.err
 }
 
-// fakeAPI answers what concerns the whole cluster, and the question whom the leader hears; all else is the real one's.
+// fakeAPI answers the question whom the leader hears; all else is the real one's.
 type fakeAPI struct {
 	grpc.ClientConnInterface
-	settings *sentinelv1.Settings
-	nodes    func(ctx context.Context) (*sentinelv1.ListNodesResponse, error)
+	nodes func(ctx context.Context) (*sentinelv1.ListNodesResponse, error)
 }
 
 func (a *fakeAPI) Invoke(ctx context.Context, method string, args, answer any, opts ...grpc.CallOption) error {
-	switch method {
-	case sentinelv1.AdminService_GetSettings_FullMethodName:
-		proto.Merge(answer.(proto.Message), &sentinelv1.GetSettingsResponse{Settings: a.settings})
-		return nil
-	case sentinelv1.AdminService_UpdateSettings_FullMethodName:
-		proto.Merge(a.settings, args.(*sentinelv1.UpdateSettingsRequest).GetSettings())
-		return nil
-	case sentinelv1.ClusterService_ListNodes_FullMethodName:
-		if a.nodes != nil {
-			resp, err := a.nodes(ctx)
-			proto.Merge(answer.(proto.Message), resp)
-			return err
-		}
+	if method == sentinelv1.ClusterService_ListNodes_FullMethodName && a.nodes != nil {
+		resp, err := a.nodes(ctx)
+		proto.Merge(answer.(proto.Message), resp)
+		return err
 	}
 	return a.ClientConnInterface.Invoke(ctx, method, args, answer, opts...)
 }
@@ -305,7 +300,7 @@ func newRigOn(t *testing.T, lis net.Listener, fleet api.Fleet, alter ...func(*Op
 	}
 	r := &rig{
 		node: node, lis: lis, local: &fakeLocal{level: "notice"},
-		api: &fakeAPI{ClientConnInterface: a.Direct(), settings: &sentinelv1.Settings{}},
+		api: &fakeAPI{ClientConnInterface: a.Direct()},
 	}
 	o := Options{
 		Listener: lis, Node: node, API: r.api, Fleet: fleet, Classify: classify, Local: r.local, Version: "0.1.0", Log: log, LookupHost: lookup,

@@ -45,8 +45,6 @@ func TestCommands(t *testing.T) {
 		{"SENTINEL MONITOR m 0.0.0.0 6379 2", "-ERR Invalid IP address or hostname specified"},
 		{"SENTINEL MONITOR m 300.1.1.1 6379 2", "-ERR Invalid IP address or hostname specified"},
 		{"SENTINEL MONITOR m redis.nowhere 6379 2", "-ERR Invalid IP address or hostname specified"},
-		{"SENTINEL MONITOR later redis.slow 6379 2", "+OK"},
-		{"SENTINEL REMOVE later", "+OK"},
 		{"SENTINEL MONITOR m 10.0.0.1 65536 2", "-ERR Invalid port number."},
 		{"SENTINEL MONITOR m 10.0.0.1 6379 2", "+OK"},
 		{"SENTINEL MONITOR m 10.0.0.1 6379 2", "+OK"},
@@ -321,3 +319,28 @@ type from struct {
 }
 
 func (f from) RemoteAddr() net.Addr { return f.addr }
+
+// TestHostNames: MONITOR takes them where the cluster's resolve-hostnames is yes, and refuses what certainly does not resolve.
+func TestHostNames(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.client(t)
+	c.converse(
+		step{"SENTINEL MONITOR m redis.example 6379 2", "-" + string(errHost)},
+		step{"SENTINEL CONFIG GET resolve-hostnames", "[resolve-hostnames no]"},
+		step{"SENTINEL CONFIG SET resolve-hostnames maybe", "-ERR Invalid value 'maybe' to SENTINEL CONFIG SET 'resolve-hostnames'"},
+		step{"SENTINEL CONFIG SET resolve-hostnames yes", "+OK"},
+		step{"SENTINEL CONFIG GET *-hostnames", "[resolve-hostnames yes announce-hostnames no]"},
+		step{"SENTINEL MONITOR m redis.nowhere 6379 2", "-" + string(errHost)},
+		step{"SENTINEL MONITOR m redis.slow 6379 2", "+OK"},
+		step{"SENTINEL GET-MASTER-ADDR-BY-NAME m", "[redis.slow 6379]"},
+	)
+	m, _ := r.node.State().Master("m")
+	r.node.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_ResolveHosts{ResolveHosts: &raftlogv1.ResolveHosts{
+		Master: "m", Generation: m.Generation, Hosts: []*raftlogv1.ResolvedHost{{Address: m.Address.Proto(), Ip: "10.0.0.9"}},
+	}}})
+	c.converse(
+		step{"SENTINEL GET-MASTER-ADDR-BY-NAME m", "[10.0.0.9 6379]"},
+		step{"SENTINEL CONFIG SET announce-hostnames yes", "+OK"},
+		step{"SENTINEL GET-MASTER-ADDR-BY-NAME m", "[redis.slow 6379]"},
+	)
+}

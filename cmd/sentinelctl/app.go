@@ -57,6 +57,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 no node reachable or no leader, 
 	root.AddCommand(
 		a.mastersCmd(), a.masterCmd(), a.replicasCmd(), a.addrCmd(),
 		a.monitorCmd(), a.setCmd(), a.removeCmd(), a.resetCmd(), a.forgetCmd(),
+		a.applyCmd(), a.importCmd(),
 		a.failoverCmd(), a.pauseCmd(), a.resumeCmd(), a.ckquorumCmd(), a.explainCmd(),
 		a.eventsCmd(), a.historyCmd(), a.statusCmd(), a.nodesCmd(), a.nodeCmd(),
 		a.versionCmd(), a.completionCmd(), a.demoCmd(),

@@ -47,6 +47,18 @@ type cluster struct {
 
 func (c *cluster) serve(t *testing.T) string {
 	t.Helper()
+	return serveNode(t, c)
+}
+
+// services are those of a node.
+type services interface {
+	sentinelv1.SentinelServiceServer
+	sentinelv1.AdminServiceServer
+	sentinelv1.ClusterServiceServer
+}
+
+func serveNode(t *testing.T, c services) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

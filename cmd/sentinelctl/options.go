@@ -54,7 +54,7 @@ var optionTable = []option{
 		func(o *sentinelv1.MasterOptions, v string) error { o.AuthPass = &v; return nil },
 		func(o *sentinelv1.MasterOptions) string {
 			if o.GetAuthPassSet() {
-				return "******"
+				return secretWord
 			}
 			return ""
 		},

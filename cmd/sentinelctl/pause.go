@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,47 +74,4 @@ func (a *app) names(ctx context.Context, all bool, args []string, usage string) 
 		names = append(names, m.GetName())
 	}
 	return names, nil
-}
-
-func (a *app) resumeCmd() *cobra.Command {
-	var adopt string
-	var enforce, yes bool
-	cmd := &cobra.Command{
-		Use:   "resume NAME",
-		Short: "End a pause, or settle a held master",
-		Long: `End a pause, or settle a master that is held because its instances contradict what is committed:
---adopt takes the instance named as the master, --enforce makes all instances follow the committed one.`,
-		Args:              args(1, 1),
-		Annotations:       changes,
-		ValidArgsFunction: a.completeMaster,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			q := &sentinelv1.ResumeMasterRequest{Name: args[0], Enforce: enforce}
-			if adopt != "" {
-				if enforce {
-					return usagef("--adopt and --enforce exclude each other")
-				}
-				var err error
-				if q.Adopt, err = parseAddress(adopt); err != nil {
-					return err
-				}
-			}
-			if enforce {
-				if err := a.confirm(yes, "make every instance of %s follow its committed master; what only they hold is lost", args[0]); err != nil {
-					return err
-				}
-			}
-			answer, err := change(cmd.Context(), a, func(ctx context.Context, c *client.Client) (*sentinelv1.ResumeMasterResponse, error) {
-				return sentinelv1.NewAdminServiceClient(c).ResumeMaster(ctx, q)
-			})
-			if err != nil {
-				return err
-			}
-			return a.printChange(answer, fmt.Sprintf("%s is resumed, master %s", args[0], client.HostPort(answer.GetMaster().GetAddress())),
-				args[0]+" is not paused; nothing changed")
-		},
-	}
-	cmd.Flags().StringVar(&adopt, "adopt", "", "of a held master: take the instance at `HOST:PORT` as the master")
-	cmd.Flags().BoolVar(&enforce, "enforce", false, "of a held master: make its instances follow the committed one")
-	yesFlag(cmd, &yes)
-	return cmd
 }

@@ -21,23 +21,28 @@ func (c *Conn) Subscribers(ctx context.Context, channel string) (int64, error) {
 	return 0, c.fault([]string{"pubsub"}, fmt.Errorf("%w: a %T in reply", errProtocol, reply))
 }
 
-// needs are the commands that a failover uses, and an argument with which each is refused, or answers without doing
-// anything: Redis looks for the command first, and counts the arguments next.
-var needs = [][]string{
-	{"REPLICAOF", "-"}, {"SLAVEOF", "-"}, {"CONFIG", "-"}, {"CLIENT", "-"}, {"MULTI", "-"}, {"EXEC", "-"}, {"INFO", "-"}, {"ROLE", "-"},
-}
+// needs are the commands that a failover uses.
+var needs = []string{"REPLICAOF", "SLAVEOF", "CONFIG", "CLIENT", "MULTI", "EXEC", "INFO", "ROLE"}
 
 // Lacks lists the commands that a failover needs and that the instance does not know under the names that it was dialed
-// with. Of REPLICAOF and SLAVEOF one is enough.
+// with. Of REPLICAOF and SLAVEOF one is enough. It asks by COMMAND INFO, which touches nothing.
 func (c *Conn) Lacks(ctx context.Context) ([]string, error) {
-	replies, err := c.exchange(ctx, maxReply, needs...)
+	command := []string{"COMMAND", "INFO"}
+	for _, name := range needs {
+		command = append(command, c.called(name))
+	}
+	reply, err := c.Do(ctx, command...)
 	if err != nil {
 		return nil, err
 	}
+	known, ok := reply.([]any)
+	if !ok || len(known) != len(needs) {
+		return nil, c.fault(command, fmt.Errorf("%w: a %T in reply", errProtocol, reply))
+	}
 	var lacks []string
-	for i, r := range replies {
-		if refusal, ok := r.(ReplyError); ok && strings.HasPrefix(refusal.Text, "ERR unknown command") {
-			lacks = append(lacks, strings.ToLower(needs[i][0]))
+	for i, entry := range known {
+		if entry == nil {
+			lacks = append(lacks, strings.ToLower(needs[i]))
 		}
 	}
 	// The first two are one command: Redis before 5 knows the second alone.

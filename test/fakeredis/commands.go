@@ -257,6 +257,22 @@ func (c *client) subscribe(args []string) string {
 	return b.String()
 }
 
+// command knows COMMAND INFO, and tells of a command its name and arity.
+func (c *client) command(args []string) string {
+	if !strings.EqualFold(args[1], "info") {
+		return fail("ERR unknown subcommand '%.128s'. Try COMMAND HELP.", args[1])
+	}
+	var out []string
+	for _, word := range args[2:] {
+		entry := "*-1\r\n"
+		if _, cmd, known := c.instance.find(word); known {
+			entry = array(bulk(strings.ToLower(word)), integer(int64(cmd.arity)))
+		}
+		out = append(out, entry)
+	}
+	return array(out...)
+}
+
 // pubsub knows PUBSUB NUMSUB.
 func (c *client) pubsub(args []string) string {
 	if !strings.EqualFold(args[1], "numsub") {

@@ -35,10 +35,11 @@ type command struct {
 	run     func(c *client, args []string) string
 }
 
-// commands is Redis 7.0's table, as far as monitors use it. MULTI, EXEC and DISCARD have their place in dispatch.
+// commands is Redis 7.0's table, as far as monitors use it. COMMAND, MULTI, EXEC and DISCARD have their place in dispatch.
 var commands = map[string]command{
 	"auth":      {arity: -2, loading: true, stale: true, busy: true, noAuth: true, run: (*client).auth},
 	"client":    {arity: -2, loading: true, stale: true, subs: true, run: (*client).client},
+	"command":   {arity: -2, loading: true, stale: true, subs: true},
 	"config":    {arity: -2, loading: true, stale: true, subs: true, run: (*client).config},
 	"discard":   {arity: 1, loading: true, stale: true, busy: true},
 	"exec":      {arity: 1, loading: true, stale: true},
@@ -102,6 +103,8 @@ func (c *client) dispatch(args []string) []byte {
 		c.multi, c.dirty, c.queued = false, false, nil
 	case "exec":
 		reply = c.exec()
+	case "command":
+		reply = c.command(args)
 	default:
 		reply = cmd.run(c, args)
 	}

@@ -212,7 +212,7 @@ func sections(ctx context.Context, t *testing.T, genuine, fake *actor) {
 		"FOO a b", "PING a b c", "REPLICAOF x", "REPLICAOF a 99999999", "EXEC", "DISCARD", "AUTH x", "AUTH u x", "CLIENT FOO",
 		"CLIENT SETNAME a\tb", "CLIENT KILL 1.1.1.1:1", "CLIENT KILL ID 999999", "CONFIG FOO", "CONFIG SET nosuch 1",
 		"CONFIG GET replica-priority", "SCRIPT KILL", "PUBLISH a b", "SUBSCRIBE", "PUBSUB NUMSUB a", "PUBSUB FOO",
-		"SLAVEOF -", "CLIENT -", "MULTI -", "EXEC -", "ROLE -", "CLIENT PAUSE 1 WRITE", "CLIENT UNPAUSE",
+		"COMMAND INFO nosuch", "COMMAND FOO", "EXEC -", "CLIENT PAUSE 1 WRITE", "CLIENT UNPAUSE",
 		"CLIENT GETNAME", "PING hello", "REPLICAOF 127.0.0.1 1", "REPLICAOF 127.0.0.1 1", "MULTI", "MULTI", "FOO", "EXEC",
 	} {
 		args := strings.Split(command, " ")
