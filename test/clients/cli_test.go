@@ -153,7 +153,9 @@ var questions = []question{
 	{command: "SENTINEL RESET nobody", answer: `\(integer\) 0`},
 	{command: "SENTINEL REMOVE other", answer: `OK`},
 	{command: "SENTINEL REMOVE other", answer: noSuchName},
-	{command: "SENTINEL CONFIG GET *", answer: `( ?[0-9]+\) "(resolve-hostnames|announce-hostnames|announce-ip|announce-port|sentinel-user|sentinel-pass|loglevel|no|yes|[0-9.]*)"\n?)+`},
+	{command: "SENTINEL CONFIG GET *", answer: `1\) "resolve-hostnames"\n +2\) "no"\n +3\) "announce-hostnames"\n +4\) "no"\n` +
+		` +5\) "announce-ip"\n +6\) ""\n +7\) "announce-port"\n +8\) "0"\n +9\) "sentinel-user"\n10\) ""\n11\) "sentinel-pass"\n12\) ""` +
+		`(\n13\) "loglevel"\n14\) "notice")?`},
 	{command: "SENTINEL CONFIG GET resolve-*", answer: `1\) "resolve-hostnames"\n2\) "no"`},
 	{command: "SENTINEL CONFIG GET nothing", answer: emptyArray},
 	{command: "SENTINEL CONFIG SET resolve-hostnames no", answer: `OK`},
