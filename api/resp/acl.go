@@ -164,7 +164,7 @@ type denial struct {
 func (d denial) entry(now time.Time) reply {
 	return mapping{
 		bulk("count"), integer(d.count), bulk("reason"), bulk("auth"), bulk("context"), bulk("toplevel"), bulk("object"), bulk(d.object),
-		bulk("username"), bulk(d.user), bulk("age-seconds"), double(float64(now.Sub(d.at).Milliseconds())/1000), bulk("client-info"), bulk(d.client),
+		bulk("username"), bulk(d.user), bulk("age-seconds"), double(float64(now.Sub(d.at).Milliseconds()) / 1000), bulk("client-info"), bulk(d.client),
 		bulk("entry-id"), integer(d.id), bulk("timestamp-created"), integer(d.created.UnixMilli()),
 		bulk("timestamp-last-updated"), integer(d.at.UnixMilli()),
 	}
