@@ -129,10 +129,22 @@ func (n *fakeNode) Changed() <-chan struct{} {
 	return n.changed
 }
 
-func (n *fakeNode) Status() api.NodeStatus                               { return n.status }
 func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error) { return nil, errUnknown }
 func (n *fakeNode) RemoveNode(context.Context, string) error             { return nil }
 func (n *fakeNode) TransferLeadership(context.Context, string) error     { return nil }
+
+func (n *fakeNode) Status() api.NodeStatus {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.status
+}
+
+// set changes the node while others use it.
+func (n *fakeNode) set(change func(*fakeNode)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	change(n)
+}
 
 // Begin promotes the first replica, whatever the master at that moment is.
 func (n *fakeNode) Begin(ctx context.Context, o api.Order) (raftfsm.Result, error) {
@@ -272,6 +284,17 @@ type rig struct {
 	server *Server
 	lis    net.Listener
 	stop   context.CancelFunc
+	done   chan struct{} // closed when Run has returned
+}
+
+// ended waits for Run to return.
+func (r *rig) ended(t *testing.T) {
+	t.Helper()
+	select {
+	case <-r.done:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the server does not end")
+	}
 }
 
 // newRig serves over pipes until the test ends; alter changes the options.
@@ -314,14 +337,16 @@ func newRigOn(t *testing.T, lis net.Listener, fleet api.Fleet, alter ...func(*Op
 	}
 	r.server = s
 	ctx, cancel := context.WithCancel(context.Background())
-	r.stop = cancel
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
+	r.stop, r.done = cancel, make(chan struct{})
+	go func() {
+		defer close(r.done)
+		if err := s.Run(ctx); err != nil {
 			t.Error(err)
 		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-r.done
 	})
 	return r
 }
@@ -452,4 +477,12 @@ func (n *fakeNode) beginForced(t *testing.T) {
 	if _, err := n.Begin(t.Context(), api.Order{Master: "m", OperationID: fmt.Sprintf("op-%d", n.begun)}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// monitor is a master of its own.
+func monitor(name string) *raftlogv1.Command {
+	return &raftlogv1.Command{Op: &raftlogv1.Command_Monitor{Monitor: &raftlogv1.Monitor{
+		Name: name, Address: &raftlogv1.Address{Host: name + ".example", Port: 6379},
+		Options: []*raftlogv1.OptionValue{{Name: "quorum", Value: "1"}},
+	}}}
 }

@@ -178,9 +178,7 @@ func TestInfo(t *testing.T) {
 	if got := c.do("INFO", "keyspace"); got != "" {
 		t.Errorf("unknown section: %q", got)
 	}
-	r.node.mu.Lock()
-	r.node.localErr = errLoading
-	r.node.mu.Unlock()
+	r.node.set(func(n *fakeNode) { n.localErr = errLoading })
 	if got := c.do("INFO"); strings.Contains(got, "# Sentinel") || !strings.Contains(got, "# Raft") {
 		t.Errorf("while loading: %q", got)
 	}
@@ -195,9 +193,7 @@ func TestNodesThatMustNotAnswer(t *testing.T) {
 		errLoading: "-LOADING ",
 		errRemoved: "-ERR this node was removed from its cluster",
 	} {
-		r.node.mu.Lock()
-		r.node.localErr = err
-		r.node.mu.Unlock()
+		r.node.set(func(n *fakeNode) { n.localErr = err })
 		for _, command := range []string{"GET-MASTER-ADDR-BY-NAME m", "MASTER m", "MASTERS", "REPLICAS m", "CKQUORUM m", "SET m quorum 1"} {
 			if got := c.do(strings.Fields("SENTINEL " + command)...); !strings.HasPrefix(got, want) {
 				t.Errorf("%v: %s: %s", err, command, got)
@@ -226,7 +222,7 @@ func TestNoQuorum(t *testing.T) {
 		if got := c.do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "m"); got != "[10.0.0.1 6379]" {
 			t.Error(got)
 		}
-		r.node.status.LeaderID, r.node.status.Role = "", "follower"
+		r.node.set(func(n *fakeNode) { n.status.LeaderID, n.status.Role = "", "follower" })
 		if got := c.do("SENTINEL", "CKQUORUM", "m"); !strings.HasPrefix(got, "-NOQUORUM 1 usable Sentinels. ") {
 			t.Error(got)
 		}

@@ -47,12 +47,12 @@ func TestSentinelsOfTheLeader(t *testing.T) {
 		r.node.register(t, "b", "10.1.0.2")
 		c.converse(step{"SENTINEL SENTINELS m", "[" + sentinelEntry("b", "10.1.0.2", heardFlags, "0", "0", "") + "]"})
 		r.node.register(t, "c", "10.1.0.3")
-		r.node.status.Heard = []string{"a-1", "c-1"}
+		r.node.set(func(n *fakeNode) { n.status.Heard = []string{"a-1", "c-1"} })
 		c.do("SENTINEL", "SENTINELS", "m")
 		time.Sleep(2500 * time.Millisecond)
 		c.converse(step{"SENTINEL SENTINELS m", "[" + sentinelEntry("b", "10.1.0.2", lostFlags, "2500", "2500", "2500") + " " +
 			sentinelEntry("c", "10.1.0.3", heardFlags, "0", "0", "") + "]"})
-		r.node.status.Heard = []string{"a-1", "b-1", "c-1"}
+		r.node.set(func(n *fakeNode) { n.status.Heard = []string{"a-1", "b-1", "c-1"} })
 		c.converse(step{"SENTINEL SENTINELS m", "[" + sentinelEntry("b", "10.1.0.2", heardFlags, "0", "0", "") + " …]"})
 	})
 }
@@ -65,7 +65,7 @@ func TestSentinelsOfAFollower(t *testing.T) {
 		r.node.register(t, "c", "10.1.0.3")
 		c := r.client(t)
 		c.do("SENTINEL", "MONITOR", "m", "10.0.0.1", "6379", "2")
-		r.node.status.Role, r.node.status.RaftID, r.node.status.Heard = "follower", "c-1", nil
+		r.node.set(func(n *fakeNode) { n.status.Role, n.status.RaftID, n.status.Heard = "follower", "c-1", nil })
 		var mu sync.Mutex
 		asked, heard, fail, wait := 0, true, error(nil), 50*time.Millisecond
 		r.api.nodes = func(ctx context.Context) (*sentinelv1.ListNodesResponse, error) {
@@ -81,7 +81,9 @@ func TestSentinelsOfAFollower(t *testing.T) {
 				{RaftId: "a-1", Heard: new(true)}, {RaftId: "b-1", Heard: &heard}, {RaftId: "c-1", Heard: new(true)},
 			}}, fail
 		}
-		entry := func(flags, ping, ok, down string) string { return "[" + sentinelEntry("b", "10.1.0.2", flags, ping, ok, down) + "]" }
+		entry := func(flags, ping, ok, down string) string {
+			return "[" + sentinelEntry("b", "10.1.0.2", flags, ping, ok, down) + "]"
+		}
 		var wg sync.WaitGroup
 		for range 20 {
 			one := r.client(t)
@@ -117,7 +119,9 @@ func TestSentinelsOfAFollower(t *testing.T) {
 func TestSentinelsWithoutAPort(t *testing.T) {
 	r := newRig(t, nil)
 	r.node.register(t, "b", "10.1.0.2")
-	r.node.st = raftfsm.ApplyServers(r.node.st, r.node.st.Index()+1, []raftfsm.Server{{ID: "b-1", Voter: true}, {ID: "d-1"}})
+	r.node.set(func(n *fakeNode) {
+		n.st = raftfsm.ApplyServers(n.st, n.st.Index()+1, []raftfsm.Server{{ID: "b-1", Voter: true}, {ID: "d-1"}})
+	})
 	c := r.client(t)
 	c.do("SENTINEL", "MONITOR", "m", "10.0.0.1", "6379", "1")
 	// This node is no member itself, as one that is only joining.
