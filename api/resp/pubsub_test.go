@@ -170,7 +170,7 @@ func TestSubscribeWhileEventsFlow(t *testing.T) {
 					}
 					r.server.Publish("x", strconv.FormatInt(sent.Load()+1, 10))
 					sent.Add(1)
-					time.Sleep(10 * time.Microsecond) //nolint:forbidigo // a flow, and no wait for something
+					time.Sleep(10 * time.Microsecond) // a flow, and no wait for something
 				}
 			})
 			for range 20 {

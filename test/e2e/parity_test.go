@@ -284,7 +284,7 @@ func fieldNames(a answer) string {
 			out = append(out, line)
 			continue
 		}
-		for _, word := range strings.Fields(line) {
+		for word := range strings.FieldsSeq(line) {
 			name, _, found := strings.Cut(word, ":")
 			if eq, _, ok := strings.Cut(word, "="); ok && len(eq) < len(name) {
 				name, found = eq, true
