@@ -116,8 +116,13 @@ func (s *Server) aclGetUser(_ context.Context, _ *conn, args []string) reply {
 		return null{}
 	}
 	return mapping{
-		bulk("flags"), set{bulk("on"), bulk("nopass")}, bulk("passwords"), array{}, bulk("commands"), bulk("+@all"),
-		bulk("keys"), bulk("~*"), bulk("channels"), bulk("&*"), bulk("selectors"), array{},
+		bulk("flags"),
+		set{bulk("on"), bulk("nopass")},
+		bulk("passwords"),
+		array{},
+		bulk("commands"), bulk("+@all"),
+		bulk("keys"), bulk("~*"), bulk("channels"), bulk("&*"), bulk("selectors"),
+		array{},
 	}
 }
 

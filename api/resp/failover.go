@@ -73,8 +73,9 @@ func failoverRefusal(m *raftfsm.Master, err error) reply {
 			"which lose none, come with a later version; nothing changed", m.Name, m.Address))
 	case sentinelv1.ErrorReason_ERROR_REASON_NO_GOOD_REPLICA:
 		return failure("NOGOODSLAVE No suitable replica to promote: " + status.Convert(err).Message())
+	default:
+		return refusal(err)
 	}
-	return refusal(err)
 }
 
 // reset has the masters whose names match looked at anew, and counts them. Nodes are members and are not forgotten.

@@ -80,9 +80,25 @@ var (
 	}
 )
 
+func (s *Server) subscribe(_ context.Context, c *conn, names []string) reply {
+	return byChannel.subscribe(s, c, names)
+}
+
+func (s *Server) psubscribe(_ context.Context, c *conn, names []string) reply {
+	return byPattern.subscribe(s, c, names)
+}
+
+func (s *Server) unsubscribe(_ context.Context, c *conn, names []string) reply {
+	return byChannel.unsubscribe(s, c, names)
+}
+
+func (s *Server) punsubscribe(_ context.Context, c *conn, names []string) reply {
+	return byPattern.unsubscribe(s, c, names)
+}
+
 // subscribe answers (P)SUBSCRIBE, once for each name. The answer goes out under the lock under which messages do: none of the
 // channel comes before it, and none after it is missed.
-func (k kind) subscribe(s *Server, _ context.Context, c *conn, names []string) reply {
+func (k kind) subscribe(s *Server, c *conn, names []string) reply {
 	if !c.flush() { // earlier answers go first
 		return nil
 	}
@@ -107,7 +123,7 @@ func (k kind) subscribe(s *Server, _ context.Context, c *conn, names []string) r
 }
 
 // unsubscribe answers (P)UNSUBSCRIBE; without names it ends all of the kind.
-func (k kind) unsubscribe(s *Server, _ context.Context, c *conn, names []string) reply {
+func (k kind) unsubscribe(s *Server, c *conn, names []string) reply {
 	own := k.own(&c.subscriptions)
 	if len(names) == 0 {
 		names = slices.Sorted(maps.Keys(*own))

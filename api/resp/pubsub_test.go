@@ -169,7 +169,7 @@ func TestSubscribeWhileEventsFlow(t *testing.T) {
 					default:
 					}
 					r.server.Publish("x", strconv.FormatInt(sent.Add(1), 10))
-					time.Sleep(10 * time.Microsecond) //nolint:forbidigo // a flow, and no wait for something
+					time.Sleep(10 * time.Microsecond) // a flow, and no wait for something
 				}
 			})
 			for range 20 {

@@ -103,7 +103,8 @@ func (s *Server) hello(_ context.Context, c *conn, args []string) reply {
 	}
 	return mapping{
 		bulk("server"), bulk("redis"), bulk("version"), bulk(redisVersion), bulk("proto"), integer(proto),
-		bulk("id"), integer(c.id), bulk("mode"), bulk("sentinel"), bulk("modules"), array{},
+		bulk("id"), integer(c.id), bulk("mode"), bulk("sentinel"), bulk("modules"),
+		array{},
 	}
 }
 
