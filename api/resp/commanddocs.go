@@ -151,9 +151,14 @@ func (s *Server) commandInfo(ctx context.Context, c *conn, args []string) reply 
 
 // info is a command as COMMAND INFO tells it. None has keys.
 func (t catalogue) info(e entry) reply {
-	below := set{}
-	for _, sub := range t.under(e) {
-		below = append(below, t.info(sub))
+	// In RESP3 none are a set, and some are an array.
+	var below reply = set{}
+	if subs := t.under(e); len(subs) > 0 {
+		all := array{}
+		for _, sub := range subs {
+			all = append(all, t.info(sub))
+		}
+		below = all
 	}
 	categories, tips := set{}, set{}
 	for _, name := range e.categories {
@@ -285,7 +290,7 @@ func help(name string) func(*Server, context.Context, *conn, []string) reply {
 		}
 		for _, e := range s.catalogue.under(parent) {
 			_, short, _ := strings.Cut(e.name, "|")
-			if short != "help" {
+			if short != "help" && e.deprecated == "" {
 				add(strings.TrimSuffix(strings.ToUpper(short)+" "+usage(e.args), " "), e.summary)
 			}
 		}
