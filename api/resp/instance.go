@@ -194,7 +194,11 @@ func (l look) reconf() string {
 		}
 	}
 	in := l.seen.Info
-	if in == nil || in.Role != raftfsm.RoleReplica || in.MasterHost != l.m.Address.Host || in.MasterPort != int(l.m.Address.Port) {
+	if in == nil || in.Role != raftfsm.RoleReplica {
+		return ""
+	}
+	follows := raftfsm.Addr{Host: in.MasterHost, Port: uint16(in.MasterPort)}
+	if follows != l.m.Address && follows != l.st.Told(l.m.Address) {
 		return ""
 	}
 	return choose(in.MasterLinkUp, "reconf_done", "reconf_inprog")

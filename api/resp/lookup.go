@@ -99,12 +99,24 @@ func (s *Server) isMasterDown(_ context.Context, c *conn, args []string) reply {
 	}
 	down := integer(0)
 	if n >= 1 && n <= 65535 {
-		a := raftfsm.Addr{Host: args[0], Port: uint16(n)}
-		if m, owned := st.Owner(a); owned && m.Address == a && s.lookAtMaster(st, m).sdown() {
+		if m := masterAt(st, raftfsm.Addr{Host: args[0], Port: uint16(n)}); m != nil && s.lookAtMaster(st, m).sdown() {
 			down = 1
 		}
 	}
 	return array{down, bulk("*"), integer(0)}
+}
+
+// masterAt finds the set whose master is at an address, as it is known or as clients are told; nil for none.
+func masterAt(st *raftfsm.State, a raftfsm.Addr) *raftfsm.Master {
+	if m, owned := st.Owner(a); owned {
+		return choose(m.Address == a, m, nil)
+	}
+	for m := range st.Masters() {
+		if m.Address.Port == a.Port && m.Address.IsName() && st.Told(m.Address) == a {
+			return m
+		}
+	}
+	return nil
 }
 
 // infoCache answers with what the masters that are named, and their replicas, said of themselves last, and how long ago.
