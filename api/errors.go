@@ -47,12 +47,20 @@ func (e *Error) GRPCStatus() *status.Status {
 
 // ReasonOf reads the reason back from an error of this API, local or received; unspecified where there is none.
 func ReasonOf(err error) sentinelv1.ErrorReason {
+	return sentinelv1.ErrorReason(sentinelv1.ErrorReason_value[reasonPrefix+infoOf(err).GetReason()])
+}
+
+// MetaOf reads what an error of this API says beside its reason; "" where it says nothing of that.
+func MetaOf(err error, key string) string { return infoOf(err).GetMetadata()[key] }
+
+// infoOf is nil where there is none.
+func infoOf(err error) *errdetails.ErrorInfo {
 	for _, d := range status.Convert(err).Details() {
 		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == Domain {
-			return sentinelv1.ErrorReason(sentinelv1.ErrorReason_value[reasonPrefix+info.GetReason()])
+			return info
 		}
 	}
-	return sentinelv1.ErrorReason_ERROR_REASON_UNSPECIFIED
+	return nil
 }
 
 // maxText bounds an error's text, in bytes: an error may travel as a header, and nobody reads more.

@@ -32,6 +32,16 @@ func refusal(err error) reply {
 		return failure("UNKNOWN outcome, ask again: the change may or may not have been made")
 	case sentinelv1.ErrorReason_ERROR_REASON_LOADING:
 		return failure("LOADING " + text)
+	case sentinelv1.ErrorReason_ERROR_REASON_SCRIPTS_DENIED:
+		return errScripts
+	case sentinelv1.ErrorReason_ERROR_REASON_INVALID_ARGUMENT:
+		switch api.MetaOf(err, "script") {
+		case "notification-script":
+			return failure("ERR Notification script seems non existing or non executable")
+		case "client-reconfig-script":
+			return failure("ERR Client reconfiguration script seems non existing or non executable")
+		}
+		return failure("ERR " + text)
 	default:
 		return failure("ERR " + text)
 	}
@@ -159,9 +169,6 @@ func (s *Server) setOption(req *sentinelv1.UpdateMasterRequest, now raftfsm.Opti
 	// A former password is the cluster's own note, and no option of Sentinel's.
 	if !known || opt.Name == "former-auth-pass" || len(args) <= values {
 		return 0, unknownOption(args[0])
-	}
-	if strings.HasSuffix(opt.Name, "-script") && !s.o.ScriptsReconfig {
-		return 0, errScripts
 	}
 	value := strings.Join(args[1:1+values], " ")
 	if err := api.PutOption(req, now, opt.Name, value); err != nil {

@@ -33,16 +33,16 @@ var commands = named("", map[string]command{
 	"hello":        {arity: -1, answer: (*Server).hello},
 	"info":         {arity: -1, answer: (*Server).info, instant: true},
 	"ping":         {arity: -1, answer: (*Server).ping, subscribed: true, instant: true},
-	"psubscribe":   {arity: -2, answer: handler(byPattern.subscribe), subscribed: true},
+	"psubscribe":   {arity: -2, answer: (*Server).psubscribe, subscribed: true},
 	"publish":      {arity: 3, answer: (*Server).publish},
-	"punsubscribe": {arity: -1, answer: handler(byPattern.unsubscribe), subscribed: true},
+	"punsubscribe": {arity: -1, answer: (*Server).punsubscribe, subscribed: true},
 	"quit":         {arity: -1, answer: (*Server).quit, subscribed: true, unlisted: true},
 	"reset":        {arity: 1, answer: (*Server).resetConn, subscribed: true, unlisted: true},
 	"role":         {arity: 1, answer: (*Server).role, instant: true},
 	"sentinel":     {arity: -2, subcommands: named("sentinel|", sentinelCommands)},
 	"shutdown":     {arity: -1, answer: (*Server).shutdown},
-	"subscribe":    {arity: -2, answer: handler(byChannel.subscribe), subscribed: true},
-	"unsubscribe":  {arity: -1, answer: handler(byChannel.unsubscribe), subscribed: true},
+	"subscribe":    {arity: -2, answer: (*Server).subscribe, subscribed: true},
+	"unsubscribe":  {arity: -1, answer: (*Server).unsubscribe, subscribed: true},
 })
 
 var sentinelCommands = map[string]command{

@@ -55,12 +55,12 @@ var docs = map[string]doc{
 		since: "1.0.0", group: "connection", complexity: "O(1)", flags: "fast", categories: "fast connection",
 		tips: "request_policy:all_shards response_policy:all_succeeded", summary: "Answers.", args: []arg{optional(str("message"))},
 	},
-	"psubscribe": pubsubDoc("Listens to the channels that match.", multiple(all("pattern", argPattern))),
+	"psubscribe": pubsubDoc("Listens to the channels that match.", multiple(all("pattern", pattern()))),
 	"publish": {
 		since: "2.0.0", group: "pubsub", complexity: "O(1)", flags: "pubsub loading stale fast", categories: "pubsub fast",
 		summary: "Takes what a Sentinel says of itself, and ignores it.", args: []arg{str("channel"), str("message")},
 	},
-	"punsubscribe": pubsubDoc("Listens no longer to the channels that match.", optional(multiple(argPattern))),
+	"punsubscribe": pubsubDoc("Listens no longer to the channels that match.", optional(multiple(pattern()))),
 	"role": {
 		since: "2.8.12", group: "server", complexity: "O(N) with the number of masters", flags: anyTime + " fast",
 		categories: "admin fast dangerous", summary: "Tells that this is a Sentinel, and the names of the masters.",
@@ -85,7 +85,7 @@ var docs = map[string]doc{
 	"sentinel|pending-scripts":         sentinelDoc("2.8.4", "Lists the scripts that run or will."),
 	"sentinel|remove":                  sentinelDoc("2.8.4", "Ends the watch over a master, on every node.", argMaster),
 	"sentinel|replicas":                sentinelDoc("5.0.0", "Tells the states of the master's replicas.", argMaster),
-	"sentinel|reset":                   sentinelDoc("2.8.4", "Looks anew at the masters whose names match.", argPattern),
+	"sentinel|reset":                   sentinelDoc("2.8.4", "Looks anew at the masters whose names match.", pattern()),
 	"sentinel|sentinels":               sentinelDoc("2.8.4", "Lists the other nodes.", argMaster),
 	"sentinel|set":                     sentinelDoc("2.8.4", "Changes options of a master, all or none.", argMaster, multiple(all("option_value", str("option"), str("value")))),
 	"sentinel|simulate-failure":        sentinelDoc("3.2.0", "Makes this node crash in the next failover that it leads.", optional(multiple(one("mode", token("CRASH-AFTER-ELECTION"), token("CRASH-AFTER-PROMOTION"), token("HELP"))))),
@@ -164,6 +164,8 @@ func str(name string) arg { return arg{name: name, kind: kindString} }
 
 func num(name string) arg { return arg{name: name, kind: kindInteger} }
 
+func pattern() arg { return arg{name: "pattern", kind: kindPattern} }
+
 // token is a word that stands for itself.
 func token(word string) arg { return arg{name: strings.ToLower(word), kind: kindToken, token: word} }
 
@@ -179,11 +181,10 @@ func multiple(a arg) arg { a.multiple = true; return a }
 func after(token string, a arg) arg { a.token = token; return a }
 
 var (
-	argPattern = arg{name: "pattern", kind: kindPattern}
-	argMaster  = str("master-name")
-	argNames   = optional(multiple(str("command-name")))
-	argType    = one("normal_master_replica_pubsub", token("NORMAL"), token("MASTER"), token("REPLICA"), token("PUBSUB"))
-	argKill    = one("filter", str("ip:port"), multiple(one("new-format",
+	argMaster = str("master-name")
+	argNames  = optional(multiple(str("command-name")))
+	argType   = one("normal_master_replica_pubsub", token("NORMAL"), token("MASTER"), token("REPLICA"), token("PUBSUB"))
+	argKill   = one("filter", str("ip:port"), multiple(one("new-format",
 		after("ID", optional(num("client-id"))), after("TYPE", optional(argType)), after("USER", optional(str("username"))),
 		after("ADDR", optional(str("ip:port"))), after("LADDR", optional(str("ip:port"))), after("SKIPME", optional(str("yes/no"))))))
 	argTracking = []arg{
@@ -192,7 +193,7 @@ var (
 		optional(token("BCAST")), optional(token("OPTIN")), optional(token("OPTOUT")), optional(token("NOLOOP")),
 	}
 	argFilter = after("FILTERBY", optional(one("filterby",
-		after("MODULE", str("module-name")), after("ACLCAT", str("category")), after("PATTERN", argPattern))))
+		after("MODULE", str("module-name")), after("ACLCAT", str("category")), after("PATTERN", pattern()))))
 	argHello = optional(all("arguments", num("protover"),
 		after("AUTH", optional(all("username_password", str("username"), str("password")))), after("SETNAME", optional(str("clientname")))))
 	argConfig = one("set_or_get",

@@ -80,9 +80,20 @@ var (
 	}
 )
 
-// handler makes a handler of subscribe or unsubscribe.
-func handler(answer func(s *Server, c *conn, names []string) reply) func(*Server, context.Context, *conn, []string) reply {
-	return func(s *Server, _ context.Context, c *conn, names []string) reply { return answer(s, c, names) }
+func (s *Server) subscribe(_ context.Context, c *conn, names []string) reply {
+	return byChannel.subscribe(s, c, names)
+}
+
+func (s *Server) psubscribe(_ context.Context, c *conn, names []string) reply {
+	return byPattern.subscribe(s, c, names)
+}
+
+func (s *Server) unsubscribe(_ context.Context, c *conn, names []string) reply {
+	return byChannel.unsubscribe(s, c, names)
+}
+
+func (s *Server) punsubscribe(_ context.Context, c *conn, names []string) reply {
+	return byPattern.unsubscribe(s, c, names)
 }
 
 // subscribe answers (P)SUBSCRIBE, once for each name. The answer goes out under the lock under which messages do: none of the

@@ -158,7 +158,7 @@ func TestHistoryIsNotTold(t *testing.T) {
 func TestSubscribeWhileEventsFlow(t *testing.T) {
 	for name, r := range map[string]*rig{"pipe": newRig(t, nil), "socket": newRigOnTCP(t)} {
 		t.Run(name, func(t *testing.T) {
-			var sent atomic.Int64
+			var sent atomic.Int64 // messages whose publication has begun
 			stop := make(chan struct{})
 			var publisher, listeners sync.WaitGroup
 			publisher.Go(func() {
@@ -168,8 +168,7 @@ func TestSubscribeWhileEventsFlow(t *testing.T) {
 						return
 					default:
 					}
-					r.server.Publish("x", strconv.FormatInt(sent.Load()+1, 10))
-					sent.Add(1)
+					r.server.Publish("x", strconv.FormatInt(sent.Add(1), 10))
 					time.Sleep(10 * time.Microsecond) // a flow, and no wait for something
 				}
 			})
@@ -192,7 +191,7 @@ func follow(t *testing.T, c *peer, sent *atomic.Int64) {
 			t.Errorf("%q", got)
 			return
 		}
-		confirmed := sent.Load() // of these at least the later ones were not published yet when it was confirmed
+		confirmed := sent.Load() // every later one is published after the confirmation
 		next := int64(-1)
 		for range 20 {
 			var n int64

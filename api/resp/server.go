@@ -48,8 +48,6 @@ type Options struct {
 	Classify func(error) api.Failure
 	// Protected mode serves loopback alone.
 	Protected bool
-	// ScriptsReconfig lets SENTINEL SET change the paths of scripts (deny-scripts-reconfig no).
-	ScriptsReconfig bool
 	// LookupHost resolves host names; nil is the system's resolver.
 	LookupHost func(ctx context.Context, host string) ([]string, error)
 	// Local is what concerns this node alone.
