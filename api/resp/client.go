@@ -30,9 +30,12 @@ var clientCommands = map[string]command{
 
 const errClientName = failure("ERR Client names cannot contain spaces, newlines or special characters.")
 
+// maxTold bounds what a client may say of itself, in bytes.
+const maxTold = 256
+
 // printable tells whether a text may stand in a line of CLIENT LIST.
 func printable(text string) bool {
-	return !strings.ContainsFunc(text, func(r rune) bool { return r < '!' || r > '~' })
+	return len(text) <= maxTold && !strings.ContainsFunc(text, func(r rune) bool { return r < '!' || r > '~' })
 }
 
 func (s *Server) clientID(_ context.Context, c *conn, _ []string) reply { return integer(c.id) }

@@ -21,13 +21,7 @@ type client struct {
 func about(c *conn) client {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return client{c, c.told, c.queued, len(c.queue), c.ended}
-}
-
-func (c *conn) isEnded() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.ended
+	return client{c, c.told, c.queued, len(c.queue), c.ended.Load()}
 }
 
 func (c client) subscriber() bool { return c.told.channels+c.told.patterns > 0 }

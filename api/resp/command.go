@@ -93,13 +93,15 @@ func (s *Server) answer(ctx context.Context, c *conn, args []string) reply {
 		return failure(fmt.Sprintf("ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
 			cmd.name))
 	}
-	if s.pause.on.Load() && !s.pause.sitOut(ctx, c) {
+	c.last = cmd.name
+	paused := s.pause.on.Load() && cmd.name != "client|unpause"
+	if cmd.instant && !paused {
+		return cmd.answer(s, ctx, c, rest)
+	}
+	// What was answered before does not wait for what may take a while.
+	if !c.flush() || paused && !s.pause.sitOut(ctx) {
 		c.quit = true
 		return nil
-	}
-	c.last = cmd.name
-	if cmd.instant {
-		return cmd.answer(s, ctx, c, rest)
 	}
 	c.st = nil
 	r := cmd.answer(s, ctx, c, rest)

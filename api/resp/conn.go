@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -40,10 +41,13 @@ func giveBack(b []byte) {
 type conn struct {
 	s   *Server
 	nc  net.Conn
-	ctx context.Context // carries who asks
-	// raw and fd are those of a socket; raw is nil where nc is none. Only the connection's own goroutine closes nc, under mu.
+	ctx context.Context // carries who asks, and ends with the connection
+	// raw and fd are those of a socket; raw is nil where nc is none. Only the connection's own goroutine closes nc, after ended
+	// was set under mu: who holds mu and finds it not set may use them.
 	raw syscall.RawConn
 	fd  uintptr
+
+	cancel context.CancelFunc
 
 	id            int64
 	addr, laddr   string
@@ -64,12 +68,19 @@ type conn struct {
 
 	mu   sync.Mutex
 	told clientTold
-	// queue is what the socket would not take at once, in order, and queued its size. drained is there while a goroutine
-	// writes it, and closed when it is empty.
-	queue   [][]byte
-	queued  int
-	drained chan struct{}
-	ended   bool
+	// queue is what the socket would not take at once, in order, queued its size, and messages the size of what no command
+	// asked for. drained is there while a goroutine writes the queue, and closed when it is empty.
+	queue            []waiting
+	queued, messages int
+	drained          chan struct{}
+	// ended is set under mu.
+	ended atomic.Bool
+}
+
+// waiting is what waits for the socket.
+type waiting struct {
+	bytes   []byte
+	message bool
 }
 
 // clientTold is what CLIENT LIST tells of a connection; guarded by mu.
@@ -83,12 +94,13 @@ type clientTold struct {
 	tracking                  bool
 }
 
-func newConn(s *Server, id int64, nc net.Conn) *conn {
+func newConn(ctx context.Context, s *Server, id int64, nc net.Conn) *conn {
 	now := time.Now()
 	c := &conn{
 		s: s, nc: nc, id: id, addr: nc.RemoteAddr().String(), laddr: nc.LocalAddr().String(), began: now, proto: 2, last: "NULL",
 		told: clientTold{at: now, proto: 2, command: "NULL"},
 	}
+	c.ctx, c.cancel = context.WithCancel(api.WithActor(ctx, peerName(nc.RemoteAddr())))
 	if socket, ok := nc.(syscall.Conn); ok {
 		if raw, err := socket.SyscallConn(); err == nil && raw.Control(func(fd uintptr) { c.fd = fd }) == nil {
 			c.raw = raw
@@ -98,8 +110,7 @@ func newConn(s *Server, id int64, nc net.Conn) *conn {
 }
 
 // serve runs until the connection ends, and closes it.
-func (c *conn) serve(ctx context.Context) {
-	c.ctx = api.WithActor(ctx, peerName(c.nc.RemoteAddr()))
+func (c *conn) serve() {
 	defer c.close()
 	if c.raw != nil {
 		_ = c.raw.Read(c.readable)
@@ -172,6 +183,9 @@ func (c *conn) took(n int) bool {
 			break
 		}
 		used += width
+		if c.ended.Load() {
+			return false // killed, and what is left unread or unanswered must not keep it
+		}
 		if len(args) == 0 {
 			continue
 		}
@@ -208,23 +222,20 @@ func (c *conn) answer(r reply) {
 // flush sends the answers. Where the client does not take them, it waits: nothing more is read until they have left.
 func (c *conn) flush() bool {
 	if len(c.out) == 0 {
-		return true
+		return !c.ended.Load()
 	}
 	c.mu.Lock()
 	n := c.write(c.out)
 	if n < len(c.out) {
-		c.enqueue(bytes.Clone(c.out[n:]))
+		c.enqueue(bytes.Clone(c.out[n:]), false)
 	}
-	drained, ended := c.drained, c.ended
+	drained := c.drained
 	c.mu.Unlock()
 	c.out = c.out[:0]
 	if drained != nil {
 		<-drained
-		c.mu.Lock()
-		ended = c.ended
-		c.mu.Unlock()
 	}
-	return !ended
+	return !c.ended.Load()
 }
 
 // send passes on a message, which is not changed any more, behind all that was sent before. It never waits: a client for whom
@@ -234,18 +245,18 @@ func (c *conn) send(b []byte) {
 	defer c.mu.Unlock()
 	n := c.write(b)
 	switch {
-	case n == len(b), c.ended:
-	case c.queued+len(b)-n > messageLimit:
-		c.s.o.Log.Warn("subscriber too slow, disconnected", "client", c.addr, "waiting_bytes", c.queued, "limit_bytes", messageLimit)
+	case n == len(b), c.ended.Load():
+	case c.messages+len(b)-n > messageLimit:
+		c.s.o.Log.Warn("subscriber too slow, disconnected", "client", c.addr, "waiting_bytes", c.messages, "limit_bytes", messageLimit)
 		c.end()
 	default:
-		c.enqueue(b[n:])
+		c.enqueue(b[n:], true)
 	}
 }
 
 // write gives the socket what it takes at once, and nothing where something waits already. The caller holds mu.
 func (c *conn) write(b []byte) int {
-	if c.raw == nil || c.drained != nil || c.ended {
+	if c.raw == nil || c.drained != nil || c.ended.Load() {
 		return 0
 	}
 	sent := 0
@@ -268,12 +279,15 @@ func (c *conn) write(b []byte) int {
 }
 
 // enqueue keeps b for when the socket takes more. The caller holds mu.
-func (c *conn) enqueue(b []byte) {
-	if c.ended {
+func (c *conn) enqueue(b []byte, message bool) {
+	if c.ended.Load() {
 		return
 	}
-	c.queue = append(c.queue, b)
+	c.queue = append(c.queue, waiting{b, message})
 	c.queued += len(b)
+	if message {
+		c.messages += len(b)
+	}
 	if c.drained == nil {
 		c.drained = make(chan struct{})
 		c.s.writers.Go(c.drain)
@@ -284,22 +298,26 @@ func (c *conn) enqueue(b []byte) {
 func (c *conn) drain() {
 	for {
 		c.mu.Lock()
-		if len(c.queue) == 0 || c.ended {
-			c.queue, c.queued = nil, 0
+		if len(c.queue) == 0 || c.ended.Load() {
+			c.queue, c.queued, c.messages = nil, 0, 0
 			close(c.drained)
 			c.drained = nil
 			c.mu.Unlock()
 			return
 		}
 		next := c.queue[0]
-		c.mu.Unlock()
+		// Under mu, so that it does not overrule the deadline of an end.
 		_ = c.nc.SetWriteDeadline(time.Now().Add(writeLimit))
-		n, err := c.nc.Write(next)
+		c.mu.Unlock()
+		n, err := c.nc.Write(next.bytes)
 		c.traffic.writes.Add(1)
 		c.traffic.out.Add(int64(n))
 		c.mu.Lock()
 		c.queue = c.queue[1:]
-		c.queued -= len(next)
+		c.queued -= len(next.bytes)
+		if next.message {
+			c.messages -= len(next.bytes)
+		}
 		if err != nil {
 			c.end()
 		}
@@ -309,7 +327,8 @@ func (c *conn) drain() {
 
 // end makes the connection's goroutines leave. The caller holds mu.
 func (c *conn) end() {
-	c.ended = true
+	c.ended.Store(true)
+	c.cancel() // also for the command under way
 	_ = c.nc.SetDeadline(time.Unix(1, 0))
 }
 

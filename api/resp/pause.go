@@ -17,11 +17,12 @@ type pause struct {
 	ended chan struct{} // closed when until is another moment
 }
 
-// pauseLook is how often one who waits looks whether its connection was ended.
-const pauseLook = 100 * time.Millisecond
+// longestPause bounds a pause: who waits holds a connection, and a node that answers nobody for long is none.
+const longestPause = 5 * time.Minute
 
-// begin pauses for at least d: a longer pause that is on stays.
+// begin pauses for at least d, up to longestPause: a longer pause that is on stays.
 func (p *pause) begin(d time.Duration) {
+	d = min(d, longestPause)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if until := time.Now().Add(d); until.After(p.until) {
@@ -45,8 +46,8 @@ func (p *pause) set(until time.Time) {
 	p.on.Store(until.After(time.Now()))
 }
 
-// sitOut waits for the end of the pause; false where the connection or the server ends before.
-func (p *pause) sitOut(ctx context.Context, c *conn) bool {
+// sitOut waits for the end of the pause; false where the connection, and ctx with it, ends before.
+func (p *pause) sitOut(ctx context.Context) bool {
 	p.waiting.Add(1)
 	defer p.waiting.Add(-1)
 	for {
@@ -58,14 +59,14 @@ func (p *pause) sitOut(ctx context.Context, c *conn) bool {
 			return true
 		}
 		p.mu.Unlock()
-		look := time.NewTimer(min(left, pauseLook))
+		over := time.NewTimer(left)
 		select {
 		case <-ended:
-		case <-look.C:
+		case <-over.C:
 		case <-ctx.Done():
 		}
-		look.Stop()
-		if ctx.Err() != nil || c.isEnded() {
+		over.Stop()
+		if ctx.Err() != nil {
 			return false
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
-// subscriptionLimit bounds the names that one connection subscribes to, in bytes.
+// subscriptionLimit bounds what the subscriptions of one connection take in memory, in bytes: about a thousand.
 const subscriptionLimit = 256 << 10
 
 // subscriptions are those of one connection; its own goroutine's.
@@ -99,15 +99,14 @@ func (s *Server) punsubscribe(_ context.Context, c *conn, names []string) reply 
 // subscribe answers (P)SUBSCRIBE, once for each name. The answer goes out under the lock under which messages do: none of the
 // channel comes before it, and none after it is missed.
 func (k kind) subscribe(s *Server, c *conn, names []string) reply {
-	if !c.flush() { // earlier answers go first
-		return nil
-	}
+	defer c.countSubscriptions()
 	own := k.own(&c.subscriptions)
 	for _, name := range names {
-		if _, has := (*own)[name]; !has && c.subscriptions.bytes+len(name) > subscriptionLimit {
-			return failure("ERR too many subscriptions on one connection")
-		} else if !has {
-			c.subscriptions.bytes += len(name)
+		if _, has := (*own)[name]; !has {
+			if c.subscriptions.bytes+cost(name) > subscriptionLimit {
+				return failure("ERR too many subscriptions on one connection")
+			}
+			c.subscriptions.bytes += cost(name)
 		}
 		s.subscribers.mu.Lock()
 		if *own == nil {
@@ -118,9 +117,11 @@ func (k kind) subscribe(s *Server, c *conn, names []string) reply {
 		c.send(push{bulk(k.on), bulk(name), integer(c.subscriptions.count())}.append(nil, c.proto))
 		s.subscribers.mu.Unlock()
 	}
-	c.countSubscriptions()
 	return nil
 }
+
+// cost is about what a subscription takes in memory, in bytes.
+func cost(name string) int { return len(name) + 256 }
 
 // unsubscribe answers (P)UNSUBSCRIBE; without names it ends all of the kind.
 func (k kind) unsubscribe(s *Server, c *conn, names []string) reply {
@@ -135,7 +136,7 @@ func (k kind) unsubscribe(s *Server, c *conn, names []string) reply {
 	s.subscribers.mu.Lock()
 	for _, name := range names {
 		if _, has := (*own)[name]; has {
-			c.subscriptions.bytes -= len(name)
+			c.subscriptions.bytes -= cost(name)
 			delete(*own, name)
 			k.all(&s.subscribers).remove(name, c)
 		}

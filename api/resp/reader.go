@@ -100,7 +100,11 @@ func (p *parser) word(i int, b []byte) {
 
 // forget lets go of the words of a large command.
 func (p *parser) forget() {
-	if len(p.words) > 16 {
+	size := 0
+	for _, w := range p.words {
+		size += 16 + len(w)
+	}
+	if size > 512 {
 		p.words = nil
 	}
 }

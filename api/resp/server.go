@@ -143,7 +143,7 @@ func (s *Server) Run(ctx context.Context) error {
 		if c := s.keep(ctx, nc); c != nil {
 			wg.Go(func() {
 				defer s.drop(c)
-				c.serve(ctx)
+				c.serve()
 			})
 		}
 	}
@@ -161,7 +161,7 @@ func (s *Server) keep(ctx context.Context, nc net.Conn) *conn {
 	}
 	if refuse == "" && ctx.Err() == nil {
 		s.lastID++
-		c := newConn(s, s.lastID, nc)
+		c := newConn(ctx, s, s.lastID, nc)
 		s.conns[c.id] = c
 		s.mu.Unlock()
 		return c

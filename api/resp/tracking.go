@@ -16,6 +16,9 @@ type tracking struct {
 	prefixes                         []string
 }
 
+// maxPrefixes bounds what one connection has remembered.
+const maxPrefixes = 16
+
 func (s *Server) clientTracking(_ context.Context, c *conn, args []string) reply {
 	next, bad := s.readTracking(args[1:])
 	if bad != nil {
@@ -40,6 +43,9 @@ func (s *Server) clientTracking(_ context.Context, c *conn, args []string) reply
 	default:
 		if bad := overlap(now.prefixes, next.prefixes); bad != nil {
 			return bad
+		}
+		if len(now.prefixes)+len(next.prefixes) > maxPrefixes {
+			return failure("ERR too many prefixes on one connection")
 		}
 		next.on = true
 		next.prefixes = append(slices.Clip(now.prefixes), next.prefixes...)
@@ -71,6 +77,9 @@ func (s *Server) readTracking(args []string) (t tracking, bad reply) {
 			t.redirect = id
 		case word == "prefix" && len(args) > 1:
 			used = 2
+			if len(args[1]) > maxTold {
+				return t, failure("ERR the prefix is too long")
+			}
 			t.prefixes = append(t.prefixes, args[1])
 		case word == "bcast":
 			t.bcast = true
