@@ -34,8 +34,11 @@ type reader struct {
 	refused map[[2]string]bool // master, path: logged
 	// unwritten: the ledger cannot be written, and that is logged.
 	unwritten bool
-	// late counts the notifications of this reading that are not worth running any more.
-	late int
+	// late counts the notifications of this reading that are not worth running any more. Their age is told by the clock of the
+	// node that proposed them, and clocks differ: only where nothing was read for as long on this node's own clock is it believed.
+	late   int
+	readAt time.Time
+	away   bool
 }
 
 // read gives the jobs of the events since the last call. ok is false where it should be tried again soon, because the node
@@ -46,7 +49,7 @@ func (r *reader) read() (jobs []*job, ok bool) {
 		return nil, false
 	}
 	to, save := r.at, false
-	r.late = 0
+	r.late, r.away, r.readAt = 0, time.Since(r.readAt) > tooLate, time.Now()
 	if !r.at.in(st) {
 		to, save = endOf(st), anyScripts(st)
 	} else {
@@ -128,7 +131,7 @@ func (r *reader) notifications(st *raftfsm.State, m *raftfsm.Master, e raftfsm.E
 		return nil
 	}
 	var out []*job
-	late := time.Since(time.UnixMilli(e.AtMs)) > tooLate
+	late := r.away && time.Since(time.UnixMilli(e.AtMs)) > tooLate
 	for _, n := range api.Notices(st, r.node.Self(), e) {
 		switch {
 		case !n.Warning:

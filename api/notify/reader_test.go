@@ -245,3 +245,24 @@ func TestInMemory(t *testing.T) {
 		stop()
 	})
 }
+
+// TestAnotherClock: an event that is applied now is not late because the clock of its proposer is behind.
+func TestAnotherClock(t *testing.T) {
+	perform(t, func(t *testing.T, th *theatre) {
+		th.node.watchSet("m", 1, "notification-script /n")
+		_, stop := th.open()
+		defer stop()
+		before, _ := th.count()
+		c := set("m", "down-after-milliseconds 6000")
+		c.Header.ProposedAtMs = time.Now().Add(-11 * time.Minute).UnixMilli()
+		next, res := raftfsm.Apply(th.node.State(), th.node.State().Index()+1, c)
+		if err := res.Err(); err != nil {
+			t.Fatal(err)
+		}
+		th.node.publish(next, nil)
+		synctest.Wait()
+		if after, _ := th.count(); after != before+1 || th.log.count("too old to be run") != 0 {
+			t.Errorf("%d runs", after-before)
+		}
+	})
+}

@@ -78,6 +78,9 @@ func (w *Webhooks) Set(urls []string, secret raftfsm.Secret) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if slices.Equal(urls, w.targets.urls) && secret == w.targets.secret {
+		return nil // what is under way, and for how long an endpoint has failed, stays
+	}
 	w.targets = targets{slices.Clone(urls), secret}
 	close(w.changed)
 	w.changed = make(chan struct{})

@@ -250,3 +250,20 @@ func TestWebhooksOfAnotherCluster(t *testing.T) {
 		c.expect("a", "0 5")
 	})
 }
+
+// TestTheSameTargetsAnew: a reload that changes nothing does not begin the time anew for which an endpoint has failed.
+func TestTheSameTargetsAnew(t *testing.T) {
+	atop(t, func(t *testing.T, c *cloud) {
+		c.answer("a", func() int { return 500 })
+		w, stop := c.leadWith("a")
+		defer stop()
+		c.change(4)
+		for range 3 {
+			time.Sleep(9 * time.Minute)
+			c.set(w, "a")
+		}
+		if n := c.log.count("fails for too long"); n == 0 {
+			t.Error("after 27 minutes of failure and three reloads nobody says so")
+		}
+	})
+}

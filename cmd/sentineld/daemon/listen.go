@@ -41,7 +41,7 @@ func listen(
 	if len(all) == 1 {
 		return all[0], nil
 	}
-	return &fanIn{all: all, conns: make(chan net.Conn), closed: make(chan struct{})}, nil
+	return &fanIn{all: all, conns: make(chan accepted), closed: make(chan struct{})}, nil
 }
 
 // bindError says which directive is to be changed.
@@ -68,7 +68,7 @@ type fanIn struct {
 	all    []net.Listener
 	start  sync.Once
 	stop   sync.Once
-	conns  chan net.Conn
+	conns  chan accepted
 	closed chan struct{}
 	err    error
 }
@@ -80,11 +80,17 @@ func (f *fanIn) Accept() (net.Conn, error) {
 		}
 	})
 	select {
-	case c := <-f.conns:
-		return c, nil
+	case a := <-f.conns:
+		return a.conn, a.err
 	case <-f.closed:
 		return nil, net.ErrClosed
 	}
+}
+
+// accepted is a connection, or why there is none: whoever accepts waits a little then, out of descriptors say.
+type accepted struct {
+	conn net.Conn
+	err  error
 }
 
 func (f *fanIn) accept(l net.Listener) {
@@ -93,13 +99,12 @@ func (f *fanIn) accept(l net.Listener) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil {
-			continue
-		}
 		select {
-		case f.conns <- c:
+		case f.conns <- accepted{c, err}:
 		case <-f.closed:
-			_ = c.Close()
+			if c != nil {
+				_ = c.Close()
+			}
 			return
 		}
 	}

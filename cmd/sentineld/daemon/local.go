@@ -39,15 +39,16 @@ func (l local) Announce() (ip string, port int) {
 
 // SetAnnounce implements resp.Local. Where Raft and the API are reached stays as it is.
 func (l local) SetAnnounce(ctx context.Context, ip string, port int) error {
-	before := l.d.live.Load()
-	after := *before
-	after.AnnounceIP, after.AnnouncePort = ip, cmp.Or(port, after.Port)
-	host, err := l.d.hostOf(ctx, before, &after)
+	wanted := *l.d.live.Load()
+	wanted.AnnounceIP = ip
+	host, err := l.d.hostOf(ctx, l.d.live.Load(), &wanted) // it may take a while: what else is changed meanwhile stays
 	if err != nil {
 		return err
 	}
 	l.d.changing.Lock()
 	defer l.d.changing.Unlock()
+	after := *l.d.live.Load()
+	after.AnnounceIP, after.AnnouncePort = ip, cmp.Or(port, after.Port)
 	l.d.node.AnnounceRESP(sentinelAddr(&after, host))
 	l.d.live.Store(&after)
 	l.d.host = host
