@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -254,7 +255,7 @@ func TestAnotherClock(t *testing.T) {
 		defer stop()
 		before, _ := th.count()
 		c := set("m", "down-after-milliseconds 6000")
-		c.Header.ProposedAtMs = time.Now().Add(-11 * time.Minute).UnixMilli()
+		c.Header = &raftlogv1.Header{Proposer: self, ProposedAtMs: time.Now().Add(-11 * time.Minute).UnixMilli()}
 		next, res := raftfsm.Apply(th.node.State(), th.node.State().Index()+1, c)
 		if err := res.Err(); err != nil {
 			t.Fatal(err)
