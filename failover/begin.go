@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/raftsentinel/raftsentinel/detector"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -54,7 +55,7 @@ func open(v View, due time.Time, reason string) Step {
 		return step
 	}
 	if !sel.OK {
-		if heir, ok := v.heir(); ok {
+		if heir, ok := v.heir(); ok && !v.heldDown(heir) {
 			return Adopt{Address: heir, Reason: "it was promoted from this set, and no replica can be promoted"}
 		}
 		return stuck(v, sel)
@@ -67,23 +68,64 @@ func open(v View, due time.Time, reason string) Step {
 // another member holds what the promoted one never had, nobody but an operator can choose. nil: nobody has.
 func succeeded(v View) Step {
 	heir, ok := v.heir()
-	if !ok || v.ours(heir) {
+	if !ok || v.ours(heir) || v.heldDown(heir) || !v.inCharge(heir) {
 		return nil
 	}
 	i, _ := v.info(heir)
 	in, _ := v.Master.Instance(heir)
-	taken := v.lineage(in, i).shared
 	for _, other := range v.Master.Replicas() {
 		o, fresh := v.info(other.Addr)
 		if o == nil || !fresh || other.Addr == heir || o.ReplID == i.ReplID {
 			continue
 		}
-		if had := v.lineage(other, o).shared; had > taken {
-			return Hold{Reason: fmt.Sprintf("%s was promoted from this set while %s is down, and %s has %d bytes that it never had",
-				heir, v.Master.Address, other.Addr, had-taken)}
+		if lacks := v.lacks(in, i, other, o); lacks != "" {
+			return Hold{Reason: fmt.Sprintf("%s was promoted from this set while %s is down, and %s has %s",
+				heir, v.Master.Address, other.Addr, lacks)}
 		}
 	}
 	return Adopt{Address: heir, Reason: fmt.Sprintf("it was promoted from this set, and %s is down", v.Master.Address)}
+}
+
+// inCharge tells whether a promoted instance is used as a master: it was written to since, or another member follows it. A
+// replica that merely was restarted as a master looks as if it had been promoted, and nobody was sent to it.
+func (v View) inCharge(heir raftfsm.Addr) bool {
+	i, _ := v.info(heir)
+	if i == nil {
+		return false
+	}
+	if i.Offset >= i.SecondOffset {
+		return true
+	}
+	for _, other := range v.Master.Replicas() {
+		o, fresh := v.info(other.Addr)
+		if o == nil || !fresh || other.Addr == heir || o.Role != raftfsm.RoleReplica {
+			continue
+		}
+		at, err := raftfsm.NewAddr(o.MasterHost, o.MasterPort)
+		if err == nil && at == heir || o.MasterLinkUp && o.ReplID == i.ReplID {
+			return true
+		}
+	}
+	return false
+}
+
+// lacks tells what another member has that a promoted one never had; "" for nothing. Offsets compare within one history
+// only: where both have one that the master has lost, in that one.
+func (v View) lacks(heir raftfsm.Instance, i *detector.Info, other raftfsm.Instance, o *detector.Info) string {
+	own, its := v.lineage(heir, i), v.lineage(other, o)
+	had, taken := its.shared, own.shared
+	switch {
+	case its.kin == kinNone:
+		return ""
+	case its.kin == kinOrphaned && own.kin == kinOrphaned && o.ReplID == i.ReplID2:
+		had, taken = o.Offset, i.SecondOffset-1
+	case its.kin == kinOrphaned || own.kin == kinOrphaned || own.kin == kinNone:
+		return "data that cannot be compared with what it has"
+	}
+	if had <= taken {
+		return ""
+	}
+	return fmt.Sprintf("%d bytes that it never had", had-taken)
 }
 
 // stuck is what to do where a failover is due and no replica can be promoted: hand over to a node that sees more, or

@@ -60,7 +60,7 @@ func contradicted(v View, master *detector.Info, masters []raftfsm.Addr) Step {
 	if v.fact().Role != raftfsm.RoleReplica {
 		return Rest{Reason: "the master's role is not committed yet"}
 	}
-	if heir, ok := v.heir(); ok {
+	if heir, ok := v.heir(); ok && !v.heldDown(heir) {
 		return Adopt{Address: heir, Reason: fmt.Sprintf("it was promoted from this set, and %s is a replica", m.Address)}
 	}
 	if len(masters) > 0 && !m.Enforce {
@@ -100,6 +100,11 @@ func (v View) heir() (raftfsm.Addr, bool) {
 		return raftfsm.Addr{}, false
 	}
 	return masters[0], true
+}
+
+// heldDown tells whether the quorum holds an instance down. The law lets nobody but an operator adopt such a one.
+func (v View) heldDown(a raftfsm.Addr) bool {
+	return v.State.DownVotes(v.Master, a) >= v.Master.Options.Quorum
 }
 
 // former tells whether an instance is an old master as it was before a failover took the mastership from it: it too was

@@ -5,6 +5,7 @@ import (
 
 	"github.com/raftsentinel/raftsentinel/detector"
 	"github.com/raftsentinel/raftsentinel/failover"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
 // The master is down, and somebody else has promoted a replica of it: Sentinels that were in charge until now, or an
@@ -30,6 +31,33 @@ func TestOthersPromotedAlready(t *testing.T) {
 		{"the other replica has what the promoted one lacks", func(s *scene) {
 			s.see(addr(3), func(o *detector.Observation) { o.Info.Offset = 1200 })
 		}, "hold"},
+		{"it was restarted as a master, and nobody has come to it", func(s *scene) {
+			s.see(addr(2), func(o *detector.Observation) { o.Info.Offset = 1000 })
+		}, "begin"},
+		{"nothing was written yet, and the other replica follows it", func(s *scene) {
+			follow(s)
+			for n := 2; n < 4; n++ {
+				s.see(addr(n), func(o *detector.Observation) { o.Info.Offset = 1000 })
+			}
+		}, "adopt"},
+		{"nothing was written yet, and the other replica is on its way to it", func(s *scene) {
+			s.see(addr(2), func(o *detector.Observation) { o.Info.Offset = 1000 })
+			s.see(addr(3), func(o *detector.Observation) { o.Info.MasterHost, o.Info.MasterLinkUp = "10.0.0.2", false })
+		}, "adopt"},
+		{"others hold it down", func(s *scene) { s.down(addr(2), "b", "c") }, "begin"},
+		{"others hold it down, and no replica can be promoted", func(s *scene) {
+			s.down(addr(2), "b", "c")
+			s.down(addr(3), "a", "b")
+		}, "measure"},
+		{"one other holds it down", func(s *scene) { s.down(addr(2), "b") }, "adopt"},
+		{"the master lost its data, and the other replica has more of it", func(s *scene) {
+			s.fact(addr(1), raftfsm.RoleMaster, "d"+setID[1:], "")
+			s.see(addr(3), func(o *detector.Observation) { o.Info.Offset = 1200 })
+		}, "hold"},
+		{"the master lost its data, and the other replica has no more of it", func(s *scene) {
+			s.fact(addr(1), raftfsm.RoleMaster, "d"+setID[1:], "")
+			s.see(addr(3), func(o *detector.Observation) { o.Info.Offset = 1000 })
+		}, "adopt"},
 		{"it was not promoted from this set", func(s *scene) {
 			s.see(addr(2), func(o *detector.Observation) { o.Info.ReplID2 = foreignID })
 		}, "begin"},

@@ -25,7 +25,7 @@ func (d *draft) stateFacts(c *raftlogv1.StateFacts) verdict {
 			continue
 		}
 		if _, err := lawfulAddr(f.GetAddress()); err == nil {
-			d.discover(e, a, f)
+			d.discover(e, Instance{Addr: a}, f)
 		}
 	}
 	for _, p := range c.GetGone() {
@@ -46,7 +46,8 @@ const (
 	maxConflicts = 64
 )
 
-func (d *draft) discover(m *Master, a Addr, f *raftlogv1.InstanceFacts) {
+func (d *draft) discover(m *Master, in Instance, f *raftlogv1.InstanceFacts) {
+	a := in.Addr
 	other, taken := d.s.Owner(a)
 	switch {
 	case taken && other.Name != m.Name:
@@ -59,7 +60,8 @@ func (d *draft) discover(m *Master, a Addr, f *raftlogv1.InstanceFacts) {
 		return
 	}
 	m.Conflicts = slices.DeleteFunc(slices.Clone(m.Conflicts), func(c Conflict) bool { return c.Addr == a })
-	d.put(m, m.learn(Instance{Addr: a, SecondOffset: -1, Since: d.index}, f))
+	in.Since = d.index
+	d.put(m, m.learn(in, f))
 	d.emitOn(m, EventSlave, a, Event{})
 }
 

@@ -67,10 +67,11 @@ func (d *draft) monitor(c *raftlogv1.Monitor) verdict {
 		d.s.epoch = m.Epoch
 		d.emitOn(m, EventNewEpoch, addr, Event{Epoch: m.Epoch})
 	}
+	// That others knew them as replicas is hearsay until the master lists them: one may have left the set long ago.
 	for _, p := range c.GetReplicas() {
 		a := AddrOf(p)
 		if _, known := m.Instance(a); !known {
-			d.discover(m, a, &raftlogv1.InstanceFacts{SecondOffset: -1})
+			d.discover(m, Instance{Addr: a, Unconfirmed: true}, &raftlogv1.InstanceFacts{SecondOffset: -1})
 		}
 	}
 	d.warnQuorum(m, c.GetSeed())
@@ -331,6 +332,8 @@ func (d *draft) adopt(c *raftlogv1.Adopt) verdict {
 		return refuse(NotFound, "%s is not an instance of master %s", to, m.Name)
 	case to == m.Address:
 		return done()
+	case d.s.level >= 2 && d.s.DownVotes(m, to) >= m.Options.Quorum:
+		return refuse(BadCandidate, "%s is itself held down by %d nodes", to, d.s.DownVotes(m, to))
 	}
 	d.moveTo(d.edit(m.Name), to, clip(c.GetReason()))
 	return done()

@@ -22,9 +22,17 @@ func TestMonitorOfWhatAnotherControlPlaneKnew(t *testing.T) {
 		t.Fatalf("%+v, epoch of the cluster %d", m, l.state.Epoch())
 	}
 	for _, in := range m.Instances {
-		if in.Since != l.index || in.Unconfirmed || in.SecondOffset != -1 || in.Role != raftfsm.RoleUnknown {
+		if in.Since != l.index || in.Unconfirmed != (in.Addr != m.Address) || in.SecondOffset != -1 || in.Role != raftfsm.RoleUnknown {
 			t.Errorf("%+v", in)
 		}
+	}
+	// The master lists one of the two, and lacks the other.
+	l.ok(l.facts("m", 2))
+	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_StateFacts{StateFacts: &raftlogv1.StateFacts{
+		Master: "m", Generation: m.Generation, Gone: []*raftlogv1.Address{addr(2), addr(902)},
+	}}})
+	if got := l.master("m").Replicas(); len(got) != 1 || got[0].Addr != raftfsm.AddrOf(addr(2)) || got[0].Unconfirmed {
+		t.Errorf("%+v", got)
 	}
 	since = l.index
 	l.ok(foreign("o", 7, 60))
@@ -114,6 +122,35 @@ func TestDeliveredOnlyMovesForward(t *testing.T) {
 	l.expect(since)
 	for name := range l.state.ChangedSince(since) {
 		t.Errorf("%s changed", name)
+	}
+}
+
+// An instance that the quorum holds down is adopted by nobody but an operator. Level 1 did not look, and is frozen.
+func TestNoneHeldDownIsAdopted(t *testing.T) {
+	for level, want := range map[uint32]raftfsm.Code{1: raftfsm.OK, 2: raftfsm.BadCandidate} {
+		l := newLog(t)
+		l.ok(raise(level))
+		l.ok(monitor("m", 1))
+		l.ok(l.facts("m", 2, 3))
+		l.ok(l.down("a", "m", 3, raftfsm.CauseTimeout))
+		for _, node := range []string{"a", "b"} {
+			l.ok(l.down(node, "m", 2, raftfsm.CauseTimeout))
+		}
+		adopt := func(port int) *raftlogv1.Command {
+			return &raftlogv1.Command{Op: &raftlogv1.Command_Adopt{Adopt: &raftlogv1.Adopt{
+				Master: "m", Generation: l.master("m").Generation, Address: addr(port),
+			}}}
+		}
+		if res := l.apply(adopt(2)); res.Code != want {
+			t.Errorf("level %d: held down by the quorum: %v %s", level, res.Code, res.Detail)
+		}
+		if level == 2 {
+			l.ok(adopt(3)) // by one node alone
+			for _, node := range []string{"a", "b"} {
+				l.ok(l.down(node, "m", 2, raftfsm.CauseTimeout))
+			}
+			l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: &raftlogv1.Resume{Name: "m", Adopt: addr(2)}}})
+		}
 	}
 }
 

@@ -107,7 +107,7 @@ type Instance struct {
 	SecondOffset int64
 	// SyncedReplID is the replication id under which it was last seen in sync with its master; "" for never.
 	SyncedReplID string
-	// Unconfirmed: known from before a Reset and not listed by the master since.
+	// Unconfirmed: known from before a Reset, or to another control plane, and not listed by the master since.
 	Unconfirmed bool
 	// Since is the index at which it became known.
 	Since uint64

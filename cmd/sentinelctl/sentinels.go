@@ -233,7 +233,7 @@ func (v *verdictOf) weighOptions(said []witness) {
 	v.epoch, _ = strconv.ParseUint(epoch, 10, 64)
 }
 
-// weighReplicas takes every replica that any Sentinel knows: one that is none will be seen to be none.
+// weighReplicas takes every replica that any Sentinel knows: one that the master does not list is dropped.
 func (v *verdictOf) weighReplicas(said []witness) {
 	v.agree(said, "replicas", func(t testimony) string { return strings.Join(t.replicas, " ") }, func([]string) string { return "all of them" })
 	var all []string

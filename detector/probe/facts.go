@@ -202,9 +202,9 @@ func (t *stater) difference(s *raftfsm.State, name string) *raftlogv1.StateFacts
 	out := &raftlogv1.StateFacts{Master: name, Generation: m.Generation}
 	for _, in := range m.Instances {
 		told, ok := t.f.told(m, in)
-		seen := listed[in.Addr] || !in.Unconfirmed
+		seen := listed[in.Addr] || !in.Unconfirmed || in.Addr == m.Address
 		switch {
-		case !seen && listed != nil && in.Addr != m.Address:
+		case !seen && listed != nil:
 			out.Gone = append(out.Gone, in.Addr.Proto())
 		case !seen:
 		case ok && told != in:

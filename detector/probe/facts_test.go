@@ -108,6 +108,20 @@ func TestResetDropsNothingWithoutTheMaster(t *testing.T) {
 	})
 }
 
+// The committed master needs nobody's list: what it says of itself counts, though it became the master unconfirmed.
+func TestAnAdoptedMasterIsConfirmedByItself(t *testing.T) {
+	inRoom(t, func(r *room) {
+		r.at(master).Crash()
+		r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Reset_{Reset_: &raftlogv1.Reset{Pattern: "*"}}})
+		r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: &raftlogv1.Resume{Name: "m", Adopt: addrOf(replica).Proto()}}})
+		time.Sleep(30 * time.Second)
+		m := must(r.law.State().Master("m"))
+		if in, _ := m.Instance(m.Address); m.Address != addrOf(replica) || in.Unconfirmed {
+			t.Errorf("%+v", in)
+		}
+	})
+}
+
 func TestForgottenReplicaComesBackOnlyIfListed(t *testing.T) {
 	inRoom(t, func(r *room) {
 		r.at(third).Crash()

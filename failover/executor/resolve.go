@@ -124,10 +124,10 @@ func (r *resolver) lookUp(ctx context.Context, host string) []string {
 	if ctx.Err() != nil {
 		return nil
 	}
-	ips := usable(found)
+	ips := usable(found, foreign(host, r.d.e.o.Cluster.State()))
 	switch failed := asked && len(last.ips) == 0; {
 	case len(ips) == 0 && !failed:
-		r.d.e.o.Log.Warn("host name not resolved, its last address stays", "host", host, "error", err)
+		r.d.e.o.Log.Warn("host name not resolved, its last address stays", "host", host, "answers", found, "error", err)
 	case len(ips) > 0 && failed:
 		r.d.e.o.Log.Info("host name resolved again", "host", host)
 	}
@@ -137,20 +137,41 @@ func (r *resolver) lookUp(ctx context.Context, host string) []string {
 	return ips
 }
 
-// usable are the addresses of an answer that a client can be told: IPv4 first, each family in order.
-func usable(found []string) []string {
-	var ips []netip.Addr
+// usable are the addresses of an answer that a client can be told, in the resolver's order. A foreign name has no loopback
+// address.
+func usable(found []string, foreign bool) []string {
+	var out []string
 	for _, text := range found {
-		if a, err := netip.ParseAddr(text); err == nil && raftfsm.IsIP(a.Unmap().String()) {
-			ips = append(ips, a.Unmap())
+		a, err := netip.ParseAddr(text)
+		if ip := a.Unmap(); err == nil && raftfsm.IsIP(ip.String()) && !(foreign && ip.IsLoopback()) {
+			out = append(out, ip.String())
 		}
 	}
-	slices.SortFunc(ips, netip.Addr.Compare)
-	out := make([]string, len(ips))
-	for i, a := range ips {
-		out[i] = a.String()
-	}
 	return out
+}
+
+// foreign tells whether a loopback address is no answer for a name: on the machine that bears it, hosts files often give
+// one (127.0.1.1), which means nothing to the other machines of the cluster.
+func foreign(host string, st *raftfsm.State) bool {
+	return !raftfsm.Addr{Host: host}.IsLoopback() && slices.ContainsFunc(st.Servers(), func(s raftfsm.Server) bool {
+		at, err := raftfsm.ParseAddr(s.Address)
+		return err != nil || !at.IsLoopback()
+	})
+}
+
+// pick is the address to commit in the place of one; "" for none. One that all machines can reach gives way to no loopback.
+func pick(committed string, ips []string) string {
+	if slices.Contains(ips, committed) {
+		return ""
+	}
+	if committed == "" || (raftfsm.Addr{Host: committed}).IsLoopback() {
+		return ips[0]
+	}
+	i := slices.IndexFunc(ips, func(ip string) bool { return !raftfsm.Addr{Host: ip}.IsLoopback() })
+	if i < 0 {
+		return ""
+	}
+	return ips[i]
 }
 
 // commit makes the set know what a host of it has as its address. One that it has already stays while the host still has it.
@@ -161,8 +182,11 @@ func (r *resolver) commit(ctx context.Context, name, host string, ips []string) 
 	}
 	var hosts []*raftlogv1.ResolvedHost
 	for _, in := range m.Instances {
-		if in.Addr.Host == host && !slices.Contains(ips, in.IP) {
-			hosts = append(hosts, &raftlogv1.ResolvedHost{Address: in.Addr.Proto(), Ip: ips[0]})
+		if in.Addr.Host != host {
+			continue
+		}
+		if ip := pick(in.IP, ips); ip != "" {
+			hosts = append(hosts, &raftlogv1.ResolvedHost{Address: in.Addr.Proto(), Ip: ip})
 		}
 	}
 	if len(hosts) == 0 {
@@ -170,10 +194,10 @@ func (r *resolver) commit(ctx context.Context, name, host string, ips []string) 
 	}
 	if _, err := r.d.propose(ctx, resolveCommand(name, m.Generation, hosts)); err != nil {
 		// The set has changed, or leadership has: either is looked at again.
-		r.d.e.o.Log.Info("address of a host name not committed", "master", name, "host", host, "ip", ips[0], "error", err)
+		r.d.e.o.Log.Info("address of a host name not committed", "master", name, "host", host, "ip", hosts[0].GetIp(), "error", err)
 		return
 	}
-	r.d.e.o.Log.Info("address of a host name committed", "master", name, "host", host, "ip", ips[0])
+	r.d.e.o.Log.Info("address of a host name committed", "master", name, "host", host, "ip", hosts[0].GetIp())
 }
 
 func resolveCommand(master string, generation uint64, hosts []*raftlogv1.ResolvedHost) *raftlogv1.Command {

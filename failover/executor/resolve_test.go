@@ -65,19 +65,20 @@ func (w *world) told(host string) string { return w.nodes["a"].State().Told(name
 func TestHostNamesAreResolvedAndCommitted(t *testing.T) {
 	play(t, func(t *testing.T, w *world) {
 		const host = "redis.example"
-		w.resolves(host, "fd00::1", "10.1.0.9", "10.1.0.1", "not an address", "fe80::1%eth0", "fd00::2")
+		w.resolves(host, "not an address", "127.0.1.1", "fe80::1%eth0", "::1", "10.1.0.9", "fd00::1", "10.1.0.1")
 		w.watch("m", host)
 		w.lead("a", nil)
-		w.until("committed", 100*time.Millisecond, func() bool { return w.told(host) == "10.1.0.1" })
+		w.until("committed", 100*time.Millisecond, func() bool { return w.told(host) == "10.1.0.9" })
 		for _, step := range []struct {
 			what    string
 			do      func()
 			want    string
 			commits int
 		}{
-			{"nothing happens", func() {}, "10.1.0.1", 0},
-			{"a smaller one joins", func() { w.resolves(host, "10.0.0.1", "10.1.0.1") }, "10.1.0.1", 0},
-			{"it has gone", func() { w.resolves(host, "10.1.0.7", "10.0.0.8") }, "10.0.0.8", 1},
+			{"nothing happens", func() {}, "10.1.0.9", 0},
+			{"another comes first", func() { w.resolves(host, "10.0.0.1", "10.1.0.9") }, "10.1.0.9", 0},
+			{"it has gone", func() { w.resolves(host, "10.0.0.8", "10.0.0.7") }, "10.0.0.8", 1},
+			{"loopback alone", func() { w.resolves(host, "127.0.1.1", "::ffff:127.0.0.1") }, "10.0.0.8", 0},
 			{"no answer", func() { w.resolves(host) }, "10.0.0.8", 0},
 			{"nothing usable", func() { w.resolves(host, "rubbish") }, "10.0.0.8", 0},
 			{"an answer again", func() { w.resolves(host, "::ffff:10.2.0.1") }, "10.2.0.1", 1},
@@ -98,6 +99,39 @@ func TestHostNamesAreResolvedAndCommitted(t *testing.T) {
 			}
 		}
 	})
+}
+
+// On one machine all loopback addresses are good, and elsewhere those of localhost; what others can reach is better.
+func TestLoopbackAnswers(t *testing.T) {
+	for _, c := range []struct {
+		name, host, server string
+		want               bool
+	}{
+		{"one machine", "redis.example", "127.0.0.1:7000", false},
+		{"more machines", "redis.example", "10.0.0.1:7000", true},
+		{"a member known by name", "redis.example", "node-a:7000", true},
+		{"localhost", "LocalHost", "10.0.0.1:7000", false},
+	} {
+		st := raftfsm.ApplyServers(raftfsm.New(), 1, []raftfsm.Server{{ID: "a", Address: "127.0.0.1:1"}, {ID: "b", Address: c.server}})
+		if got := foreign(c.host, st); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	for _, c := range []struct {
+		committed string
+		ips       []string
+		want      string
+	}{
+		{"", []string{"127.0.1.1", "10.0.0.1"}, "127.0.1.1"},
+		{"127.0.0.1", []string{"127.0.1.1"}, "127.0.1.1"},
+		{"127.0.0.1", []string{"10.0.0.1", "127.0.0.1"}, ""},
+		{"10.0.0.1", []string{"127.0.1.1"}, ""},
+		{"10.0.0.1", []string{"127.0.1.1", "10.0.0.2"}, "10.0.0.2"},
+	} {
+		if got := pick(c.committed, c.ips); got != c.want {
+			t.Errorf("%s, then %v: %q, want %q", c.committed, c.ips, got, c.want)
+		}
+	}
 }
 
 // An instance that joins is not kept waiting for the next round, nor by a name that never gets an answer.
