@@ -252,3 +252,36 @@ func TestScripts(t *testing.T) {
 		t.Errorf("the script is %q", m.Options.NotificationScript)
 	}
 }
+
+// TestNoTimeForAPauseWithoutEnd: what was paused until it is resumed is never resumed by a time.
+func TestNoTimeForAPauseWithoutEnd(t *testing.T) {
+	r := newRig(t)
+	r.monitor(t, "m", "10.0.0.1")
+	pause := func(why string, ms int64) error {
+		_, err := r.admin.PauseMaster(t.Context(), &sentinelv1.PauseMasterRequest{Name: "m", Reason: why, DurationMs: ms})
+		return err
+	}
+	for _, c := range []struct {
+		why     string
+		ms      int64
+		refused bool
+	}{
+		{"deploy", 1000, false},
+		{"longer", 2000, false},
+		{"Sentinels are in charge", 0, false},
+		{"deploy", 1000, true},
+		{"another word", 0, false},
+	} {
+		err := pause(c.why, c.ms)
+		if !c.refused {
+			if err != nil {
+				t.Fatalf("%v: %v", c, err)
+			}
+			continue
+		}
+		wantError(t, err, codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_PAUSED)
+		if m, _ := r.node.State().Master("m"); m.Pause.UntilMs != 0 || !strings.Contains(err.Error(), "resume it first") {
+			t.Errorf("%v, until %d", err, m.Pause.UntilMs)
+		}
+	}
+}

@@ -241,3 +241,27 @@ func TestResume(t *testing.T) {
 		}
 	}
 }
+
+// TestPauseAllForATime: a set whose pause has no end is left with it and named; alone, that is a refusal.
+func TestPauseAllForATime(t *testing.T) {
+	endless := refusalFor(t, codes.FailedPrecondition, "MASTER_PAUSED", "master a is paused until it is resumed", nil)
+	other := refusalFor(t, codes.NotFound, "MASTER_NOT_FOUND", "no master named a", nil)
+	for _, c := range []struct {
+		arg    string
+		refuse error
+		status int
+		out    string
+		err    string
+	}{
+		{"--all", endless, exitDone, "b is paused until resumed\n", "skipped: master a is paused until it is resumed"},
+		{"--all", other, exitRefused, "", "no master named a"},
+		{"a", endless, exitRefused, "", "master a is paused until it is resumed"},
+	} {
+		k := newKeeper(watchedAt("a", "10.0.0.1", 2), watchedAt("b", "10.0.0.2", 2))
+		k.refuse["a"] = c.refuse
+		r := ctl(t.Context(), t, serveNode(t, k), nil, "pause", c.arg, "--for", "30m")
+		if r.status != c.status || r.stdout != c.out || !strings.Contains(r.stderr, c.err) {
+			t.Errorf("%v: exit %d, %q, %q", c.arg, r.status, r.stdout, r.stderr)
+		}
+	}
+}

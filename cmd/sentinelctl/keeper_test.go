@@ -158,6 +158,13 @@ func (k *keeper) UpdateSettings(ctx context.Context, q *sentinelv1.UpdateSetting
 	return &sentinelv1.UpdateSettingsResponse{Changed: true, Settings: k.settings}, k.note(ctx, q, 0)
 }
 
+func (k *keeper) PauseMaster(ctx context.Context, q *sentinelv1.PauseMasterRequest) (*sentinelv1.PauseMasterResponse, error) {
+	if err := cmp.Or(k.note(ctx, q, 0), k.refuse[q.GetName()]); err != nil {
+		return nil, err
+	}
+	return &sentinelv1.PauseMasterResponse{Changed: true}, nil
+}
+
 func (k *keeper) ResumeMaster(ctx context.Context, q *sentinelv1.ResumeMasterRequest) (*sentinelv1.ResumeMasterResponse, error) {
 	if err := k.note(ctx, q, 0); err != nil {
 		return nil, err
