@@ -22,6 +22,8 @@ type keeper struct {
 	settings  *sentinelv1.Settings
 	// refuse is the answer to changes of a master of that name.
 	refuse map[string]error
+	// rehearsal is the answer to updates that are only tried.
+	rehearsal error
 	// wants tells the address of instances that want a password.
 	wants map[string]bool
 	// scripts may be changed.
@@ -120,6 +122,9 @@ func (k *keeper) UpdateMaster(ctx context.Context, q *sentinelv1.UpdateMasterReq
 		return nil, err
 	}
 	m, err := k.find(q.GetName())
+	if err == nil && q.GetValidateOnly() && k.rehearsal != nil {
+		return nil, k.rehearsal
+	}
 	if err == nil && !q.GetForce() {
 		err = cmp.Or(k.refuse[q.GetName()], k.denies(q.GetOptions()))
 	}

@@ -9,6 +9,8 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/status"
+
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
 
 // Actions of a deed. differs is a set whose differences are told and left.
@@ -33,6 +35,9 @@ type deed struct {
 	err error
 	// left: some of the differences are not for this command to remove.
 	left bool
+	// wanted is what is to be created, set what is to be removed.
+	wanted *wanted
+	set    *sentinelv1.Master
 	// do makes the change, or with validate only tries whether it could be made.
 	do func(ctx context.Context, d *deed, validate bool) (changed bool, err error)
 }
