@@ -281,7 +281,7 @@ func (s *Server) ForgetReplica(ctx context.Context, req *sentinelv1.ForgetReplic
 }
 
 // PauseMaster makes the cluster observe and not act. Pausing again until another time or for another reason replaces the
-// pause.
+// pause; only one without an end is not given one.
 func (s *Server) PauseMaster(ctx context.Context, req *sentinelv1.PauseMasterRequest) (*sentinelv1.PauseMasterResponse, error) {
 	if err := checkWords("reason", req.GetReason(), maxReason); err != nil {
 		return nil, err
@@ -302,6 +302,12 @@ func (s *Server) PauseMaster(ctx context.Context, req *sentinelv1.PauseMasterReq
 		return &sentinelv1.PauseMasterResponse{
 			ClusterId: base.Cluster().ID, Revision: base.Index(), Master: s.view(base).master(m),
 		}, expect(base, m.Name, req.GetExpectedRevision())
+	}
+	if m, ok := base.Master(p.GetName()); ok && m.Pause != nil && m.Pause.UntilMs == 0 && p.GetUntilMs() != 0 {
+		// The end of a time looks at nothing: what paused the set without one may still be true then.
+		return nil, fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_PAUSED,
+			"master %s is paused until it is resumed (%s), and a time would resume it by itself, unchecked: nothing was changed; "+
+				"resume it first, or pause it without a time", m.Name, cut(m.Pause.Reason, maxReason))
 	}
 	out, err := s.carryOut(ctx, base, change{
 		command: &raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: p}},

@@ -138,7 +138,8 @@ func loopbackSet(v *visit, a raftfsm.Addr, in *detector.Info) error {
 		a, strings.Join(remote, ", ")))
 }
 
-// visitLogin tries a new user or password on every instance of the set before it is committed.
+// visitLogin tries a new user or password on every instance of the set before it is committed. It may be the first that
+// works: only with it can be told whether Sentinels are active on a set that wanted a password when it was put under watch.
 func (s *Server) visitLogin(ctx context.Context, v *visit, m *raftfsm.Master, values []*raftlogv1.OptionValue) error {
 	login := slices.ContainsFunc(values, func(o *raftlogv1.OptionValue) bool {
 		return o.GetName() == "auth-pass" || o.GetName() == "auth-user" || o.GetName() == "tls"
@@ -153,6 +154,7 @@ func (s *Server) visitLogin(ctx context.Context, v *visit, m *raftfsm.Master, va
 	ctx, cancel := visitBound(ctx)
 	defer cancel()
 	var no []string
+	var active []ActiveSentinel
 	for i, f := range s.visitAll(ctx, m.Instances, o) {
 		a := m.Instances[i].Addr
 		switch {
@@ -160,12 +162,19 @@ func (s *Server) visitLogin(ctx context.Context, v *visit, m *raftfsm.Master, va
 			v.warn("%s does not answer; the login could not be tried there: %v", a, f.err)
 		case f.seen.AuthRejected != "":
 			no = append(no, fmt.Sprintf("%s (%s)", a, f.seen.AuthRejected))
+		default:
+			active = append(active, f.seen.Sentinels...)
 		}
 	}
+	var objections []*Error
 	if len(no) > 0 {
-		return v.object(rejected(no))
+		objections = append(objections, rejected(no))
 	}
-	return nil
+	if len(active) > 0 && !m.Resting() {
+		objections = append(objections, stillActive(m.Name, active,
+			"pause it first, or there are two that decide: sentinelctl pause "+m.Name))
+	}
+	return v.objectAll(objections)
 }
 
 type finding struct {

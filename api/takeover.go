@@ -59,7 +59,7 @@ func sentinelHosts(list []ActiveSentinel) string {
 
 // visitResume looks at what a set that is to be acted upon again needs: that nobody else acts on it, that its instances
 // take the login, and that they know the commands of a failover. One that does not answer is no objection: it may be why
-// the set is resumed.
+// the set is resumed. That none does is one: nothing is known then of who else acts on the set.
 func (s *Server) visitResume(ctx context.Context, v *visit, m *raftfsm.Master) error {
 	if !m.Resting() || s.inspector == nil {
 		return nil
@@ -68,10 +68,12 @@ func (s *Server) visitResume(ctx context.Context, v *visit, m *raftfsm.Master) e
 	defer cancel()
 	var active []ActiveSentinel
 	var no, lacking []string
+	silent := 0
 	for i, f := range s.visitAll(ctx, m.Instances, m.Options) {
 		a := m.Instances[i].Addr
 		switch {
 		case f.err != nil:
+			silent++
 			v.warn("%s does not answer: %v", a, f.err)
 			continue
 		case f.seen.AuthRejected != "":
@@ -86,10 +88,12 @@ func (s *Server) visitResume(ctx context.Context, v *visit, m *raftfsm.Master) e
 	}
 	var objections []*Error
 	if len(active) > 0 {
-		e := fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_SENTINELS_ACTIVE,
-			"Sentinels are still active on %s: %s; stop them first, or there are two that decide", m.Name, sentinelWords(active))
-		e.Meta = map[string]string{"sentinels": sentinelHosts(active)}
-		objections = append(objections, e)
+		objections = append(objections, stillActive(m.Name, active, "stop them first, or there are two that decide"))
+	}
+	if silent > 0 && silent == len(m.Instances) {
+		objections = append(objections, fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_SENTINELS_ACTIVE,
+			"no instance of %s answers, so whether Sentinels are still active on it could not be told (%s); make one reachable first",
+			m.Name, strings.Join(v.warnings, "; ")))
 	}
 	if len(no) > 0 {
 		e := rejected(no)
@@ -102,6 +106,13 @@ func (s *Server) visitResume(ctx context.Context, v *visit, m *raftfsm.Master) e
 				"sentinelctl set %s rename-command='COMMAND NEWNAME'", strings.Join(lacking, ", "), m.Name))
 	}
 	return v.objectAll(objections)
+}
+
+func stillActive(name string, active []ActiveSentinel, then string) *Error {
+	e := fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_SENTINELS_ACTIVE,
+		"Sentinels are still active on %s: %s; %s", name, sentinelWords(active), then)
+	e.Meta = map[string]string{"sentinels": sentinelHosts(active)}
+	return e
 }
 
 // unknown warns of what a visit could not tell.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -190,8 +191,11 @@ func TestResumeIsVisited(t *testing.T) {
 
 // TestResumeOfASetThatIsDown: the dead master may be why it is resumed.
 func TestResumeOfASetThatIsDown(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.Inspector = fakeInspector{} })
+	r := newRig(t, func(o *Options) {
+		o.Inspector = fakeInspector{"10.0.0.2:6379": {Info: &detector.Info{Role: raftfsm.RoleReplica}}}
+	})
 	r.monitor(t, "m", "10.0.0.1")
+	r.replica(t, "10.0.0.2")
 	if _, err := r.admin.PauseMaster(t.Context(), &sentinelv1.PauseMasterRequest{Name: "m"}); err != nil {
 		t.Fatal(err)
 	}
@@ -250,5 +254,95 @@ func TestScripts(t *testing.T) {
 	}
 	if m, _ := r.node.State().Master("m"); m.Options.NotificationScript != "" {
 		t.Errorf("the script is %q", m.Options.NotificationScript)
+	}
+}
+
+// TestNoTimeForAPauseWithoutEnd: what was paused until it is resumed is never resumed by a time.
+func TestNoTimeForAPauseWithoutEnd(t *testing.T) {
+	r := newRig(t)
+	r.monitor(t, "m", "10.0.0.1")
+	pause := func(why string, ms int64) error {
+		_, err := r.admin.PauseMaster(t.Context(), &sentinelv1.PauseMasterRequest{Name: "m", Reason: why, DurationMs: ms})
+		return err
+	}
+	for _, c := range []struct {
+		why     string
+		ms      int64
+		refused bool
+	}{
+		{"deploy", 1000, false},
+		{"longer", 2000, false},
+		{"Sentinels are in charge", 0, false},
+		{"deploy", 1000, true},
+		{"another word", 0, false},
+	} {
+		err := pause(c.why, c.ms)
+		if !c.refused {
+			if err != nil {
+				t.Fatalf("%v: %v", c, err)
+			}
+			continue
+		}
+		wantError(t, err, codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_PAUSED)
+		if m, _ := r.node.State().Master("m"); m.Pause.UntilMs != 0 || !strings.Contains(err.Error(), "resume it first") {
+			t.Errorf("%v, until %d", err, m.Pause.UntilMs)
+		}
+	}
+}
+
+// TestResumeBlind: where no instance answers, nothing is known of Sentinels, and only force resumes.
+func TestResumeBlind(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.Inspector = fakeInspector{} })
+	r.monitor(t, "m", "10.0.0.1")
+	if _, err := r.admin.PauseMaster(t.Context(), &sentinelv1.PauseMasterRequest{Name: "m", Reason: "imported"}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.admin.ResumeMaster(t.Context(), &sentinelv1.ResumeMasterRequest{Name: "m"})
+	wantError(t, err, codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_SENTINELS_ACTIVE)
+	if !strings.Contains(err.Error(), "no instance of m answers") || !strings.Contains(err.Error(), "connection refused") {
+		t.Error(err)
+	}
+	if resp, err := r.admin.ResumeMaster(t.Context(), &sentinelv1.ResumeMasterRequest{Name: "m", Force: true}); err != nil || !resp.GetChanged() {
+		t.Errorf("forced: %v, %v", resp, err)
+	}
+}
+
+// locked is an inspector of instances that want a password, and on which Sentinels are active.
+type locked struct{}
+
+func (locked) Inspect(_ context.Context, _ raftfsm.Addr, o raftfsm.Options) (Inspection, error) {
+	if o.AuthPass.IsZero() {
+		return Inspection{AuthRejected: "NOAUTH"}, nil
+	}
+	return watched(), nil
+}
+
+// TestPasswordShowsSentinels: the first password that works shows the Sentinels that could not be seen before.
+func TestPasswordShowsSentinels(t *testing.T) {
+	for _, c := range []struct{ paused, force, refused bool }{
+		{false, false, true}, {false, true, false}, {true, false, false},
+	} {
+		r := newRig(t, func(o *Options) { o.Inspector = locked{} })
+		if m := r.monitor(t, "m", "10.0.0.1"); m.GetMaster().GetPause() != nil {
+			t.Fatalf("%v", m)
+		}
+		if c.paused {
+			if _, err := r.admin.PauseMaster(t.Context(), &sentinelv1.PauseMasterRequest{Name: "m"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := r.admin.UpdateMaster(t.Context(), &sentinelv1.UpdateMasterRequest{
+			Name: "m", Options: &sentinelv1.MasterOptions{AuthPass: new("sesame")}, Force: c.force,
+		})
+		if !c.refused {
+			if err != nil {
+				t.Errorf("%+v: %v", c, err)
+			}
+			continue
+		}
+		wantError(t, err, codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_SENTINELS_ACTIVE)
+		if !strings.Contains(err.Error(), "10.0.0.8 (aa)") || !strings.Contains(err.Error(), "pause it first") {
+			t.Error(err)
+		}
 	}
 }

@@ -95,7 +95,7 @@ func (a *app) apply(ctx context.Context, w *conf.Wanted, dryRun, prune, yes bool
 }
 
 // carryOut creates and sets, then removes, unless something went wrong before: a set is not given up for a file that cannot
-// be carried out. An address that a removed set held is tried again for its new name.
+// be carried out. An address that a removed set held is tried again for its new name, and the old set put back if that fails.
 func (a *app) carryOut(ctx context.Context, out *applied, removals []*deed) {
 	first := out.Masters
 	if out.Settings != nil {
@@ -104,11 +104,17 @@ func (a *app) carryOut(ctx context.Context, out *applied, removals []*deed) {
 	a.attemptAll(ctx, first, out.DryRun)
 	var taken, wrong []*deed
 	for _, d := range first {
-		switch why, _ := reason(d.err); {
-		case d.err == nil:
-		case why == "ADDRESS_TAKEN" && len(removals) > 0:
-			taken = append(taken, d)
-		default:
+		why, _ := reason(d.err)
+		old := holder(d, removals)
+		if why == "ADDRESS_TAKEN" && old != nil {
+			if err := a.rehearse(ctx, d, old); err != nil {
+				d.err, d.Error = err, "could not take the place of "+old.Name+", which is not removed: "+a.words(err)
+			} else {
+				taken = append(taken, d)
+				continue
+			}
+		}
+		if d.err != nil {
 			wrong = append(wrong, d)
 		}
 	}
@@ -127,6 +133,9 @@ func (a *app) carryOut(ctx context.Context, out *applied, removals []*deed) {
 			continue
 		}
 		a.attempt(ctx, d, false)
+		if old := holder(d, removals); d.err != nil && old.Done {
+			a.putBack(context.WithoutCancel(ctx), d, old)
+		}
 	}
 }
 
@@ -135,7 +144,7 @@ func (a *app) applySeed(ctx context.Context, m *sentinelv1.Master, seed conf.See
 	w := wantedOf(seed)
 	if m == nil {
 		d := newDeed(w.name, w.address.String(), actionCreate)
-		d.Differences = w.all()
+		d.Differences, d.wanted = w.all(), &w
 		d.do = func(ctx context.Context, d *deed, validate bool) (bool, error) {
 			q := &sentinelv1.MonitorMasterRequest{
 				Name: w.name, Address: addressOf(w.address), Options: &sentinelv1.MasterOptions{}, ValidateOnly: validate,
@@ -167,6 +176,7 @@ func (a *app) applySeed(ctx context.Context, m *sentinelv1.Master, seed conf.See
 
 func (a *app) removal(m *sentinelv1.Master) *deed {
 	d := newDeed(m.GetName(), client.HostPort(m.GetAddress()), actionRemove)
+	d.set = m
 	d.do = func(ctx context.Context, _ *deed, validate bool) (bool, error) {
 		answer, err := change(ctx, a, func(ctx context.Context, c *client.Client) (*sentinelv1.RemoveMasterResponse, error) {
 			return sentinelv1.NewAdminServiceClient(c).RemoveMaster(ctx, &sentinelv1.RemoveMasterRequest{

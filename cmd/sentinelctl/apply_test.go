@@ -3,10 +3,12 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
@@ -239,5 +241,69 @@ func TestResume(t *testing.T) {
 		if r.status != c.status || r.stdout != c.out || !strings.Contains(r.stderr, c.err) {
 			t.Errorf("%v: exit %d, %q, %q", c.args, r.status, r.stdout, r.stderr)
 		}
+	}
+}
+
+// TestPauseAllForATime: a set whose pause has no end is left with it and named; alone, that is a refusal.
+func TestPauseAllForATime(t *testing.T) {
+	endless := refusalFor(t, codes.FailedPrecondition, "MASTER_PAUSED", "master a is paused until it is resumed", nil)
+	other := refusalFor(t, codes.NotFound, "MASTER_NOT_FOUND", "no master named a", nil)
+	for _, c := range []struct {
+		arg    string
+		refuse error
+		status int
+		out    string
+		err    string
+	}{
+		{"--all", endless, exitDone, "b is paused until resumed\n", "skipped: master a is paused until it is resumed"},
+		{"--all", other, exitRefused, "", "no master named a"},
+		{"a", endless, exitRefused, "", "master a is paused until it is resumed"},
+	} {
+		k := newKeeper(watchedAt("a", "10.0.0.1", 2), watchedAt("b", "10.0.0.2", 2))
+		k.refuse["a"] = c.refuse
+		r := ctl(t.Context(), t, serveNode(t, k), nil, "pause", c.arg, "--for", "30m")
+		if r.status != c.status || r.stdout != c.out || !strings.Contains(r.stderr, c.err) {
+			t.Errorf("%v: exit %d, %q, %q", c.arg, r.status, r.stdout, r.stderr)
+		}
+	}
+}
+
+// TestApplyRenameFails: the Redis of a set that gets another name is never left unwatched.
+func TestApplyRenameFails(t *testing.T) {
+	rejected := refusalFor(t, codes.FailedPrecondition, "AUTH_REJECTED", "the login is rejected by 10.0.0.9:6379", nil)
+	taken := refusalFor(t, codes.AlreadyExists, "ADDRESS_TAKEN", "address belongs to master old", nil)
+	for _, c := range []struct {
+		name    string
+		refuse  map[string]error
+		file    string
+		removes bool // and puts back
+		status  int
+		says    string
+	}{
+		{"the login", map[string]error{"rehearsal": rejected}, "10.0.0.9", false, exitRefused, "old, which is not removed: the login is rejected"},
+		{"the creation", map[string]error{"fresh": taken}, "10.0.0.9", true, exitRefused, "removed, and put back: fresh could not"},
+		{"of another", map[string]error{"fresh": taken}, "10.0.0.8", false, exitRefused, "nothing is removed while"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			old := watchedAt("old", "10.0.0.9", 2)
+			old.Options.DownAfterMs, old.Pause = new(int64(1234)), &sentinelv1.Pause{Reason: "kept"}
+			k := newKeeper(old)
+			k.refuse = c.refuse
+			if err := c.refuse["rehearsal"]; err != nil {
+				k.rehearsal = err
+			}
+			r := ctl(t.Context(), t, serveNode(t, k), nil, "apply", fileOf(t, "sentinel monitor fresh "+c.file+" 6379 2\n"), "--prune", "--yes")
+			m, err := k.find("old")
+			if err != nil || m.GetOptions().GetDownAfterMs() != 1234 || m.GetPause().GetReason() != "kept" {
+				t.Fatalf("old is %v, %v; %s", m, err, r.stdout)
+			}
+			removed := slices.ContainsFunc(k.asked, func(q proto.Message) bool {
+				_, is := q.(*sentinelv1.RemoveMasterRequest)
+				return is
+			})
+			if r.status != c.status || removed != c.removes || !strings.Contains(r.stdout, c.says) {
+				t.Errorf("exit %d, removed %t, %s%s", r.status, removed, r.stdout, r.stderr)
+			}
+		})
 	}
 }

@@ -22,6 +22,8 @@ type keeper struct {
 	settings  *sentinelv1.Settings
 	// refuse is the answer to changes of a master of that name.
 	refuse map[string]error
+	// rehearsal is the answer to updates that are only tried.
+	rehearsal error
 	// wants tells the address of instances that want a password.
 	wants map[string]bool
 	// scripts may be changed.
@@ -120,6 +122,9 @@ func (k *keeper) UpdateMaster(ctx context.Context, q *sentinelv1.UpdateMasterReq
 		return nil, err
 	}
 	m, err := k.find(q.GetName())
+	if err == nil && q.GetValidateOnly() && k.rehearsal != nil {
+		return nil, k.rehearsal
+	}
 	if err == nil && !q.GetForce() {
 		err = cmp.Or(k.refuse[q.GetName()], k.denies(q.GetOptions()))
 	}
@@ -156,6 +161,13 @@ func (k *keeper) UpdateSettings(ctx context.Context, q *sentinelv1.UpdateSetting
 		proto.Merge(k.settings, q.GetSettings())
 	}
 	return &sentinelv1.UpdateSettingsResponse{Changed: true, Settings: k.settings}, k.note(ctx, q, 0)
+}
+
+func (k *keeper) PauseMaster(ctx context.Context, q *sentinelv1.PauseMasterRequest) (*sentinelv1.PauseMasterResponse, error) {
+	if err := cmp.Or(k.note(ctx, q, 0), k.refuse[q.GetName()]); err != nil {
+		return nil, err
+	}
+	return &sentinelv1.PauseMasterResponse{Changed: true}, nil
 }
 
 func (k *keeper) ResumeMaster(ctx context.Context, q *sentinelv1.ResumeMasterRequest) (*sentinelv1.ResumeMasterResponse, error) {

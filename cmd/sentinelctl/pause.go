@@ -13,7 +13,7 @@ import (
 func (a *app) pauseCmd() *cobra.Command {
 	var all bool
 	var span time.Duration
-	var reason string
+	var why string
 	cmd := &cobra.Command{
 		Use:               "pause NAME | --all",
 		Short:             "Observe a master and do not act on it",
@@ -30,7 +30,13 @@ func (a *app) pauseCmd() *cobra.Command {
 				return err
 			}
 			for _, name := range names {
-				if err := a.pause(cmd.Context(), &sentinelv1.PauseMasterRequest{Name: name, Reason: reason, DurationMs: span.Milliseconds()}); err != nil {
+				err := a.pause(cmd.Context(), &sentinelv1.PauseMasterRequest{Name: name, Reason: why, DurationMs: span.Milliseconds()})
+				if code, _ := reason(err); all && code == "MASTER_PAUSED" {
+					// Paused it is, and longer than was asked for.
+					a.say("skipped: %s", printable(a.words(err)))
+					continue
+				}
+				if err != nil {
 					return err
 				}
 			}
@@ -39,7 +45,7 @@ func (a *app) pauseCmd() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "all masters")
 	cmd.Flags().DurationVar(&span, "for", 0, "resume by itself after this long; 0 = when told to")
-	cmd.Flags().StringVar(&reason, "reason", "", "what others are told")
+	cmd.Flags().StringVar(&why, "reason", "", "what others are told")
 	return cmd
 }
 

@@ -9,6 +9,8 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/status"
+
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
 
 // Actions of a deed. differs is a set whose differences are told and left.
@@ -33,6 +35,9 @@ type deed struct {
 	err error
 	// left: some of the differences are not for this command to remove.
 	left bool
+	// wanted is what is to be created, set what is to be removed.
+	wanted *wanted
+	set    *sentinelv1.Master
 	// do makes the change, or with validate only tries whether it could be made.
 	do func(ctx context.Context, d *deed, validate bool) (changed bool, err error)
 }
@@ -88,30 +93,58 @@ func (a *app) attemptAll(ctx context.Context, deeds []*deed, dryRun bool) {
 
 // verdict is the outcome of all: an exit status for a difference that a dry run found, or for what could not be done.
 func verdict(deeds []*deed, dryRun bool) error {
-	var failed, differ []string
+	var failed, differ, unknown []string
 	var states []int
 	done := false
 	for _, d := range deeds {
 		done = done || d.Done
 		switch {
 		case d.err != nil:
-			failed = append(failed, d.Name)
-			states = append(states, exitStatus(d.err, true, false))
+			s := exitStatus(d.err, true, false)
+			failed, states = append(failed, d.Name), append(states, s)
+			if s == exitUnknown {
+				unknown = append(unknown, d.Name)
+			}
 		case d.left, dryRun && d.Action != actionNone:
 			differ = append(differ, d.Name)
 		}
 	}
+	if dryRun {
+		return dryVerdict(append(differ, failed...), states)
+	}
+	others := "the others are as they should be"
+	if len(differ) > 0 {
+		others = "left as they are, and differ: " + strings.Join(differ, ", ")
+	}
 	switch {
-	case dryRun && len(failed)+len(differ) > 0:
-		return checkf("not as it should be: %s; nothing was changed", strings.Join(append(differ, failed...), ", "))
+	case len(unknown) > 0:
+		return &exitError{exitUnknown, fmt.Errorf("outcome unknown: %s; look whether it was done, or do it again (not done for certain: %s)",
+			strings.Join(unknown, ", "), orNone(strings.Join(without(failed, unknown), ", ")))}
 	case len(failed) > 0 && !done && len(slices.Compact(states)) == 1:
 		return &exitError{states[0], fmt.Errorf("not done: %s; nothing was changed", strings.Join(failed, ", "))}
 	case len(failed) > 0:
-		return failedf("not done: %s; the others are as they should be", strings.Join(failed, ", "))
+		return failedf("not done: %s; %s", strings.Join(failed, ", "), others)
 	case len(differ) > 0:
 		return checkf("left as they are, and differ: %s", strings.Join(differ, ", "))
 	}
 	return nil
+}
+
+// dryVerdict tells of differences and refusals. Where the cluster could not be asked, nothing is known of them: that passes.
+func dryVerdict(names []string, states []int) error {
+	if len(names) == 0 {
+		return nil
+	}
+	for _, s := range states {
+		if s == exitUnreachable || s == exitUnknown || s == exitForbidden || s == exitInterrupted {
+			return &exitError{s, fmt.Errorf("could not be tried: %s; nothing was changed", strings.Join(names, ", "))}
+		}
+	}
+	return checkf("not as it should be: %s; nothing was changed", strings.Join(names, ", "))
+}
+
+func without(names, some []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(some, n) })
 }
 
 // planTable has a line for each deed.

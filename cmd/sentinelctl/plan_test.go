@@ -1,0 +1,57 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// TestVerdict: what is said, and the exit status, claim no more than is known.
+func TestVerdict(t *testing.T) {
+	made := func(name string, code codes.Code) *deed {
+		d := newDeed(name, "", actionSet)
+		d.err = status.Error(code, "why")
+		d.Done = d.err == nil
+		return d
+	}
+	left := newDeed("left", "", actionDiffers)
+	left.left = true
+	for _, c := range []struct {
+		name   string
+		deeds  []*deed
+		dry    bool
+		status int
+		says   string
+		not    string
+	}{
+		{"unknown", []*deed{made("m", codes.DeadlineExceeded)}, false, exitUnknown, "outcome unknown: m", "nothing was changed"},
+		{
+			"unknown and refused",
+			[]*deed{made("m", codes.DeadlineExceeded), made("n", codes.NotFound), made("o", codes.OK)},
+			false, exitUnknown, "not done for certain: n", "the others are",
+		},
+		{"one refused", []*deed{made("m", codes.NotFound), made("o", codes.OK)}, false, exitFailed, "the others are as they should be", ""},
+		{
+			"one refused, one left",
+			[]*deed{made("m", codes.NotFound), made("o", codes.OK), left},
+			false, exitFailed, "and differ: left", "the others are",
+		},
+		{"dry, refused", []*deed{made("m", codes.NotFound)}, true, exitCheck, "not as it should be: m", ""},
+		{"dry, differs", []*deed{made("m", codes.OK)}, true, exitCheck, "not as it should be: m", ""},
+		{"dry, no leader", []*deed{made("m", codes.Unavailable)}, true, exitUnreachable, "could not be tried: m", ""},
+		{"dry, forbidden", []*deed{made("o", codes.OK), made("m", codes.PermissionDenied)}, true, exitForbidden, "could not be tried", ""},
+		{"dry, no answer", []*deed{made("m", codes.DeadlineExceeded)}, true, exitUnknown, "could not be tried: m", ""},
+		{"dry, broken off", []*deed{made("m", codes.Canceled)}, true, exitInterrupted, "could not be tried: m", ""},
+	} {
+		err := verdict(c.deeds, c.dry)
+		if err == nil {
+			err = errors.New("no error")
+		}
+		if s := exitStatus(err, true, false); s != c.status || !strings.Contains(err.Error(), c.says) || c.not != "" && strings.Contains(err.Error(), c.not) {
+			t.Errorf("%s: exit %d, %v", c.name, s, err)
+		}
+	}
+}

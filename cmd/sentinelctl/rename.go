@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	"github.com/raftsentinel/raftsentinel/api/client"
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+)
+
+// loginOptions are those that a visit to an instance depends on.
+var loginOptions = []string{"auth-user", passOption, "tls"}
+
+// holder is the removal that frees the address of what is to be created; nil where none does.
+func holder(d *deed, removals []*deed) *deed {
+	if d.wanted == nil {
+		return nil
+	}
+	i := slices.IndexFunc(removals, func(r *deed) bool { return ofSet(r.set, d.wanted.address) })
+	if i < 0 {
+		return nil
+	}
+	return removals[i]
+}
+
+// rehearse tries the options of a set on the one that holds its address, before that one is given up: the new one itself
+// cannot be tried while the address is taken.
+func (a *app) rehearse(ctx context.Context, d, old *deed) error {
+	options := slices.Clone(d.wanted.named)
+	for _, name := range loginOptions {
+		if !slices.Contains(options, name) {
+			options = append(options, name)
+		}
+	}
+	q := &sentinelv1.UpdateMasterRequest{Name: old.Name, Options: &sentinelv1.MasterOptions{}, ValidateOnly: true}
+	paths, err := d.wanted.put(q.GetOptions(), options)
+	if err != nil {
+		return err
+	}
+	q.UpdateMask = &fieldmaskpb.FieldMask{Paths: paths}
+	_, err = change(ctx, a, func(ctx context.Context, c *client.Client) (*sentinelv1.UpdateMasterResponse, error) {
+		return sentinelv1.NewAdminServiceClient(c).UpdateMaster(ctx, q)
+	})
+	return err
+}
+
+// putBack watches a removed set again whose address its new name could not take: else nobody would watch it. Its password
+// cannot be read back; the new one's was taken by its instances in the rehearsal.
+func (a *app) putBack(ctx context.Context, d, old *deed) {
+	m := old.set
+	q := &sentinelv1.MonitorMasterRequest{
+		Name: m.GetName(), Address: m.GetAddress(), Options: proto.CloneOf(m.GetOptions()), Epoch: m.GetEpoch(), Force: true,
+	}
+	q.Options.AuthPassSet = false
+	if p := m.GetPause(); p != nil {
+		q.PausedReason = p.GetReason()
+		if q.GetPausedReason() == "" {
+			q.PausedReason = "it was paused before"
+		}
+	}
+	for _, in := range m.GetInstances() {
+		if at := client.HostPort(in.GetAddress()); at != client.HostPort(m.GetAddress()) {
+			q.Replicas = append(q.Replicas, in.GetAddress())
+		}
+	}
+	_, err := d.wanted.put(q.GetOptions(), loginOptions)
+	if err == nil {
+		_, err = a.create(ctx, old, q)
+	}
+	if err != nil {
+		d.Error += "; " + old.Name + " was removed and could not be put back: nobody watches " + old.Address + ": " + a.words(err)
+		return
+	}
+	old.Done, old.err, old.Error = false, d.err, "removed, and put back: "+d.Name+" could not take its place"
+	d.Error += "; " + old.Name + " was put back"
+}
