@@ -30,9 +30,11 @@ var commands = named("", map[string]command{
 	"auth":         {arity: -2, answer: (*Server).auth},
 	"client":       {arity: -2, subcommands: named("client|", clientCommands)},
 	"command":      {arity: -1, answer: (*Server).commandAll, subcommands: named("command|", commandCommands)},
+	"host:":        {arity: -1, answer: (*Server).foreign, subscribed: true, unlisted: true},
 	"hello":        {arity: -1, answer: (*Server).hello},
 	"info":         {arity: -1, answer: (*Server).info, instant: true},
 	"ping":         {arity: -1, answer: (*Server).ping, subscribed: true, instant: true},
+	"post":         {arity: -1, answer: (*Server).foreign, subscribed: true, unlisted: true},
 	"psubscribe":   {arity: -2, answer: (*Server).psubscribe, subscribed: true},
 	"publish":      {arity: 3, answer: (*Server).publish},
 	"punsubscribe": {arity: -1, answer: (*Server).punsubscribe, subscribed: true},
@@ -107,6 +109,14 @@ func (s *Server) answer(ctx context.Context, c *conn, args []string) reply {
 	r := cmd.answer(s, ctx, c, rest)
 	c.st = nil
 	return r
+}
+
+// foreign closes the connection without an answer: what it speaks is HTTP. A page in a browser on this machine could have it
+// send commands in a request's body, and loopback is served to everybody (Redis: server.c, securityWarningCommand).
+func (s *Server) foreign(_ context.Context, c *conn, _ []string) reply {
+	s.o.Log.Warn("a request of another protocol, connection closed", "client", c.addr)
+	c.quit = true
+	return nil
 }
 
 // resolve finds the command that the words name, and the words behind its name. It checks in Redis's order.

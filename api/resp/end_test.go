@@ -131,3 +131,21 @@ func TestWhatAConnectionMayHold(t *testing.T) {
 		t.Errorf("%d confirmed, %d told", confirmed, told)
 	}
 }
+
+// TestHTTPIsNotSpoken: a request that a browser could be made to send runs no command out of its body.
+func TestHTTPIsNotSpoken(t *testing.T) {
+	for _, head := range []string{"POST / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\n", "host: x\r\n"} {
+		r := newRig(t, nil)
+		c := r.client(t)
+		c.write(head + "\r\nSENTINEL MONITOR m 10.0.0.1 6379 2\r\n")
+		for got := c.read(); got != io.EOF.Error(); got = c.read() {
+			if !strings.HasPrefix(got, "-ERR unknown command 'GET'") {
+				t.Errorf("%q: %s", head, got)
+				break
+			}
+		}
+		if n := r.node.State().MasterCount(); n != 0 {
+			t.Errorf("%q: a command of the body was run", head)
+		}
+	}
+}
