@@ -281,7 +281,7 @@ func TestApplyRenameFails(t *testing.T) {
 		says    string
 	}{
 		{"the login", map[string]error{"rehearsal": rejected}, "10.0.0.9", false, exitRefused, "old, which is not removed: the login is rejected"},
-		{"the creation", map[string]error{"fresh": taken}, "10.0.0.9", true, exitRefused, "removed, and put back: fresh could not"},
+		{"the creation", map[string]error{"fresh": taken}, "10.0.0.9", true, exitFailed, "removed, and put back: fresh could not"},
 		{"of another", map[string]error{"fresh": taken}, "10.0.0.8", false, exitRefused, "nothing is removed while"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -41,9 +43,12 @@ func (a *app) rehearse(ctx context.Context, d, old *deed) error {
 		return err
 	}
 	q.UpdateMask = &fieldmaskpb.FieldMask{Paths: paths}
-	_, err = change(ctx, a, func(ctx context.Context, c *client.Client) (*sentinelv1.UpdateMasterResponse, error) {
+	answer, err := change(ctx, a, func(ctx context.Context, c *client.Client) (*sentinelv1.UpdateMasterResponse, error) {
 		return sentinelv1.NewAdminServiceClient(c).UpdateMaster(ctx, q)
 	})
+	if w := answer.GetWarnings(); err == nil && len(w) > 0 && old.set.GetOptions().GetAuthPassSet() {
+		return fmt.Errorf("the login could not be tried everywhere, and the password of %s cannot be read back: %s", old.Name, strings.Join(w, "; "))
+	}
 	return err
 }
 
@@ -74,6 +79,6 @@ func (a *app) putBack(ctx context.Context, d, old *deed) {
 		d.Error += "; " + old.Name + " was removed and could not be put back: nobody watches " + old.Address + ": " + a.words(err)
 		return
 	}
-	old.Done, old.err, old.Error = false, d.err, "removed, and put back: "+d.Name+" could not take its place"
+	old.err, old.Error = d.err, "removed, and put back: "+d.Name+" could not take its place"
 	d.Error += "; " + old.Name + " was put back"
 }
