@@ -78,6 +78,20 @@ func TestParseInfoIsBounded(t *testing.T) {
 	}
 }
 
+func TestKeepText(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"", ""},
+		{masterText, masterText},
+		{strings.Repeat("x", MaxInfoText+1), ""},
+		{strings.Repeat("slave0:ip=h\r\n", 1000), strings.Repeat("slave0:ip=h\r\n", MaxInfoText/13)},
+		{strings.Repeat("x", MaxInfoText-1) + "\n", strings.Repeat("x", MaxInfoText-1) + "\n"},
+	} {
+		if got := KeepText(c.text); got != c.want {
+			t.Errorf("%.20q (%d bytes): kept %d bytes, want %d", c.text, len(c.text), len(got), len(c.want))
+		}
+	}
+}
+
 func FuzzParseInfo(f *testing.F) {
 	for _, s := range []string{masterText, replicaText, "", "role:master", "role:slave\nslave0:ip=,port=\n:\n::\n"} {
 		f.Add(s)

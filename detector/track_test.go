@@ -193,6 +193,20 @@ func TestTrack(t *testing.T) {
 	}
 }
 
+// TestTrackTellsOfAReboot until the new process has given a +PONG.
+func TestTrackTellsOfAReboot(t *testing.T) {
+	var tr Track
+	for i, s := range []struct {
+		do   func(*Track, time.Time)
+		want bool
+	}{{processA, false}, {infoPong, false}, {processB, true}, {loading, true}, {pong, false}} {
+		s.do(&tr, moment(i))
+		if got := tr.Observation(raftfsm.Addr{}).Rebooted; got != s.want {
+			t.Errorf("step %d: %v", i, got)
+		}
+	}
+}
+
 func TestTrackUnderNewLimits(t *testing.T) {
 	var tr Track
 	tr.Broken(moment(0), raftfsm.CauseRefused)

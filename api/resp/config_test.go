@@ -3,6 +3,7 @@ package resp
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/api"
@@ -126,19 +127,21 @@ func TestSimulateFailure(t *testing.T) {
 }
 
 func TestInfoCache(t *testing.T) {
-	now := time.Now()
-	fleet := fakeFleet{
-		"10.0.0.1:6379": api.Observation{InfoAt: now.Add(-time.Hour), Info: &detector.Info{Role: raftfsm.RoleMaster, Text: "role:master\r\n"}},
-		"10.0.0.2:6379": api.Observation{InfoAt: now.Add(-time.Hour), Info: &detector.Info{Role: raftfsm.RoleReplica, Text: "role:slave\r\n"}},
-	}
-	r := newRig(t, fleet)
-	c := r.client(t)
-	c.do("SENTINEL", "MONITOR", "m", "10.0.0.1", "6379", "2")
-	c.do("SENTINEL", "MONITOR", "n", "10.0.9.1", "6379", "2")
-	r.node.replica(t, "10.0.0.2")
-	c.converse(
-		step{"SENTINEL INFO-CACHE", "-ERR wrong number of arguments for 'sentinel|info-cache' command"},
-		step{"SENTINEL INFO-CACHE nosuch", "[]"},
-		step{"SENTINEL INFO-CACHE n nosuch m n", "[n [[:0 nil]] m [[:36000… role:master\r\n] [:36000… role:slave\r\n]]]"},
-	)
+	synctest.Test(t, func(t *testing.T) {
+		ago := time.Now().Add(-time.Hour)
+		fleet := fakeFleet{
+			"10.0.0.1:6379": api.Observation{InfoAt: ago, Info: &detector.Info{Role: raftfsm.RoleMaster, Text: "role:master\r\n"}},
+			"10.0.0.2:6379": api.Observation{InfoAt: ago, Info: &detector.Info{Role: raftfsm.RoleReplica, Text: "role:slave\r\n"}},
+		}
+		r := newRig(t, fleet)
+		c := r.client(t)
+		c.do("SENTINEL", "MONITOR", "m", "10.0.0.1", "6379", "2")
+		c.do("SENTINEL", "MONITOR", "n", "10.0.9.1", "6379", "2")
+		r.node.replica(t, "10.0.0.2")
+		c.converse(
+			step{"SENTINEL INFO-CACHE", "-ERR wrong number of arguments for 'sentinel|info-cache' command"},
+			step{"SENTINEL INFO-CACHE nosuch", "[]"},
+			step{"SENTINEL INFO-CACHE n nosuch m n", "[n [[:0 nil]] m [[:3600000 role:master\r\n] [:3600000 role:slave\r\n]]]"},
+		)
+	})
 }

@@ -114,6 +114,10 @@ func TestRealVerbs(t *testing.T) {
 		len(mi.Replicas) != 1 || mi.Replicas[0].Addr.String() != replica.Addr() || mi.FailoverState != "no-failover" {
 		t.Errorf("master's INFO: %+v", mi)
 	}
+	if !strings.HasPrefix(mi.Text, "# Server\r\n") || !strings.Contains(mi.Text, "\r\n\r\n# Replication\r\nrole:master\r\n") ||
+		strings.Contains(mi.Text, "# Persistence") || strings.HasSuffix(mi.Text, "\r\n\r\n") || len(mi.Text) > 2<<10 {
+		t.Errorf("what is kept of the master's INFO, %d bytes: %s", len(mi.Text), mi.Text)
+	}
 	if ri.Role != raftfsm.RoleReplica || ri.Priority != 42 || !ri.ReplicaAnnounced || ri.MasterPort != master.Port() ||
 		ri.MasterLinkDown != 0 || ri.MasterLastIO < 0 || !ri.Promotable("", 0) {
 		t.Errorf("replica's INFO: %+v", ri)

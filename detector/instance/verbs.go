@@ -71,10 +71,10 @@ func (c *Conn) parseInfo(replies []any) (*detector.Info, error) {
 		switch r := r.(type) {
 		case string:
 			text.WriteString(r)
-			text.WriteString("\r\n")
 			if i < infoKept {
 				kept = text.Len()
 			}
+			text.WriteString("\r\n")
 		case ReplyError:
 			return nil, r
 		default:

@@ -226,6 +226,23 @@ func TestBusyIsNoAnswer(t *testing.T) {
 	})
 }
 
+// TestRoleSince is when the role was first told, however often it is told again.
+func TestRoleSince(t *testing.T) {
+	inRoom(t, func(r *room) {
+		began := r.observe(master).RoleSince
+		time.Sleep(time.Minute)
+		if o := r.observe(master); !o.RoleSince.Equal(began) || began.IsZero() || !o.InfoAt.After(began) {
+			t.Errorf("since %v, before %v, INFO at %v", o.RoleSince, began, o.InfoAt)
+		}
+		r.at(master).Replicate(addrOf(replica))
+		r.fleet.Refresh(addrOf(master))
+		time.Sleep(time.Second)
+		if o := r.observe(master); o.Info.Role != raftfsm.RoleReplica || time.Since(o.RoleSince) > time.Second {
+			t.Errorf("role %v since %v", o.Info.Role, time.Since(o.RoleSince))
+		}
+	})
+}
+
 func TestRebootLimit(t *testing.T) {
 	inRoom(t, func(r *room) {
 		r.law.setOption("m", "master-reboot-down-after-period", "3000")
