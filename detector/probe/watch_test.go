@@ -188,12 +188,12 @@ func TestOptionsLeaveTheClockAlone(t *testing.T) {
 		}
 	})
 	inRoom(t, func(r *room) {
+		time.Sleep(time.Millisecond) // off the probes' grid: at one moment with a probe, either could come first
 		r.at(master).Hang()
-		time.Sleep(700 * time.Millisecond)
+		time.Sleep(699 * time.Millisecond)
 		r.law.setOption("m", "down-after-milliseconds", "800")
-		// The first probe that goes unanswered is sent up to a step of 100 ms after the hang: which comes first where both
-		// are due at one moment is open. With down-after as it was it would take 300 ms and more.
-		if took := r.downAfter(master, 2*time.Second); took > 200*time.Millisecond {
+		// The first probe that goes unanswered left 99 ms after the hang, the verdict is due 800 ms after that.
+		if took := r.downAfter(master, 2*time.Second); took != 200*time.Millisecond {
 			t.Errorf("the verdict fell %v after down-after was lowered", took)
 		}
 		r.law.setOption("m", "down-after-milliseconds", "5000")
