@@ -150,7 +150,7 @@ func (f *fsm) recall(snaps raft.SnapshotStore, logs raft.LogStore) (floor uint64
 		if l.Index <= state.Index() {
 			continue
 		}
-		if state, _, _, err = applyEntry(state, &l); err != nil {
+		if state, _, err = applyEntry(state, &l); err != nil {
 			return 0, err
 		}
 	}
@@ -159,7 +159,6 @@ func (f *fsm) recall(snaps raft.SnapshotStore, logs raft.LogStore) (floor uint64
 }
 
 func (f *fsm) begin(s *raftfsm.State) {
-	f.news.Store(s.Index())
 	f.state.Store(s)
 }
 

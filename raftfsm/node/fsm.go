@@ -10,7 +10,6 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -21,9 +20,6 @@ import (
 // falls; after the first entry that this build does not understand nothing is applied and no snapshot is made.
 type fsm struct {
 	state atomic.Pointer[raftfsm.State]
-	// news is the highest applied entry that is more than a Mark, or higher: a state that includes it is as good as the
-	// published one.
-	news atomic.Uint64
 	// applied learns each index before the state at it is published: what was told is never newer than what is kept.
 	applied appliedStore
 	// onApplied is told of each batch after its publication.
@@ -39,8 +35,6 @@ type fsm struct {
 // batch is what a publication was made of.
 type batch struct {
 	before, after *raftfsm.State
-	// news is the last entry that followers want to learn of: a command other than Mark, or a configuration; 0 for none.
-	news uint64
 }
 
 var _ raft.BatchingFSM = (*fsm)(nil)
@@ -89,16 +83,13 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 			out[i] = raftfsm.Result{Index: l.Index, Term: l.Term}
 			continue
 		}
-		next, res, news, err := applyEntry(b.after, l)
+		next, res, err := applyEntry(b.after, l)
 		if err != nil {
 			f.fail(err)
 			out[i] = err
 			continue
 		}
 		b.after, out[i] = next, res
-		if news {
-			b.news = l.Index
-		}
 	}
 	if b.after != b.before {
 		f.publish(b)
@@ -106,8 +97,8 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	return out
 }
 
-// applyEntry gives the state after one entry. news tells whether it is more than a Mark.
-func applyEntry(s *raftfsm.State, l *raft.Log) (next *raftfsm.State, res raftfsm.Result, news bool, err error) {
+// applyEntry gives the state after one entry.
+func applyEntry(s *raftfsm.State, l *raft.Log) (next *raftfsm.State, res raftfsm.Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("log entry %d (term %d) cannot be applied: %v: %w", l.Index, l.Term, p, errStopped)
@@ -116,18 +107,17 @@ func applyEntry(s *raftfsm.State, l *raft.Log) (next *raftfsm.State, res raftfsm
 	switch l.Type {
 	case raft.LogConfiguration:
 		c := raft.DecodeConfiguration(l.Data)
-		return raftfsm.ApplyServersAt(s, l.Index, appendedAt(l), servers(c)), raftfsm.Result{Index: l.Index, Term: l.Term}, true, nil
+		return raftfsm.ApplyServersAt(s, l.Index, appendedAt(l), servers(c)), raftfsm.Result{Index: l.Index, Term: l.Term}, nil
 	case raft.LogCommand:
 		c, err := raftfsm.Decode(l.Data)
 		if err != nil {
-			return nil, res, false, fmt.Errorf("log entry %d (term %d) cannot be applied: %w: %w", l.Index, l.Term, err, errStopped)
+			return nil, res, fmt.Errorf("log entry %d (term %d) cannot be applied: %w: %w", l.Index, l.Term, err, errStopped)
 		}
 		next, res = raftfsm.Apply(s, l.Index, c)
 		res.Term = l.Term
-		_, mark := c.GetOp().(*raftlogv1.Command_Mark)
-		return next, res, !mark, nil
+		return next, res, nil
 	default: // Raft's own no-ops change nothing, not even the index.
-		return s, raftfsm.Result{Index: l.Index, Term: l.Term}, false, nil
+		return s, raftfsm.Result{Index: l.Index, Term: l.Term}, nil
 	}
 }
 
@@ -156,9 +146,6 @@ func servers(c raft.Configuration) []raftfsm.Server {
 
 func (f *fsm) publish(b batch) {
 	f.applied.store(b.after.Index())
-	if b.news != 0 {
-		f.news.Store(b.news)
-	}
 	f.state.Store(b.after)
 	f.mu.Lock()
 	close(f.changed)
@@ -196,7 +183,6 @@ func (f *fsm) Restore(rc io.ReadCloser) error {
 	if s.Cluster() == before.Cluster() && s.Index() <= before.Index() {
 		return nil
 	}
-	f.news.Store(s.Index())
 	f.publish(batch{before: before, after: s})
 	return nil
 }

@@ -154,26 +154,13 @@ func (n *Node) establish(ctx context.Context, r *raft.Raft) error {
 	return nil
 }
 
-// markNews lets followers learn of a commit: hashicorp/raft tells them with the next entry, or after CommitTimeout. A Mark is
-// no news, so that none follows another. One Mark is under way at a time: what else lies beyond the news is then no Mark and
-// will bring its own.
-func (n *Node) markNews(ctx context.Context, r *raft.Raft) {
-	last := uint64(0)
-	for {
-		var index uint64
-		select {
-		case <-ctx.Done():
-			return
-		case index = <-n.news:
-		}
-		l := n.leads.get()
-		if l == nil || r.LastIndex() > max(index, last) || len(n.State().Servers()) < 2 {
-			continue
-		}
-		if i, err := n.mark(ctx, r, l.term); err == nil {
-			last = i.Index
-		}
+// committedIn is the commit index where this node leads in a term; 0 where it does not.
+func (n *Node) committedIn(term uint64) uint64 {
+	r := n.raft.Load()
+	if r == nil || r.State() != raft.Leader || r.CurrentTerm() != term {
+		return 0
 	}
+	return r.CommitIndex()
 }
 
 // mark commits a Mark.

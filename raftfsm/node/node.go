@@ -115,11 +115,11 @@ type Node struct {
 
 	leads   scope
 	heard   broadcast     // of a change of the leader, and of leaderships
-	news    chan uint64   // the last news that is applied
 	retake  chan struct{} // leadership is to be taken up anew
 	futures tally         // waits for Raft's answers
 	timed   atomic.Pointer[timedStore]
 	trans   atomic.Pointer[quietable]
+	herald  atomic.Pointer[herald]
 }
 
 // hooks let tests bring their own world; the zero value is the real one.
@@ -150,7 +150,7 @@ func newNode(o Options, h hooks) (*Node, error) {
 	}
 	n := &Node{
 		o: o, log: o.Log.With("component", "node"), id: id, self: id.get().RaftID, acks: newAckBook(), hooks: h,
-		stopping: make(chan struct{}), removed: make(chan struct{}), news: make(chan uint64, 1), retake: make(chan struct{}, 1),
+		stopping: make(chan struct{}), removed: make(chan struct{}), retake: make(chan struct{}, 1),
 	}
 	n.floor.Store(notTold)
 	n.resp.Store(&n.o.RESP)
@@ -273,15 +273,8 @@ func (n *Node) Changed() <-chan struct{} { return n.fsm.Changed() }
 
 // applied is told of each publication by the goroutine that made it.
 func (n *Node) applied(b batch) {
-	if b.news != 0 {
-		select {
-		case <-n.news:
-		default:
-		}
-		select {
-		case n.news <- b.news:
-		default:
-		}
+	if h := n.herald.Load(); h != nil {
+		h.news()
 	}
 	if isMember(b.before, n.self) && !isMember(b.after, n.self) {
 		n.becomeRemoved()

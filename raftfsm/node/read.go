@@ -96,8 +96,7 @@ func (n *Node) readIndex(ctx context.Context) (uint64, error) {
 }
 
 // readIndexHere is the leader's part. From a leadership's beginning on the commit index is always that of an entry which the
-// FSM sees: Raft's own no-op of the term lies before the Mark, and nothing here appends a barrier. What it gives is the last
-// entry that is no Mark: of the Mark that follows a command other nodes learn late, and it changes nothing.
+// FSM sees: Raft's own no-op of the term lies before the Mark, and nothing here appends a barrier.
 func (n *Node) readIndexHere(ctx context.Context) (uint64, error) {
 	l, err := n.ready(ctx)
 	if err != nil {
@@ -114,5 +113,5 @@ func (n *Node) readIndexHere(ctx context.Context) (uint64, error) {
 	if err := n.waitApplied(ctx, committed); err != nil {
 		return 0, fmt.Errorf("%w: index %d is not applied by the leader: %w", ErrNotLeader, committed, err)
 	}
-	return n.fsm.news.Load(), nil
+	return committed, nil
 }

@@ -136,7 +136,8 @@ func (n *Node) startRaft(st *stores, founded bool) (*raft.Raft, error) {
 		trans = newLinkTransport(n.link, transportTimeout, newRaftLog(n.log))
 	}
 	trans = ackTransport{quietable: newSilentTransport(trans, timed.Stalled), book: n.acks}
-	trans = patientTransport{quietable: trans, still: n.replicates}
+	herald := newHerald(trans, n.committedIn)
+	trans = patientTransport{quietable: herald, still: n.replicates}
 	conf := n.raftConfig()
 	begin := n.hooks.voters
 	if founded {
@@ -156,6 +157,7 @@ func (n *Node) startRaft(st *stores, founded bool) (*raft.Raft, error) {
 		return nil, errors.Join(fmt.Errorf("start raft: %w", err), trans.Close())
 	}
 	n.trans.Store(&trans)
+	n.herald.Store(herald)
 	n.raft.Store(r)
 	if n.link != nil {
 		n.link.Open(n.id.get().ClusterID)
@@ -169,7 +171,6 @@ func (n *Node) serve(ctx context.Context, r *raft.Raft) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { n.watchLeadership(life, r, n.retake) })
 	wg.Go(func() { n.watchLeader(life, r) })
-	wg.Go(func() { n.markNews(life, r) })
 	wg.Go(func() { n.renewReports(life, r) })
 	wg.Go(func() { n.register(life) })
 	wg.Go(func() { n.attend(life, r) })
@@ -217,6 +218,7 @@ func (n *Node) shutdown(ctx context.Context, r *raft.Raft) {
 	if trans := n.trans.Load(); trans != nil {
 		_ = (*trans).Close()
 	}
+	_ = n.herald.Load().wait(limit)
 	if err := within(endLimit, end.Error); err != nil {
 		n.log.Warn("raft did not end", "error", err)
 	}
