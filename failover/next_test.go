@@ -164,6 +164,11 @@ func TestSwitchedRow(t *testing.T) {
 	s.begin()
 	s.promoted(addr(2), 1001)
 	s.switched()
+	s.v.Memory.Saved = 0
+	if save := is[failover.Save](t, s.next()); save.Row.To != addr(2) {
+		t.Errorf("%+v", save)
+	}
+	s.v.Memory.Saved = s.master().Failover.Epoch
 	if r := is[failover.Repoint](t, s.next()); len(r.Actions) != 1 { // parallel-syncs 1
 		t.Errorf("%+v", r)
 	}
@@ -514,6 +519,7 @@ func TestRowEndsInSpiteOfAVote(t *testing.T) {
 	s.promoted(addr(2), 1001)
 	s.switched()
 	s.down(addr(2), "c")
+	s.v.Memory.Saved = 0 // nor does what is left to do on it
 	is[failover.End](t, s.next())
 }
 

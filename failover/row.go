@@ -123,6 +123,12 @@ func chainPause(failed int) time.Duration {
 	return min(100*time.Millisecond<<min(failed-1, 7), 10*time.Second)
 }
 
+// unsaved tells whether the new master is to be told to keep its role. Each leadership sees to it once: it does no harm twice.
+func (v View) unsaved(row *raftfsm.Failover) bool {
+	m := v.Master
+	return v.Memory.Saved != row.Epoch && v.answers(m.Address) && len(m.VotesAgainst(m.Address)) == 0 && !AtRest(m)
+}
+
 // finish is the next step of a row that has switched, apart from repointing; nil where it has to wait.
 func finish(v View, r reconciliation) Step {
 	m, row := v.Master, v.Master.Failover

@@ -52,6 +52,9 @@ type Promote struct {
 	Already bool
 }
 
+// Save: the new master of the open row is to keep its role in its configuration file.
+type Save struct{ Row *raftfsm.Failover }
+
 // Repoint: the instances are to follow the committed master. There are never more of them than parallel-syncs leaves room
 // for, the masters that are to be demoted apart: an old master must not keep taking writes for want of room.
 type Repoint struct{ Actions []Follow }
@@ -106,6 +109,7 @@ func (Measure) step()  {}
 func (Prepare) step()  {}
 func (Begin) step()    {}
 func (Promote) step()  {}
+func (Save) step()     {}
 func (Repoint) step()  {}
 func (Record) step()   {}
 func (End) step()      {}

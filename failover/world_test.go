@@ -217,6 +217,7 @@ func (s *scene) promoted(a raftfsm.Addr, second int64) {
 	})
 }
 
+// switched commits the row's candidate, and has the new master's configuration saved.
 func (s *scene) switched() {
 	s.t.Helper()
 	row := s.master().Failover
@@ -226,4 +227,5 @@ func (s *scene) switched() {
 			Address: row.To.Proto(), RunId: i.RunID, Role: i.Role, ReplId: i.ReplID, ReplId2: i.ReplID2, SecondOffset: i.SecondOffset, SyncedReplId: setID,
 		},
 	}}})
+	s.v.Memory.Saved = row.Epoch
 }

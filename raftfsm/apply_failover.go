@@ -159,6 +159,7 @@ const (
 	StepFence   = "fence"
 	StepPromote = "promote"
 	StepSwitch  = "switch"
+	StepSave    = "save"
 	StepRepoint = "repoint"
 	StepDemote  = "demote"
 )

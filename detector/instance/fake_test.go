@@ -46,23 +46,19 @@ func TestPromote(t *testing.T) {
 		name     string
 		set      func(*fakeredis.Instance)
 		promoted bool
-		beside   string // in rewriteErr
 		err      string
 	}{
-		{"plain", func(*fakeredis.Instance) {}, true, "", ""},
-		{"rewrite fails", func(i *fakeredis.Instance) { i.FailRewrite("ERR no config file") }, true, "no config file", ""},
-		{"no right to rewrite", func(i *fakeredis.Instance) { i.Deny("config|rewrite") }, true, "NOPERM", ""},
-		{"no right to MULTI", func(i *fakeredis.Instance) { i.Deny("multi") }, true, "", ""},
-		{"no MULTI, no CONFIG", func(i *fakeredis.Instance) { i.Deny("multi", "config") }, true, "NOPERM", ""},
-		{"old Redis", func(i *fakeredis.Instance) { i.Rename("replicaof", "") }, true, "", ""},
-		{"old Redis, no MULTI", func(i *fakeredis.Instance) { i.Rename("replicaof", ""); i.Deny("multi") }, true, "", ""},
-		{"old Redis, no CONFIG", func(i *fakeredis.Instance) { i.Rename("replicaof", ""); i.Rename("config", "") }, true, "unknown command", ""},
-		{"no right to REPLICAOF", func(i *fakeredis.Instance) { i.Deny("replicaof") }, false, "", "NOPERM"},
-		{"no right to EXEC", func(i *fakeredis.Instance) { i.Deny("exec") }, false, "", "NOPERM"},
-		{"neither name", func(i *fakeredis.Instance) { i.Rename("replicaof", ""); i.Rename("slaveof", "") }, false, "", "unknown command"},
-		{"loading", func(i *fakeredis.Instance) { i.SetLoading(true) }, false, "", "LOADING"},
-		{"busy", func(i *fakeredis.Instance) { i.SetBusy(true) }, false, "", "BUSY"},
-		{"cannot be asked", func(i *fakeredis.Instance) { i.Deny("role") }, true, "", "NOPERM"},
+		{"plain", func(*fakeredis.Instance) {}, true, ""},
+		{"no right to MULTI", func(i *fakeredis.Instance) { i.Deny("multi") }, true, ""},
+		{"no CONFIG", func(i *fakeredis.Instance) { i.Deny("config") }, true, ""},
+		{"old Redis", func(i *fakeredis.Instance) { i.Rename("replicaof", "") }, true, ""},
+		{"old Redis, no MULTI", func(i *fakeredis.Instance) { i.Rename("replicaof", ""); i.Deny("multi") }, true, ""},
+		{"no right to REPLICAOF", func(i *fakeredis.Instance) { i.Deny("replicaof") }, false, "NOPERM"},
+		{"no right to EXEC", func(i *fakeredis.Instance) { i.Deny("exec") }, false, "NOPERM"},
+		{"neither name", func(i *fakeredis.Instance) { i.Rename("replicaof", ""); i.Rename("slaveof", "") }, false, "unknown command"},
+		{"loading", func(i *fakeredis.Instance) { i.SetLoading(true) }, false, "LOADING"},
+		{"busy", func(i *fakeredis.Instance) { i.SetBusy(true) }, false, "BUSY"},
+		{"cannot be asked", func(i *fakeredis.Instance) { i.Deny("role") }, true, "NOPERM"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -70,9 +66,9 @@ func TestPromote(t *testing.T) {
 				conn := control(t, n, replica)
 				before := replica.State()
 				c.set(replica)
-				info, beside, err := conn.Promote(t.Context())
-				if !contains(err, c.err) || !contains(beside, c.beside) || replica.State().Master != c.promoted {
-					t.Fatalf("%+v, %v, %v; master: %v", info, beside, err, replica.State().Master)
+				info, err := conn.Promote(t.Context())
+				if !contains(err, c.err) || replica.State().Master != c.promoted {
+					t.Fatalf("%+v, %v; master: %v", info, err, replica.State().Master)
 				}
 				var refused ReplyError
 				if errors.As(err, &refused) == c.promoted {
@@ -80,6 +76,38 @@ func TestPromote(t *testing.T) {
 				}
 				if err == nil && !info.Lineage().PromotedFrom(before.ReplID) {
 					t.Errorf("%+v", info)
+				}
+			})
+		})
+	}
+}
+
+func TestSaveConfig(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		set  func(*fakeredis.Instance)
+		err  string
+	}{
+		{"plain", func(*fakeredis.Instance) {}, ""},
+		{"rewrite fails", func(i *fakeredis.Instance) { i.FailRewrite("ERR no config file") }, "config rewrite: ERR no config file"},
+		{"no right to rewrite", func(i *fakeredis.Instance) { i.Deny("config|rewrite") }, "config rewrite: NOPERM"},
+		{"no such command", func(i *fakeredis.Instance) { i.Rename("config", "") }, "unknown command"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, _, replica := pair(t)
+				conn := control(t, n, replica)
+				if _, err := conn.Promote(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				c.set(replica)
+				if err := conn.SaveConfig(t.Context()); !contains(err, c.err) {
+					t.Fatal(err)
+				}
+				replica.Crash()
+				replica.Restart(false)
+				if replica.State().Master != (c.err == "") {
+					t.Errorf("after a restart a master: %v", replica.State().Master)
 				}
 			})
 		})

@@ -131,15 +131,18 @@ func TestRealVerbs(t *testing.T) {
 	}
 	eventually(t, "the bytes", func() bool { return infoOf(t, rc).Offset == infoOf(t, mc).Offset })
 
-	info, rewriteErr, err := rc.Promote(ctx)
-	if err != nil || rewriteErr != nil || info.Role != raftfsm.RoleMaster || !info.Lineage().PromotedFrom(mi.ReplID) {
-		t.Fatalf("promote: %+v, %v, %v", info, rewriteErr, err)
+	info, err := rc.Promote(ctx)
+	if err != nil || info.Role != raftfsm.RoleMaster || !info.Lineage().PromotedFrom(mi.ReplID) {
+		t.Fatalf("promote: %+v, %v", info, err)
+	}
+	if err := rc.SaveConfig(ctx); err != nil {
+		t.Error(err)
 	}
 	if lost, ok := detector.LostBytes(infoOf(t, mc).Lineage(), info.Lineage()); !ok || lost != 0 {
 		t.Errorf("lost %d, %v", lost, ok)
 	}
 	normal := mustDial(t, &Dialer{}, target(t, master.Addr()), "app")
-	rewriteErr, err = mc.Follow(ctx, rc.addr, true)
+	rewriteErr, err := mc.Follow(ctx, rc.addr, true)
 	if err != nil || rewriteErr != nil {
 		t.Fatalf("follow: %v, %v", rewriteErr, err)
 	}
@@ -180,7 +183,7 @@ func TestRealControlClients(t *testing.T) {
 			}
 		}
 	}
-	if _, _, err := old.Promote(ctx); err == nil || CauseOf(err) != raftfsm.CauseReset {
+	if _, err := old.Promote(ctx); err == nil || CauseOf(err) != raftfsm.CauseReset {
 		t.Errorf("a killed control connection promoted: %v", err)
 	}
 }
@@ -298,8 +301,11 @@ func TestRealAuth(t *testing.T) {
 			t.Fatalf("follow: %v, %v", beside, err)
 		}
 		eventually(t, "the link", func() bool { return infoOf(t, c).InSync() })
-		if info, beside, err := c.Promote(bounded(t)); err != nil || beside != nil || info.Role != raftfsm.RoleMaster {
-			t.Errorf("promote: %+v, %v, %v", info, beside, err)
+		if info, err := c.Promote(bounded(t)); err != nil || info.Role != raftfsm.RoleMaster {
+			t.Errorf("promote: %+v, %v", info, err)
+		}
+		if err := c.SaveConfig(bounded(t)); err != nil {
+			t.Error(err)
 		}
 	})
 }
@@ -315,12 +321,12 @@ func TestRealRewriteFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := mustDial(t, &Dialer{}, target(t, r.Addr()), "n")
-	info, rewriteErr, err := c.Promote(bounded(t))
-	if err != nil || rewriteErr == nil || !strings.Contains(rewriteErr.Error(), "config rewrite") || info.Role != raftfsm.RoleMaster {
-		t.Errorf("%+v, %v, %v", info, rewriteErr, err)
+	err := c.SaveConfig(bounded(t))
+	if err == nil || !strings.Contains(err.Error(), "config rewrite") {
+		t.Error(err)
 	}
-	if _, ok := errors.AsType[ReplyError](rewriteErr); !ok {
-		t.Errorf("rewriteErr is no ReplyError: %v", rewriteErr)
+	if _, ok := errors.AsType[ReplyError](err); !ok {
+		t.Errorf("no ReplyError: %v", err)
 	}
 }
 

@@ -106,16 +106,15 @@ func (c *Conn) parseRole(reply any) (detector.RoleReply, error) {
 	return role, nil
 }
 
-// Promote sends REPLICAOF NO ONE with CONFIG REWRITE in one MULTI, then ROLE and INFO. rewriteErr tells why the
-// configuration file could not be rewritten; the promotion holds all the same. After an err the promotion may or may not
-// have happened, unless the error holds a [ReplyError]: then it has not.
-func (c *Conn) Promote(ctx context.Context) (info *detector.Info, rewriteErr error, err error) {
-	if rewriteErr, err = c.transact(ctx, replicaOf("NO", "ONE"), rewrite()); err != nil {
-		return nil, rewriteErr, err
+// Promote sends REPLICAOF NO ONE, then ROLE and INFO. After an error the promotion may or may not have happened, unless the
+// error holds a [ReplyError]: then it has not. The configuration file still says what it said: see [Conn.SaveConfig].
+func (c *Conn) Promote(ctx context.Context) (*detector.Info, error) {
+	if _, err := c.transact(ctx, replicaOf("NO", "ONE")); err != nil {
+		return nil, err
 	}
 	replies, err := c.exchange(ctx, maxReply, append([][]string{{"ROLE"}}, infoCommands...)...)
 	if err != nil {
-		return nil, rewriteErr, err
+		return nil, err
 	}
 	role, err := c.parseRole(replies[0])
 	if e, ok := replies[0].(ReplyError); ok {
@@ -123,17 +122,28 @@ func (c *Conn) Promote(ctx context.Context) (info *detector.Info, rewriteErr err
 		err = c.fault([]string{"role"}, errors.New(e.Text))
 	}
 	if err != nil {
-		return nil, rewriteErr, err
+		return nil, err
 	}
 	if role.Role != raftfsm.RoleMaster {
-		return nil, rewriteErr, fmt.Errorf("instance %s: accepted REPLICAOF NO ONE and is a replica of %s again; "+
+		return nil, fmt.Errorf("instance %s: accepted REPLICAOF NO ONE and is a replica of %s again; "+
 			"something else reconfigures it", c.addr, role.Master)
 	}
-	info, err = c.parseInfo(replies[1:])
+	info, err := c.parseInfo(replies[1:])
 	if refused, ok := errors.AsType[ReplyError](err); ok {
 		err = c.fault([]string{"info"}, errors.New(refused.Text))
 	}
-	return info, rewriteErr, err
+	return info, err
+}
+
+// SaveConfig sends CONFIG REWRITE, by which a role outlives a restart. Redis writes the file and waits for its disk twice,
+// and answers nobody meanwhile.
+func (c *Conn) SaveConfig(ctx context.Context) error {
+	save := rewrite()
+	_, err := c.Do(ctx, save.args...)
+	if refused, ok := errors.AsType[ReplyError](err); ok {
+		return save.refused(refused)
+	}
+	return err
 }
 
 // Follow makes the instance a replica of the master at a: REPLICAOF, CONFIG REWRITE, and CLIENT KILL of normal and pubsub

@@ -56,7 +56,8 @@ type Fleet interface {
 // Conn is a control connection to one instance; detector/instance describes each method.
 type Conn interface {
 	Info(ctx context.Context) (*detector.Info, error)
-	Promote(ctx context.Context) (info *detector.Info, rewriteErr error, err error)
+	Promote(ctx context.Context) (*detector.Info, error)
+	SaveConfig(ctx context.Context) error
 	Follow(ctx context.Context, a raftfsm.Addr, disconnect bool) (rewriteErr error, err error)
 	ControlClients(ctx context.Context, prefix string) (map[int64]string, error)
 	KillClient(ctx context.Context, id int64) error

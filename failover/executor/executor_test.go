@@ -28,7 +28,7 @@ func TestCrashFailover(t *testing.T) {
 		if took := row.SwitchedAtMs - row.ODownAtMs; took > 15 {
 			t.Errorf("from objectively down to the switch: %d ms", took)
 		}
-		if got, want := stepNames(row), []string{"fence", "promote", "switch", "repoint"}; !slices.Equal(got, want) {
+		if got, want := stepNames(row), []string{"fence", "promote", "switch", "save", "repoint"}; !slices.Equal(got, want) {
 			t.Errorf("steps %v, want %v", got, want)
 		}
 		if n := w.begins(); n != 1 {

@@ -28,6 +28,8 @@ func (d *duties) perform(ctx context.Context, s *set, step failover.Step) error 
 		return d.begin(ctx, s, step)
 	case failover.Promote:
 		return d.promote(ctx, s, m, step)
+	case failover.Save:
+		return d.save(ctx, s, m, step.Row)
 	case failover.Repoint:
 		return d.repoint(ctx, s, m, step.Actions)
 	case failover.Record:

@@ -14,6 +14,8 @@ const (
 	AfterPromote  Point = "promote.after-command"
 	BeforeSwitch  Point = "switch.before-commit"
 	AfterSwitch   Point = "switch.after-commit"
+	BeforeSave    Point = "save.before-command"
+	AfterSave     Point = "save.after-command"
 	BeforeRepoint Point = "repoint.before-command"
 	AfterRepoint  Point = "repoint.after-command"
 	BeforeDemote  Point = "demote.before-command"
@@ -32,7 +34,7 @@ const (
 func Points() []Point {
 	return []Point{
 		BeforeBegin, AfterBegin, BeforeFence, AfterFence, BeforePromote, AfterPromote, BeforeSwitch, AfterSwitch,
-		BeforeRepoint, AfterRepoint, BeforeDemote, AfterDemote, BeforeRecord, AfterRecord, BeforeEnd, AfterEnd,
+		BeforeSave, AfterSave, BeforeRepoint, AfterRepoint, BeforeDemote, AfterDemote, BeforeRecord, AfterRecord, BeforeEnd, AfterEnd,
 		BeforeAdopt, AfterAdopt, BeforeRestore, AfterRestore,
 	}
 }

@@ -69,13 +69,13 @@ func (d *duties) fencedCandidate(ctx context.Context, s *set, m *raftfsm.Master,
 func (d *duties) noOne(ctx context.Context, s *set, c Conn, row *raftfsm.Failover, t *story) (*detector.Info, error) {
 	began := time.Now()
 	d.e.point(BeforePromote)
-	info, rewriteErr, err := d.toMaster(ctx, c)
+	info, err := d.toMaster(ctx, c)
 	d.e.point(AfterPromote)
 	if err != nil {
 		return nil, err
 	}
 	s.saw(row.To, info)
-	t.add(raftfsm.StepPromote, row.To, began, unsaved(rewriteErr))
+	t.add(raftfsm.StepPromote, row.To, began, "")
 	d.e.o.Log.Info("promoted", "master", s.name, "epoch", row.Epoch, "instance", row.To.String(), "offset", info.Offset,
 		"second_offset", info.SecondOffset, "took_ms", ms(time.Since(began)))
 	return info, nil
@@ -83,9 +83,9 @@ func (d *duties) noOne(ctx context.Context, s *set, c Conn, row *raftfsm.Failove
 
 // toMaster promotes what is at the end of a connection. Once begun, the exchange is finished, within its deadline, though ctx
 // ends: half of it would leave a master that nobody knows of.
-func (d *duties) toMaster(ctx context.Context, c Conn) (info *detector.Info, rewriteErr, err error) {
+func (d *duties) toMaster(ctx context.Context, c Conn) (*detector.Info, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.e.o.Deadline)
 	defer cancel()
@@ -156,6 +156,31 @@ func (d *duties) tell(ctx context.Context, s *set, row *raftfsm.Failover, step *
 	return nil
 }
 
+// save has the new master keep its role in its configuration file, once in a leadership, and tells it on the record. That
+// waits for the disk of the instance, twice: no client is to wait for it. A master that restarts before comes back as a
+// replica, and is made a master again or replaced like any other.
+func (d *duties) save(ctx context.Context, s *set, m *raftfsm.Master, row *raftfsm.Failover) error {
+	s.memory.Saved = row.Epoch
+	t, began := &story{set: s, row: row}, time.Now()
+	d.e.point(BeforeSave)
+	c, _, err := d.control(ctx, s, m, row.To)
+	if err == nil {
+		err = d.saveOn(ctx, c)
+		s.keep(row.To, c)
+	}
+	d.e.point(AfterSave)
+	if err != nil {
+		d.e.o.Log.Warn("configuration not saved", "master", m.Name, "epoch", row.Epoch, "instance", row.To.String(), "error", err)
+	}
+	return d.tell(ctx, s, row, t.step(raftfsm.StepSave, row.To, began, unsaved(err)))
+}
+
+func (d *duties) saveOn(ctx context.Context, c Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, d.e.o.Deadline)
+	defer cancel()
+	return c.SaveConfig(ctx)
+}
+
 // restore makes the committed master a master again, which says that it is a replica and has all that the others have.
 func (d *duties) restore(ctx context.Context, s *set, m *raftfsm.Master, step failover.Restore) error {
 	c, _, err := d.control(ctx, s, m, m.Address)
@@ -173,15 +198,15 @@ func (d *duties) restore(ctx context.Context, s *set, m *raftfsm.Master, step fa
 	}
 	d.e.o.Log.Warn("committed master is promoted again", "master", m.Name, "instance", m.Address.String(), "reason", step.Reason)
 	d.e.point(BeforeRestore)
-	info, rewriteErr, err := d.toMaster(ctx, c)
+	info, err := d.toMaster(ctx, c)
 	d.e.point(AfterRestore)
 	if err != nil {
 		return err
 	}
-	if rewriteErr != nil {
-		d.e.o.Log.Warn("configuration not saved", "master", m.Name, "instance", m.Address.String(), "error", rewriteErr)
-	}
 	s.saw(m.Address, info)
+	if err := d.saveOn(ctx, c); err != nil {
+		d.e.o.Log.Warn("configuration not saved", "master", m.Name, "instance", m.Address.String(), "error", err)
+	}
 	return nil
 }
 

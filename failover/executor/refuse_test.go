@@ -263,18 +263,18 @@ type stopping struct {
 	stop context.CancelFunc
 }
 
-func (c stopping) Promote(ctx context.Context) (*detector.Info, error, error) {
+func (c stopping) Promote(ctx context.Context) (*detector.Info, error) {
 	c.stop()
-	return &detector.Info{}, nil, ctx.Err()
+	return &detector.Info{}, ctx.Err()
 }
 
 func TestExchangeThatHasBegunIsFinished(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	d := &duties{e: &Executor{o: Options{Deadline: time.Minute}}}
-	if info, _, err := d.toMaster(ctx, stopping{stop: stop}); info == nil || err != nil {
+	if info, err := d.toMaster(ctx, stopping{stop: stop}); info == nil || err != nil {
 		t.Errorf("broken off: %v", err)
 	}
-	if info, _, err := d.toMaster(ctx, stopping{stop: stop}); info != nil || err == nil {
+	if info, err := d.toMaster(ctx, stopping{stop: stop}); info != nil || err == nil {
 		t.Error("begun though everything ends")
 	}
 }

@@ -13,7 +13,7 @@ import (
 // failoverPoints are passed by a crash failover whose old master returns while the row is open.
 var failoverPoints = []Point{
 	BeforeBegin, AfterBegin, BeforeFence, AfterFence, BeforePromote, AfterPromote, BeforeSwitch, AfterSwitch,
-	BeforeRepoint, AfterRepoint, BeforeDemote, AfterDemote, BeforeRecord, AfterRecord, BeforeEnd, AfterEnd,
+	BeforeSave, AfterSave, BeforeRepoint, AfterRepoint, BeforeDemote, AfterDemote, BeforeRecord, AfterRecord, BeforeEnd, AfterEnd,
 }
 
 // crash is a crash failover: the old master comes back a little later, as a master.

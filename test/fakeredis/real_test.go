@@ -135,7 +135,7 @@ func TestLikeRealRedis(t *testing.T) {
 			}
 		}},
 		{"1 is promoted", func(a *actor, _ func()) {
-			if _, _, err := a.connect(ctx, t, 1).Promote(ctx); err != nil {
+			if _, err := a.connect(ctx, t, 1).Promote(ctx); err != nil {
 				t.Fatal(err)
 			}
 			await(a, 0, func(i *detector.Info) bool { return len(i.Replicas) == 1 })
@@ -156,7 +156,7 @@ func TestLikeRealRedis(t *testing.T) {
 			await(a, 0, func(i *detector.Info) bool { return online(i) == 0 })
 		}},
 		{"2 is promoted", func(a *actor, _ func()) {
-			if _, _, err := a.connect(ctx, t, 2).Promote(ctx); err != nil {
+			if _, err := a.connect(ctx, t, 2).Promote(ctx); err != nil {
 				t.Fatal(err)
 			}
 		}},
