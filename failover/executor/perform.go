@@ -104,10 +104,12 @@ func (d *duties) begin(ctx context.Context, s *set, b failover.Begin) error {
 	if err != nil {
 		return err
 	}
+	standing := s.standing()
 	res, err := d.propose(ctx, beginCommand(s.name, id, "", b))
 	if err != nil {
 		return err
 	}
+	s.vouch(standing)
 	s.begun, s.begunAt = res.Epoch, at
 	d.e.point(AfterBegin)
 	return nil

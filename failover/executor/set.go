@@ -34,10 +34,12 @@ type set struct {
 	begun   uint64
 	begunAt time.Time
 
-	mu     sync.Mutex
-	conns  map[raftfsm.Addr]Conn
-	fenced map[raftfsm.Addr]bool
-	read   map[raftfsm.Addr]reading
+	mu    sync.Mutex
+	conns map[raftfsm.Addr]Conn
+	// vouched are connections that stood when this leadership proposed its last row, whose commit has confirmed it since.
+	vouched map[raftfsm.Addr]Conn
+	fenced  map[raftfsm.Addr]bool
+	read    map[raftfsm.Addr]reading
 }
 
 // reading is an INFO that came over a control connection; it counts while it is newer than the fleet's.
@@ -73,6 +75,9 @@ func (d *duties) decide(s *set) failover.Step {
 	v.Memory = s.memory
 	s.followed(v)
 	step := failover.Next(v)
+	if _, at := step.(failover.Promote); !at {
+		s.vouch(nil) // it serves for what follows upon the commit, and for nothing later
+	}
 	switch step := step.(type) {
 	case failover.Rest:
 		d.rest(s, m, step.Reason, step.For)
@@ -204,6 +209,29 @@ func (s *set) take(a raftfsm.Addr) Conn {
 	c := s.conns[a]
 	delete(s.conns, a)
 	return c
+}
+
+// standing are the connections that are open now.
+func (s *set) standing() map[raftfsm.Addr]Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.conns)
+}
+
+// vouch notes that a quorum has confirmed this leadership while the connections stood.
+func (s *set) vouch(standing map[raftfsm.Addr]Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.vouched = standing
+}
+
+// isVouched tells, once, whether leadership was confirmed while the connection stood.
+func (s *set) isVouched(a raftfsm.Addr, c Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was, ok := s.vouched[a]
+	delete(s.vouched, a)
+	return ok && was == c
 }
 
 // keep puts a connection that works aside for the next step.
