@@ -392,6 +392,7 @@ type Command struct {
 	//	*Command_Hold
 	//	*Command_Settle
 	//	*Command_Configure
+	//	*Command_Maintain
 	//	*Command_Report
 	//	*Command_ExpireReports
 	//	*Command_StateFacts
@@ -578,6 +579,15 @@ func (x *Command) GetConfigure() *Configure {
 	return nil
 }
 
+func (x *Command) GetMaintain() *Maintain {
+	if x != nil {
+		if x, ok := x.Op.(*Command_Maintain); ok {
+			return x.Maintain
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetReport() *Report {
 	if x != nil {
 		if x, ok := x.Op.(*Command_Report); ok {
@@ -737,6 +747,10 @@ type Command_Configure struct {
 	Configure *Configure `protobuf:"bytes,29,opt,name=configure,proto3,oneof"`
 }
 
+type Command_Maintain struct {
+	Maintain *Maintain `protobuf:"bytes,34,opt,name=maintain,proto3,oneof"`
+}
+
 type Command_Report struct {
 	Report *Report `protobuf:"bytes,30,opt,name=report,proto3,oneof"`
 }
@@ -808,6 +822,8 @@ func (*Command_Hold) isCommand_Op() {}
 func (*Command_Settle) isCommand_Op() {}
 
 func (*Command_Configure) isCommand_Op() {}
+
+func (*Command_Maintain) isCommand_Op() {}
 
 func (*Command_Report) isCommand_Op() {}
 
@@ -1823,10 +1839,82 @@ func (x *Settle) GetGeneration() uint64 {
 	return 0
 }
 
+// Maintain begins or ends the maintenance of one instance: it is no candidate, is not repointed and not reported. Level 3.
+type Maintain struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Instance *Address               `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	// False begins it, or gives it another reason or end; true ends it.
+	End    bool   `protobuf:"varint,2,opt,name=end,proto3" json:"end,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Unix milliseconds after which the leader ends it; 0 = until ended. When ending: the end that has run out, refused where
+	// the maintenance has another one by now, 0 = whatever it is.
+	UntilMs       int64 `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Maintain) Reset() {
+	*x = Maintain{}
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Maintain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Maintain) ProtoMessage() {}
+
+func (x *Maintain) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Maintain.ProtoReflect.Descriptor instead.
+func (*Maintain) Descriptor() ([]byte, []int) {
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Maintain) GetInstance() *Address {
+	if x != nil {
+		return x.Instance
+	}
+	return nil
+}
+
+func (x *Maintain) GetEnd() bool {
+	if x != nil {
+		return x.End
+	}
+	return false
+}
+
+func (x *Maintain) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Maintain) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
 // Configure gives settings of the whole cluster their values, all or none. Level 2.
 type Configure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// resolve-hostnames and announce-hostnames: yes or no.
+	// resolve-hostnames and announce-hostnames: yes or no. Level 3: failover-brake, a whole number of percent.
 	Settings []*OptionValue `protobuf:"bytes,1,rep,name=settings,proto3" json:"settings,omitempty"`
 	// From a configuration file: taken only for a setting that was never given a value.
 	Seed          bool `protobuf:"varint,2,opt,name=seed,proto3" json:"seed,omitempty"`
@@ -1836,7 +1924,7 @@ type Configure struct {
 
 func (x *Configure) Reset() {
 	*x = Configure{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1848,7 +1936,7 @@ func (x *Configure) String() string {
 func (*Configure) ProtoMessage() {}
 
 func (x *Configure) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1861,7 +1949,7 @@ func (x *Configure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configure.ProtoReflect.Descriptor instead.
 func (*Configure) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{17}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Configure) GetSettings() []*OptionValue {
@@ -1894,7 +1982,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +1994,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +2007,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{18}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Verdict) GetMaster() string {
@@ -1972,7 +2060,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1984,7 +2072,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1997,7 +2085,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{19}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Report) GetNode() string {
@@ -2039,7 +2127,7 @@ type ExpireReports struct {
 
 func (x *ExpireReports) Reset() {
 	*x = ExpireReports{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +2139,7 @@ func (x *ExpireReports) String() string {
 func (*ExpireReports) ProtoMessage() {}
 
 func (x *ExpireReports) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +2152,7 @@ func (x *ExpireReports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireReports.ProtoReflect.Descriptor instead.
 func (*ExpireReports) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{20}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ExpireReports) GetNode() string {
@@ -2100,7 +2188,7 @@ type InstanceFacts struct {
 
 func (x *InstanceFacts) Reset() {
 	*x = InstanceFacts{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2112,7 +2200,7 @@ func (x *InstanceFacts) String() string {
 func (*InstanceFacts) ProtoMessage() {}
 
 func (x *InstanceFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2125,7 +2213,7 @@ func (x *InstanceFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceFacts.ProtoReflect.Descriptor instead.
 func (*InstanceFacts) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{21}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *InstanceFacts) GetAddress() *Address {
@@ -2192,7 +2280,7 @@ type StateFacts struct {
 
 func (x *StateFacts) Reset() {
 	*x = StateFacts{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2204,7 +2292,7 @@ func (x *StateFacts) String() string {
 func (*StateFacts) ProtoMessage() {}
 
 func (x *StateFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2217,7 +2305,7 @@ func (x *StateFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateFacts.ProtoReflect.Descriptor instead.
 func (*StateFacts) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{22}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StateFacts) GetMaster() string {
@@ -2259,7 +2347,7 @@ type ResolvedHost struct {
 
 func (x *ResolvedHost) Reset() {
 	*x = ResolvedHost{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2271,7 +2359,7 @@ func (x *ResolvedHost) String() string {
 func (*ResolvedHost) ProtoMessage() {}
 
 func (x *ResolvedHost) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2284,7 +2372,7 @@ func (x *ResolvedHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvedHost.ProtoReflect.Descriptor instead.
 func (*ResolvedHost) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{23}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ResolvedHost) GetAddress() *Address {
@@ -2313,7 +2401,7 @@ type ResolveHosts struct {
 
 func (x *ResolveHosts) Reset() {
 	*x = ResolveHosts{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2325,7 +2413,7 @@ func (x *ResolveHosts) String() string {
 func (*ResolveHosts) ProtoMessage() {}
 
 func (x *ResolveHosts) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2338,7 +2426,7 @@ func (x *ResolveHosts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveHosts.ProtoReflect.Descriptor instead.
 func (*ResolveHosts) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{24}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ResolveHosts) GetMaster() string {
@@ -2374,14 +2462,18 @@ type Candidate struct {
 	Priority  int32  `protobuf:"varint,6,opt,name=priority,proto3" json:"priority,omitempty"`
 	RunId     string `protobuf:"bytes,7,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	// Age of the measurement in milliseconds.
-	AgeMs         int64 `protobuf:"varint,8,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
+	AgeMs int64 `protobuf:"varint,8,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
+	// Level 3. How many bytes of the master's stream it lacked by what was seen of both, and for how many milliseconds it had
+	// received nothing; -1 for unknown.
+	BehindBytes   int64 `protobuf:"varint,9,opt,name=behind_bytes,json=behindBytes,proto3" json:"behind_bytes,omitempty"`
+	BehindMs      int64 `protobuf:"varint,10,opt,name=behind_ms,json=behindMs,proto3" json:"behind_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2393,7 +2485,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2406,7 +2498,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{25}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Candidate) GetAddress() *Address {
@@ -2465,6 +2557,20 @@ func (x *Candidate) GetAgeMs() int64 {
 	return 0
 }
 
+func (x *Candidate) GetBehindBytes() int64 {
+	if x != nil {
+		return x.BehindBytes
+	}
+	return 0
+}
+
+func (x *Candidate) GetBehindMs() int64 {
+	if x != nil {
+		return x.BehindMs
+	}
+	return 0
+}
+
 // Step is one thing that was done in a failover.
 type Step struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2481,7 +2587,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2493,7 +2599,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2506,7 +2612,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{26}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Step) GetName() string {
@@ -2562,14 +2668,17 @@ type BeginFailover struct {
 	OldOffset      int64 `protobuf:"varint,10,opt,name=old_offset,json=oldOffset,proto3" json:"old_offset,omitempty"`
 	OldOffsetAgeMs int64 `protobuf:"varint,11,opt,name=old_offset_age_ms,json=oldOffsetAgeMs,proto3" json:"old_offset_age_ms,omitempty"`
 	// The old master's replication id as last seen.
-	OldReplId     string `protobuf:"bytes,12,opt,name=old_repl_id,json=oldReplId,proto3" json:"old_repl_id,omitempty"`
+	OldReplId string `protobuf:"bytes,12,opt,name=old_repl_id,json=oldReplId,proto3" json:"old_repl_id,omitempty"`
+	// Level 3. How long a switchover may take until the candidate is promoted, milliseconds; it is rolled back then. 0 for the
+	// other kinds.
+	MaxWaitMs     int64 `protobuf:"varint,13,opt,name=max_wait_ms,json=maxWaitMs,proto3" json:"max_wait_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BeginFailover) Reset() {
 	*x = BeginFailover{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2581,7 +2690,7 @@ func (x *BeginFailover) String() string {
 func (*BeginFailover) ProtoMessage() {}
 
 func (x *BeginFailover) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2594,7 +2703,7 @@ func (x *BeginFailover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginFailover.ProtoReflect.Descriptor instead.
 func (*BeginFailover) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{27}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *BeginFailover) GetMaster() string {
@@ -2681,6 +2790,13 @@ func (x *BeginFailover) GetOldReplId() string {
 	return ""
 }
 
+func (x *BeginFailover) GetMaxWaitMs() int64 {
+	if x != nil {
+		return x.MaxWaitMs
+	}
+	return 0
+}
+
 // SwitchMaster makes the promoted candidate the committed master.
 type SwitchMaster struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -2699,7 +2815,7 @@ type SwitchMaster struct {
 
 func (x *SwitchMaster) Reset() {
 	*x = SwitchMaster{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2711,7 +2827,7 @@ func (x *SwitchMaster) String() string {
 func (*SwitchMaster) ProtoMessage() {}
 
 func (x *SwitchMaster) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2724,7 +2840,7 @@ func (x *SwitchMaster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchMaster.ProtoReflect.Descriptor instead.
 func (*SwitchMaster) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{28}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SwitchMaster) GetMaster() string {
@@ -2788,7 +2904,7 @@ type RecordStep struct {
 
 func (x *RecordStep) Reset() {
 	*x = RecordStep{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2800,7 +2916,7 @@ func (x *RecordStep) String() string {
 func (*RecordStep) ProtoMessage() {}
 
 func (x *RecordStep) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2813,7 +2929,7 @@ func (x *RecordStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordStep.ProtoReflect.Descriptor instead.
 func (*RecordStep) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{29}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RecordStep) GetMaster() string {
@@ -2848,7 +2964,7 @@ type Loss struct {
 
 func (x *Loss) Reset() {
 	*x = Loss{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2860,7 +2976,7 @@ func (x *Loss) String() string {
 func (*Loss) ProtoMessage() {}
 
 func (x *Loss) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2873,7 +2989,7 @@ func (x *Loss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Loss.ProtoReflect.Descriptor instead.
 func (*Loss) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{30}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Loss) GetKind() LossKind {
@@ -2904,7 +3020,7 @@ type EndFailover struct {
 
 func (x *EndFailover) Reset() {
 	*x = EndFailover{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2916,7 +3032,7 @@ func (x *EndFailover) String() string {
 func (*EndFailover) ProtoMessage() {}
 
 func (x *EndFailover) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2929,7 +3045,7 @@ func (x *EndFailover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndFailover.ProtoReflect.Descriptor instead.
 func (*EndFailover) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{31}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *EndFailover) GetMaster() string {
@@ -2980,7 +3096,7 @@ type Adopt struct {
 
 func (x *Adopt) Reset() {
 	*x = Adopt{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2992,7 +3108,7 @@ func (x *Adopt) String() string {
 func (*Adopt) ProtoMessage() {}
 
 func (x *Adopt) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3005,7 +3121,7 @@ func (x *Adopt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adopt.ProtoReflect.Descriptor instead.
 func (*Adopt) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{32}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Adopt) GetMaster() string {
@@ -3038,19 +3154,22 @@ func (x *Adopt) GetReason() string {
 
 // Correct tells on the record that an instance was made to follow the committed master, in no failover. Level 2.
 type Correct struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Master        string                 `protobuf:"bytes,1,opt,name=master,proto3" json:"master,omitempty"`
-	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	Instance      *Address               `protobuf:"bytes,3,opt,name=instance,proto3" json:"instance,omitempty"`
-	Kind          CorrectionKind         `protobuf:"varint,4,opt,name=kind,proto3,enum=raftlog.v1.CorrectionKind" json:"kind,omitempty"`
-	Detail        string                 `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Master     string                 `protobuf:"bytes,1,opt,name=master,proto3" json:"master,omitempty"`
+	Generation uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Instance   *Address               `protobuf:"bytes,3,opt,name=instance,proto3" json:"instance,omitempty"`
+	Kind       CorrectionKind         `protobuf:"varint,4,opt,name=kind,proto3,enum=raftlog.v1.CorrectionKind" json:"kind,omitempty"`
+	Detail     string                 `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
+	// Level 3. What the old master of a past failover says of what that has lost: the failover's epoch, 0 for none.
+	Epoch         uint64 `protobuf:"varint,6,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Loss          *Loss  `protobuf:"bytes,7,opt,name=loss,proto3" json:"loss,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Correct) Reset() {
 	*x = Correct{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3062,7 +3181,7 @@ func (x *Correct) String() string {
 func (*Correct) ProtoMessage() {}
 
 func (x *Correct) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3075,7 +3194,7 @@ func (x *Correct) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Correct.ProtoReflect.Descriptor instead.
 func (*Correct) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{33}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Correct) GetMaster() string {
@@ -3113,6 +3232,20 @@ func (x *Correct) GetDetail() string {
 	return ""
 }
 
+func (x *Correct) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Correct) GetLoss() *Loss {
+	if x != nil {
+		return x.Loss
+	}
+	return nil
+}
+
 // Delivered moves the cursor of the webhooks: every event up to it has been delivered. Level 2.
 type Delivered struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3124,7 +3257,7 @@ type Delivered struct {
 
 func (x *Delivered) Reset() {
 	*x = Delivered{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3136,7 +3269,7 @@ func (x *Delivered) String() string {
 func (*Delivered) ProtoMessage() {}
 
 func (x *Delivered) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3149,7 +3282,7 @@ func (x *Delivered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivered.ProtoReflect.Descriptor instead.
 func (*Delivered) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{34}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Delivered) GetIndex() uint64 {
@@ -3193,7 +3326,7 @@ type SnapshotHeader struct {
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3205,7 +3338,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3218,7 +3351,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{35}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SnapshotHeader) GetFormat() uint32 {
@@ -3317,7 +3450,7 @@ type RaftServer struct {
 
 func (x *RaftServer) Reset() {
 	*x = RaftServer{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3329,7 +3462,7 @@ func (x *RaftServer) String() string {
 func (*RaftServer) ProtoMessage() {}
 
 func (x *RaftServer) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3342,7 +3475,7 @@ func (x *RaftServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaftServer.ProtoReflect.Descriptor instead.
 func (*RaftServer) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{36}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RaftServer) GetId() string {
@@ -3383,7 +3516,7 @@ type SnapshotRecord struct {
 
 func (x *SnapshotRecord) Reset() {
 	*x = SnapshotRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3395,7 +3528,7 @@ func (x *SnapshotRecord) String() string {
 func (*SnapshotRecord) ProtoMessage() {}
 
 func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3408,7 +3541,7 @@ func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRecord.ProtoReflect.Descriptor instead.
 func (*SnapshotRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{37}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SnapshotRecord) GetRecord() isSnapshotRecord_Record {
@@ -3510,7 +3643,7 @@ type SnapshotTrailer struct {
 
 func (x *SnapshotTrailer) Reset() {
 	*x = SnapshotTrailer{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3522,7 +3655,7 @@ func (x *SnapshotTrailer) String() string {
 func (*SnapshotTrailer) ProtoMessage() {}
 
 func (x *SnapshotTrailer) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3535,7 +3668,7 @@ func (x *SnapshotTrailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotTrailer.ProtoReflect.Descriptor instead.
 func (*SnapshotTrailer) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{38}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SnapshotTrailer) GetRecords() uint64 {
@@ -3565,7 +3698,7 @@ type NodeRecord struct {
 
 func (x *NodeRecord) Reset() {
 	*x = NodeRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3577,7 +3710,7 @@ func (x *NodeRecord) String() string {
 func (*NodeRecord) ProtoMessage() {}
 
 func (x *NodeRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3590,7 +3723,7 @@ func (x *NodeRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeRecord.ProtoReflect.Descriptor instead.
 func (*NodeRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{39}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *NodeRecord) GetRegistration() *RegisterNode {
@@ -3625,7 +3758,7 @@ type TombstoneRecord struct {
 
 func (x *TombstoneRecord) Reset() {
 	*x = TombstoneRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3637,7 +3770,7 @@ func (x *TombstoneRecord) String() string {
 func (*TombstoneRecord) ProtoMessage() {}
 
 func (x *TombstoneRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3650,7 +3783,7 @@ func (x *TombstoneRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TombstoneRecord.ProtoReflect.Descriptor instead.
 func (*TombstoneRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{40}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *TombstoneRecord) GetName() string {
@@ -3693,7 +3826,7 @@ type EventRecord struct {
 
 func (x *EventRecord) Reset() {
 	*x = EventRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3705,7 +3838,7 @@ func (x *EventRecord) String() string {
 func (*EventRecord) ProtoMessage() {}
 
 func (x *EventRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3718,7 +3851,7 @@ func (x *EventRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventRecord.ProtoReflect.Descriptor instead.
 func (*EventRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{41}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *EventRecord) GetIndex() uint64 {
@@ -3848,7 +3981,7 @@ type VoteRecord struct {
 
 func (x *VoteRecord) Reset() {
 	*x = VoteRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3860,7 +3993,7 @@ func (x *VoteRecord) String() string {
 func (*VoteRecord) ProtoMessage() {}
 
 func (x *VoteRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3873,7 +4006,7 @@ func (x *VoteRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoteRecord.ProtoReflect.Descriptor instead.
 func (*VoteRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{42}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *VoteRecord) GetNode() string {
@@ -3925,14 +4058,15 @@ type InstanceRecord struct {
 	Unconfirmed bool                   `protobuf:"varint,2,opt,name=unconfirmed,proto3" json:"unconfirmed,omitempty"`
 	Since       uint64                 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
 	// The IP address of its host name, as committed; empty where the host is an address or was never resolved.
-	Ip            string `protobuf:"bytes,4,opt,name=ip,proto3" json:"ip,omitempty"`
+	Ip            string       `protobuf:"bytes,4,opt,name=ip,proto3" json:"ip,omitempty"`
+	Maintenance   *PauseRecord `protobuf:"bytes,5,opt,name=maintenance,proto3" json:"maintenance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InstanceRecord) Reset() {
 	*x = InstanceRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[43]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3944,7 +4078,7 @@ func (x *InstanceRecord) String() string {
 func (*InstanceRecord) ProtoMessage() {}
 
 func (x *InstanceRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[43]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3957,7 +4091,7 @@ func (x *InstanceRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceRecord.ProtoReflect.Descriptor instead.
 func (*InstanceRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{43}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *InstanceRecord) GetFacts() *InstanceFacts {
@@ -3986,6 +4120,13 @@ func (x *InstanceRecord) GetIp() string {
 		return x.Ip
 	}
 	return ""
+}
+
+func (x *InstanceRecord) GetMaintenance() *PauseRecord {
+	if x != nil {
+		return x.Maintenance
+	}
+	return nil
 }
 
 // FailoverRecord is an open or past failover.
@@ -4017,13 +4158,15 @@ type FailoverRecord struct {
 	OdownAtMs      int64                  `protobuf:"varint,24,opt,name=odown_at_ms,json=odownAtMs,proto3" json:"odown_at_ms,omitempty"`
 	Leader         string                 `protobuf:"bytes,25,opt,name=leader,proto3" json:"leader,omitempty"`
 	PromotedOffset int64                  `protobuf:"varint,26,opt,name=promoted_offset,json=promotedOffset,proto3" json:"promoted_offset,omitempty"`
+	MaxWaitMs      int64                  `protobuf:"varint,27,opt,name=max_wait_ms,json=maxWaitMs,proto3" json:"max_wait_ms,omitempty"`
+	Actor          string                 `protobuf:"bytes,28,opt,name=actor,proto3" json:"actor,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *FailoverRecord) Reset() {
 	*x = FailoverRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[44]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4035,7 +4178,7 @@ func (x *FailoverRecord) String() string {
 func (*FailoverRecord) ProtoMessage() {}
 
 func (x *FailoverRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[44]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4048,7 +4191,7 @@ func (x *FailoverRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailoverRecord.ProtoReflect.Descriptor instead.
 func (*FailoverRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{44}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *FailoverRecord) GetOperationId() string {
@@ -4233,6 +4376,20 @@ func (x *FailoverRecord) GetPromotedOffset() int64 {
 	return 0
 }
 
+func (x *FailoverRecord) GetMaxWaitMs() int64 {
+	if x != nil {
+		return x.MaxWaitMs
+	}
+	return 0
+}
+
+func (x *FailoverRecord) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
 // PauseRecord is a pause or a hold.
 type PauseRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -4246,7 +4403,7 @@ type PauseRecord struct {
 
 func (x *PauseRecord) Reset() {
 	*x = PauseRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[45]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4258,7 +4415,7 @@ func (x *PauseRecord) String() string {
 func (*PauseRecord) ProtoMessage() {}
 
 func (x *PauseRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[45]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4271,7 +4428,7 @@ func (x *PauseRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRecord.ProtoReflect.Descriptor instead.
 func (*PauseRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{45}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *PauseRecord) GetActor() string {
@@ -4313,7 +4470,7 @@ type ConflictRecord struct {
 
 func (x *ConflictRecord) Reset() {
 	*x = ConflictRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[46]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4325,7 +4482,7 @@ func (x *ConflictRecord) String() string {
 func (*ConflictRecord) ProtoMessage() {}
 
 func (x *ConflictRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[46]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4338,7 +4495,7 @@ func (x *ConflictRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictRecord.ProtoReflect.Descriptor instead.
 func (*ConflictRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{46}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ConflictRecord) GetAddress() *Address {
@@ -4380,7 +4537,7 @@ type MasterRecord struct {
 
 func (x *MasterRecord) Reset() {
 	*x = MasterRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[47]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4392,7 +4549,7 @@ func (x *MasterRecord) String() string {
 func (*MasterRecord) ProtoMessage() {}
 
 func (x *MasterRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[47]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4405,7 +4562,7 @@ func (x *MasterRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterRecord.ProtoReflect.Descriptor instead.
 func (*MasterRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{47}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *MasterRecord) GetName() string {
@@ -4525,8 +4682,7 @@ var File_proto_raftlog_v1_raftlog_proto protoreflect.FileDescriptor
 const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\n" +
 	"\x1eproto/raftlog/v1/raftlog.proto\x12\n" +
-	"raftlog.v1\"\xf2\n" +
-	"\n" +
+	"raftlog.v1\"\xa6\v\n" +
 	"\aCommand\x12*\n" +
 	"\x06header\x18\x01 \x01(\v2\x12.raftlog.v1.HeaderR\x06header\x12&\n" +
 	"\x04mark\x18\n" +
@@ -4543,7 +4699,8 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x06resume\x18\x1a \x01(\v2\x12.raftlog.v1.ResumeH\x00R\x06resume\x12&\n" +
 	"\x04hold\x18\x1b \x01(\v2\x10.raftlog.v1.HoldH\x00R\x04hold\x12,\n" +
 	"\x06settle\x18\x1c \x01(\v2\x12.raftlog.v1.SettleH\x00R\x06settle\x125\n" +
-	"\tconfigure\x18\x1d \x01(\v2\x15.raftlog.v1.ConfigureH\x00R\tconfigure\x12,\n" +
+	"\tconfigure\x18\x1d \x01(\v2\x15.raftlog.v1.ConfigureH\x00R\tconfigure\x122\n" +
+	"\bmaintain\x18\" \x01(\v2\x14.raftlog.v1.MaintainH\x00R\bmaintain\x12,\n" +
 	"\x06report\x18\x1e \x01(\v2\x12.raftlog.v1.ReportH\x00R\x06report\x12B\n" +
 	"\x0eexpire_reports\x18\x1f \x01(\v2\x19.raftlog.v1.ExpireReportsH\x00R\rexpireReports\x129\n" +
 	"\vstate_facts\x18  \x01(\v2\x16.raftlog.v1.StateFactsH\x00R\n" +
@@ -4626,7 +4783,12 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
-	"generation\"T\n" +
+	"generation\"\x80\x01\n" +
+	"\bMaintain\x12/\n" +
+	"\binstance\x18\x01 \x01(\v2\x13.raftlog.v1.AddressR\binstance\x12\x10\n" +
+	"\x03end\x18\x02 \x01(\bR\x03end\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x19\n" +
+	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\"T\n" +
 	"\tConfigure\x123\n" +
 	"\bsettings\x18\x01 \x03(\v2\x17.raftlog.v1.OptionValueR\bsettings\x12\x12\n" +
 	"\x04seed\x18\x02 \x01(\bR\x04seed\"\xb6\x01\n" +
@@ -4670,7 +4832,7 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12.\n" +
-	"\x05hosts\x18\x03 \x03(\v2\x18.raftlog.v1.ResolvedHostR\x05hosts\"\xea\x01\n" +
+	"\x05hosts\x18\x03 \x03(\v2\x18.raftlog.v1.ResolvedHostR\x05hosts\"\xaa\x02\n" +
 	"\tCandidate\x12-\n" +
 	"\aaddress\x18\x01 \x01(\v2\x13.raftlog.v1.AddressR\aaddress\x12\x16\n" +
 	"\x06chosen\x18\x02 \x01(\bR\x06chosen\x12\x1c\n" +
@@ -4679,13 +4841,16 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x06offset\x18\x05 \x01(\x03R\x06offset\x12\x1a\n" +
 	"\bpriority\x18\x06 \x01(\x05R\bpriority\x12\x15\n" +
 	"\x06run_id\x18\a \x01(\tR\x05runId\x12\x15\n" +
-	"\x06age_ms\x18\b \x01(\x03R\x05ageMs\"\x91\x01\n" +
+	"\x06age_ms\x18\b \x01(\x03R\x05ageMs\x12!\n" +
+	"\fbehind_bytes\x18\t \x01(\x03R\vbehindBytes\x12\x1b\n" +
+	"\tbehind_ms\x18\n" +
+	" \x01(\x03R\bbehindMs\"\x91\x01\n" +
 	"\x04Step\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\binstance\x18\x02 \x01(\v2\x13.raftlog.v1.AddressR\binstance\x12\x13\n" +
 	"\x05at_ms\x18\x03 \x01(\x01R\x04atMs\x12\x17\n" +
 	"\atook_ms\x18\x04 \x01(\x01R\x06tookMs\x12\x16\n" +
-	"\x06detail\x18\x05 \x01(\tR\x06detail\"\xc9\x03\n" +
+	"\x06detail\x18\x05 \x01(\tR\x06detail\"\xe9\x03\n" +
 	"\rBeginFailover\x12\x16\n" +
 	"\x06master\x18\x01 \x01(\tR\x06master\x12\x1e\n" +
 	"\n" +
@@ -4704,7 +4869,8 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"old_offset\x18\n" +
 	" \x01(\x03R\toldOffset\x12)\n" +
 	"\x11old_offset_age_ms\x18\v \x01(\x03R\x0eoldOffsetAgeMs\x12\x1e\n" +
-	"\vold_repl_id\x18\f \x01(\tR\toldReplId\"\x81\x02\n" +
+	"\vold_repl_id\x18\f \x01(\tR\toldReplId\x12\x1e\n" +
+	"\vmax_wait_ms\x18\r \x01(\x03R\tmaxWaitMs\"\x81\x02\n" +
 	"\fSwitchMaster\x12\x16\n" +
 	"\x06master\x18\x01 \x01(\tR\x06master\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12'\n" +
@@ -4733,7 +4899,7 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12-\n" +
 	"\aaddress\x18\x03 \x01(\v2\x13.raftlog.v1.AddressR\aaddress\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xba\x01\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xf6\x01\n" +
 	"\aCorrect\x12\x16\n" +
 	"\x06master\x18\x01 \x01(\tR\x06master\x12\x1e\n" +
 	"\n" +
@@ -4741,7 +4907,9 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"generation\x12/\n" +
 	"\binstance\x18\x03 \x01(\v2\x13.raftlog.v1.AddressR\binstance\x12.\n" +
 	"\x04kind\x18\x04 \x01(\x0e2\x1a.raftlog.v1.CorrectionKindR\x04kind\x12\x16\n" +
-	"\x06detail\x18\x05 \x01(\tR\x06detail\";\n" +
+	"\x06detail\x18\x05 \x01(\tR\x06detail\x12\x14\n" +
+	"\x05epoch\x18\x06 \x01(\x04R\x05epoch\x12$\n" +
+	"\x04loss\x18\a \x01(\v2\x10.raftlog.v1.LossR\x04loss\";\n" +
 	"\tDelivered\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x18\n" +
 	"\aordinal\x18\x02 \x01(\rR\aordinal\"\xb1\x03\n" +
@@ -4810,12 +4978,13 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x05cause\x18\x03 \x01(\x0e2\x11.raftlog.v1.CauseR\x05cause\x12\x19\n" +
 	"\bsince_ms\x18\x04 \x01(\x03R\asinceMs\x12\x14\n" +
 	"\x05index\x18\x05 \x01(\x04R\x05index\x12$\n" +
-	"\x0ereported_at_ms\x18\x06 \x01(\x03R\freportedAtMs\"\x89\x01\n" +
+	"\x0ereported_at_ms\x18\x06 \x01(\x03R\freportedAtMs\"\xc4\x01\n" +
 	"\x0eInstanceRecord\x12/\n" +
 	"\x05facts\x18\x01 \x01(\v2\x19.raftlog.v1.InstanceFactsR\x05facts\x12 \n" +
 	"\vunconfirmed\x18\x02 \x01(\bR\vunconfirmed\x12\x14\n" +
 	"\x05since\x18\x03 \x01(\x04R\x05since\x12\x0e\n" +
-	"\x02ip\x18\x04 \x01(\tR\x02ip\"\xb8\a\n" +
+	"\x02ip\x18\x04 \x01(\tR\x02ip\x129\n" +
+	"\vmaintenance\x18\x05 \x01(\v2\x17.raftlog.v1.PauseRecordR\vmaintenance\"\xee\a\n" +
 	"\x0eFailoverRecord\x12!\n" +
 	"\foperation_id\x18\x01 \x01(\tR\voperationId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12,\n" +
@@ -4849,7 +5018,9 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\vold_repl_id\x18\x17 \x01(\tR\toldReplId\x12\x1e\n" +
 	"\vodown_at_ms\x18\x18 \x01(\x03R\todownAtMs\x12\x16\n" +
 	"\x06leader\x18\x19 \x01(\tR\x06leader\x12'\n" +
-	"\x0fpromoted_offset\x18\x1a \x01(\x03R\x0epromotedOffset\"q\n" +
+	"\x0fpromoted_offset\x18\x1a \x01(\x03R\x0epromotedOffset\x12\x1e\n" +
+	"\vmax_wait_ms\x18\x1b \x01(\x03R\tmaxWaitMs\x12\x14\n" +
+	"\x05actor\x18\x1c \x01(\tR\x05actor\"q\n" +
 	"\vPauseRecord\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x19\n" +
@@ -4928,7 +5099,7 @@ func file_proto_raftlog_v1_raftlog_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_raftlog_v1_raftlog_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_proto_raftlog_v1_raftlog_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_proto_raftlog_v1_raftlog_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_proto_raftlog_v1_raftlog_proto_goTypes = []any{
 	(Cause)(0),              // 0: raftlog.v1.Cause
 	(InstanceRole)(0),       // 1: raftlog.v1.InstanceRole
@@ -4953,37 +5124,38 @@ var file_proto_raftlog_v1_raftlog_proto_goTypes = []any{
 	(*Resume)(nil),          // 20: raftlog.v1.Resume
 	(*Hold)(nil),            // 21: raftlog.v1.Hold
 	(*Settle)(nil),          // 22: raftlog.v1.Settle
-	(*Configure)(nil),       // 23: raftlog.v1.Configure
-	(*Verdict)(nil),         // 24: raftlog.v1.Verdict
-	(*Report)(nil),          // 25: raftlog.v1.Report
-	(*ExpireReports)(nil),   // 26: raftlog.v1.ExpireReports
-	(*InstanceFacts)(nil),   // 27: raftlog.v1.InstanceFacts
-	(*StateFacts)(nil),      // 28: raftlog.v1.StateFacts
-	(*ResolvedHost)(nil),    // 29: raftlog.v1.ResolvedHost
-	(*ResolveHosts)(nil),    // 30: raftlog.v1.ResolveHosts
-	(*Candidate)(nil),       // 31: raftlog.v1.Candidate
-	(*Step)(nil),            // 32: raftlog.v1.Step
-	(*BeginFailover)(nil),   // 33: raftlog.v1.BeginFailover
-	(*SwitchMaster)(nil),    // 34: raftlog.v1.SwitchMaster
-	(*RecordStep)(nil),      // 35: raftlog.v1.RecordStep
-	(*Loss)(nil),            // 36: raftlog.v1.Loss
-	(*EndFailover)(nil),     // 37: raftlog.v1.EndFailover
-	(*Adopt)(nil),           // 38: raftlog.v1.Adopt
-	(*Correct)(nil),         // 39: raftlog.v1.Correct
-	(*Delivered)(nil),       // 40: raftlog.v1.Delivered
-	(*SnapshotHeader)(nil),  // 41: raftlog.v1.SnapshotHeader
-	(*RaftServer)(nil),      // 42: raftlog.v1.RaftServer
-	(*SnapshotRecord)(nil),  // 43: raftlog.v1.SnapshotRecord
-	(*SnapshotTrailer)(nil), // 44: raftlog.v1.SnapshotTrailer
-	(*NodeRecord)(nil),      // 45: raftlog.v1.NodeRecord
-	(*TombstoneRecord)(nil), // 46: raftlog.v1.TombstoneRecord
-	(*EventRecord)(nil),     // 47: raftlog.v1.EventRecord
-	(*VoteRecord)(nil),      // 48: raftlog.v1.VoteRecord
-	(*InstanceRecord)(nil),  // 49: raftlog.v1.InstanceRecord
-	(*FailoverRecord)(nil),  // 50: raftlog.v1.FailoverRecord
-	(*PauseRecord)(nil),     // 51: raftlog.v1.PauseRecord
-	(*ConflictRecord)(nil),  // 52: raftlog.v1.ConflictRecord
-	(*MasterRecord)(nil),    // 53: raftlog.v1.MasterRecord
+	(*Maintain)(nil),        // 23: raftlog.v1.Maintain
+	(*Configure)(nil),       // 24: raftlog.v1.Configure
+	(*Verdict)(nil),         // 25: raftlog.v1.Verdict
+	(*Report)(nil),          // 26: raftlog.v1.Report
+	(*ExpireReports)(nil),   // 27: raftlog.v1.ExpireReports
+	(*InstanceFacts)(nil),   // 28: raftlog.v1.InstanceFacts
+	(*StateFacts)(nil),      // 29: raftlog.v1.StateFacts
+	(*ResolvedHost)(nil),    // 30: raftlog.v1.ResolvedHost
+	(*ResolveHosts)(nil),    // 31: raftlog.v1.ResolveHosts
+	(*Candidate)(nil),       // 32: raftlog.v1.Candidate
+	(*Step)(nil),            // 33: raftlog.v1.Step
+	(*BeginFailover)(nil),   // 34: raftlog.v1.BeginFailover
+	(*SwitchMaster)(nil),    // 35: raftlog.v1.SwitchMaster
+	(*RecordStep)(nil),      // 36: raftlog.v1.RecordStep
+	(*Loss)(nil),            // 37: raftlog.v1.Loss
+	(*EndFailover)(nil),     // 38: raftlog.v1.EndFailover
+	(*Adopt)(nil),           // 39: raftlog.v1.Adopt
+	(*Correct)(nil),         // 40: raftlog.v1.Correct
+	(*Delivered)(nil),       // 41: raftlog.v1.Delivered
+	(*SnapshotHeader)(nil),  // 42: raftlog.v1.SnapshotHeader
+	(*RaftServer)(nil),      // 43: raftlog.v1.RaftServer
+	(*SnapshotRecord)(nil),  // 44: raftlog.v1.SnapshotRecord
+	(*SnapshotTrailer)(nil), // 45: raftlog.v1.SnapshotTrailer
+	(*NodeRecord)(nil),      // 46: raftlog.v1.NodeRecord
+	(*TombstoneRecord)(nil), // 47: raftlog.v1.TombstoneRecord
+	(*EventRecord)(nil),     // 48: raftlog.v1.EventRecord
+	(*VoteRecord)(nil),      // 49: raftlog.v1.VoteRecord
+	(*InstanceRecord)(nil),  // 50: raftlog.v1.InstanceRecord
+	(*FailoverRecord)(nil),  // 51: raftlog.v1.FailoverRecord
+	(*PauseRecord)(nil),     // 52: raftlog.v1.PauseRecord
+	(*ConflictRecord)(nil),  // 53: raftlog.v1.ConflictRecord
+	(*MasterRecord)(nil),    // 54: raftlog.v1.MasterRecord
 }
 var file_proto_raftlog_v1_raftlog_proto_depIdxs = []int32{
 	7,   // 0: raftlog.v1.Command.header:type_name -> raftlog.v1.Header
@@ -5000,98 +5172,102 @@ var file_proto_raftlog_v1_raftlog_proto_depIdxs = []int32{
 	20,  // 11: raftlog.v1.Command.resume:type_name -> raftlog.v1.Resume
 	21,  // 12: raftlog.v1.Command.hold:type_name -> raftlog.v1.Hold
 	22,  // 13: raftlog.v1.Command.settle:type_name -> raftlog.v1.Settle
-	23,  // 14: raftlog.v1.Command.configure:type_name -> raftlog.v1.Configure
-	25,  // 15: raftlog.v1.Command.report:type_name -> raftlog.v1.Report
-	26,  // 16: raftlog.v1.Command.expire_reports:type_name -> raftlog.v1.ExpireReports
-	28,  // 17: raftlog.v1.Command.state_facts:type_name -> raftlog.v1.StateFacts
-	30,  // 18: raftlog.v1.Command.resolve_hosts:type_name -> raftlog.v1.ResolveHosts
-	33,  // 19: raftlog.v1.Command.begin_failover:type_name -> raftlog.v1.BeginFailover
-	34,  // 20: raftlog.v1.Command.switch_master:type_name -> raftlog.v1.SwitchMaster
-	35,  // 21: raftlog.v1.Command.record_step:type_name -> raftlog.v1.RecordStep
-	37,  // 22: raftlog.v1.Command.end_failover:type_name -> raftlog.v1.EndFailover
-	38,  // 23: raftlog.v1.Command.adopt:type_name -> raftlog.v1.Adopt
-	39,  // 24: raftlog.v1.Command.correct:type_name -> raftlog.v1.Correct
-	40,  // 25: raftlog.v1.Command.delivered:type_name -> raftlog.v1.Delivered
-	8,   // 26: raftlog.v1.RegisterNode.raft:type_name -> raftlog.v1.Address
-	8,   // 27: raftlog.v1.RegisterNode.grpc:type_name -> raftlog.v1.Address
-	8,   // 28: raftlog.v1.RegisterNode.resp:type_name -> raftlog.v1.Address
-	8,   // 29: raftlog.v1.RegisterNode.http:type_name -> raftlog.v1.Address
-	8,   // 30: raftlog.v1.Monitor.address:type_name -> raftlog.v1.Address
-	9,   // 31: raftlog.v1.Monitor.options:type_name -> raftlog.v1.OptionValue
-	8,   // 32: raftlog.v1.Monitor.replicas:type_name -> raftlog.v1.Address
-	9,   // 33: raftlog.v1.Set.options:type_name -> raftlog.v1.OptionValue
-	8,   // 34: raftlog.v1.Forget.address:type_name -> raftlog.v1.Address
-	8,   // 35: raftlog.v1.Resume.adopt:type_name -> raftlog.v1.Address
-	9,   // 36: raftlog.v1.Configure.settings:type_name -> raftlog.v1.OptionValue
-	8,   // 37: raftlog.v1.Verdict.instance:type_name -> raftlog.v1.Address
-	0,   // 38: raftlog.v1.Verdict.cause:type_name -> raftlog.v1.Cause
-	24,  // 39: raftlog.v1.Report.down:type_name -> raftlog.v1.Verdict
-	24,  // 40: raftlog.v1.Report.up:type_name -> raftlog.v1.Verdict
-	8,   // 41: raftlog.v1.InstanceFacts.address:type_name -> raftlog.v1.Address
-	1,   // 42: raftlog.v1.InstanceFacts.role:type_name -> raftlog.v1.InstanceRole
-	27,  // 43: raftlog.v1.StateFacts.instances:type_name -> raftlog.v1.InstanceFacts
-	8,   // 44: raftlog.v1.StateFacts.gone:type_name -> raftlog.v1.Address
-	8,   // 45: raftlog.v1.ResolvedHost.address:type_name -> raftlog.v1.Address
-	29,  // 46: raftlog.v1.ResolveHosts.hosts:type_name -> raftlog.v1.ResolvedHost
-	8,   // 47: raftlog.v1.Candidate.address:type_name -> raftlog.v1.Address
-	8,   // 48: raftlog.v1.Step.instance:type_name -> raftlog.v1.Address
-	2,   // 49: raftlog.v1.BeginFailover.kind:type_name -> raftlog.v1.FailoverKind
-	8,   // 50: raftlog.v1.BeginFailover.from:type_name -> raftlog.v1.Address
-	8,   // 51: raftlog.v1.BeginFailover.candidate:type_name -> raftlog.v1.Address
-	31,  // 52: raftlog.v1.BeginFailover.candidates:type_name -> raftlog.v1.Candidate
-	8,   // 53: raftlog.v1.SwitchMaster.from:type_name -> raftlog.v1.Address
-	8,   // 54: raftlog.v1.SwitchMaster.to:type_name -> raftlog.v1.Address
-	32,  // 55: raftlog.v1.SwitchMaster.steps:type_name -> raftlog.v1.Step
-	27,  // 56: raftlog.v1.SwitchMaster.promoted:type_name -> raftlog.v1.InstanceFacts
-	32,  // 57: raftlog.v1.RecordStep.step:type_name -> raftlog.v1.Step
-	4,   // 58: raftlog.v1.Loss.kind:type_name -> raftlog.v1.LossKind
-	3,   // 59: raftlog.v1.EndFailover.outcome:type_name -> raftlog.v1.FailoverOutcome
-	36,  // 60: raftlog.v1.EndFailover.loss:type_name -> raftlog.v1.Loss
-	8,   // 61: raftlog.v1.Adopt.address:type_name -> raftlog.v1.Address
-	8,   // 62: raftlog.v1.Correct.instance:type_name -> raftlog.v1.Address
-	5,   // 63: raftlog.v1.Correct.kind:type_name -> raftlog.v1.CorrectionKind
-	42,  // 64: raftlog.v1.SnapshotHeader.servers:type_name -> raftlog.v1.RaftServer
-	47,  // 65: raftlog.v1.SnapshotHeader.events_dropped:type_name -> raftlog.v1.EventRecord
-	9,   // 66: raftlog.v1.SnapshotHeader.settings:type_name -> raftlog.v1.OptionValue
-	40,  // 67: raftlog.v1.SnapshotHeader.delivered:type_name -> raftlog.v1.Delivered
-	45,  // 68: raftlog.v1.SnapshotRecord.node:type_name -> raftlog.v1.NodeRecord
-	53,  // 69: raftlog.v1.SnapshotRecord.master:type_name -> raftlog.v1.MasterRecord
-	46,  // 70: raftlog.v1.SnapshotRecord.tombstone:type_name -> raftlog.v1.TombstoneRecord
-	47,  // 71: raftlog.v1.SnapshotRecord.event:type_name -> raftlog.v1.EventRecord
-	44,  // 72: raftlog.v1.SnapshotRecord.trailer:type_name -> raftlog.v1.SnapshotTrailer
-	12,  // 73: raftlog.v1.NodeRecord.registration:type_name -> raftlog.v1.RegisterNode
-	1,   // 74: raftlog.v1.EventRecord.role:type_name -> raftlog.v1.InstanceRole
-	8,   // 75: raftlog.v1.EventRecord.instance:type_name -> raftlog.v1.Address
-	8,   // 76: raftlog.v1.EventRecord.master_address:type_name -> raftlog.v1.Address
-	8,   // 77: raftlog.v1.EventRecord.from:type_name -> raftlog.v1.Address
-	8,   // 78: raftlog.v1.EventRecord.to:type_name -> raftlog.v1.Address
-	0,   // 79: raftlog.v1.EventRecord.cause:type_name -> raftlog.v1.Cause
-	8,   // 80: raftlog.v1.VoteRecord.instance:type_name -> raftlog.v1.Address
-	0,   // 81: raftlog.v1.VoteRecord.cause:type_name -> raftlog.v1.Cause
-	27,  // 82: raftlog.v1.InstanceRecord.facts:type_name -> raftlog.v1.InstanceFacts
-	2,   // 83: raftlog.v1.FailoverRecord.kind:type_name -> raftlog.v1.FailoverKind
-	8,   // 84: raftlog.v1.FailoverRecord.from:type_name -> raftlog.v1.Address
-	8,   // 85: raftlog.v1.FailoverRecord.to:type_name -> raftlog.v1.Address
-	48,  // 86: raftlog.v1.FailoverRecord.votes:type_name -> raftlog.v1.VoteRecord
-	31,  // 87: raftlog.v1.FailoverRecord.candidates:type_name -> raftlog.v1.Candidate
-	32,  // 88: raftlog.v1.FailoverRecord.steps:type_name -> raftlog.v1.Step
-	3,   // 89: raftlog.v1.FailoverRecord.outcome:type_name -> raftlog.v1.FailoverOutcome
-	36,  // 90: raftlog.v1.FailoverRecord.loss:type_name -> raftlog.v1.Loss
-	8,   // 91: raftlog.v1.ConflictRecord.address:type_name -> raftlog.v1.Address
-	9,   // 92: raftlog.v1.MasterRecord.options:type_name -> raftlog.v1.OptionValue
-	8,   // 93: raftlog.v1.MasterRecord.address:type_name -> raftlog.v1.Address
-	49,  // 94: raftlog.v1.MasterRecord.instances:type_name -> raftlog.v1.InstanceRecord
-	48,  // 95: raftlog.v1.MasterRecord.votes:type_name -> raftlog.v1.VoteRecord
-	50,  // 96: raftlog.v1.MasterRecord.failover:type_name -> raftlog.v1.FailoverRecord
-	50,  // 97: raftlog.v1.MasterRecord.history:type_name -> raftlog.v1.FailoverRecord
-	51,  // 98: raftlog.v1.MasterRecord.pause:type_name -> raftlog.v1.PauseRecord
-	51,  // 99: raftlog.v1.MasterRecord.hold:type_name -> raftlog.v1.PauseRecord
-	52,  // 100: raftlog.v1.MasterRecord.conflicts:type_name -> raftlog.v1.ConflictRecord
-	101, // [101:101] is the sub-list for method output_type
-	101, // [101:101] is the sub-list for method input_type
-	101, // [101:101] is the sub-list for extension type_name
-	101, // [101:101] is the sub-list for extension extendee
-	0,   // [0:101] is the sub-list for field type_name
+	24,  // 14: raftlog.v1.Command.configure:type_name -> raftlog.v1.Configure
+	23,  // 15: raftlog.v1.Command.maintain:type_name -> raftlog.v1.Maintain
+	26,  // 16: raftlog.v1.Command.report:type_name -> raftlog.v1.Report
+	27,  // 17: raftlog.v1.Command.expire_reports:type_name -> raftlog.v1.ExpireReports
+	29,  // 18: raftlog.v1.Command.state_facts:type_name -> raftlog.v1.StateFacts
+	31,  // 19: raftlog.v1.Command.resolve_hosts:type_name -> raftlog.v1.ResolveHosts
+	34,  // 20: raftlog.v1.Command.begin_failover:type_name -> raftlog.v1.BeginFailover
+	35,  // 21: raftlog.v1.Command.switch_master:type_name -> raftlog.v1.SwitchMaster
+	36,  // 22: raftlog.v1.Command.record_step:type_name -> raftlog.v1.RecordStep
+	38,  // 23: raftlog.v1.Command.end_failover:type_name -> raftlog.v1.EndFailover
+	39,  // 24: raftlog.v1.Command.adopt:type_name -> raftlog.v1.Adopt
+	40,  // 25: raftlog.v1.Command.correct:type_name -> raftlog.v1.Correct
+	41,  // 26: raftlog.v1.Command.delivered:type_name -> raftlog.v1.Delivered
+	8,   // 27: raftlog.v1.RegisterNode.raft:type_name -> raftlog.v1.Address
+	8,   // 28: raftlog.v1.RegisterNode.grpc:type_name -> raftlog.v1.Address
+	8,   // 29: raftlog.v1.RegisterNode.resp:type_name -> raftlog.v1.Address
+	8,   // 30: raftlog.v1.RegisterNode.http:type_name -> raftlog.v1.Address
+	8,   // 31: raftlog.v1.Monitor.address:type_name -> raftlog.v1.Address
+	9,   // 32: raftlog.v1.Monitor.options:type_name -> raftlog.v1.OptionValue
+	8,   // 33: raftlog.v1.Monitor.replicas:type_name -> raftlog.v1.Address
+	9,   // 34: raftlog.v1.Set.options:type_name -> raftlog.v1.OptionValue
+	8,   // 35: raftlog.v1.Forget.address:type_name -> raftlog.v1.Address
+	8,   // 36: raftlog.v1.Resume.adopt:type_name -> raftlog.v1.Address
+	8,   // 37: raftlog.v1.Maintain.instance:type_name -> raftlog.v1.Address
+	9,   // 38: raftlog.v1.Configure.settings:type_name -> raftlog.v1.OptionValue
+	8,   // 39: raftlog.v1.Verdict.instance:type_name -> raftlog.v1.Address
+	0,   // 40: raftlog.v1.Verdict.cause:type_name -> raftlog.v1.Cause
+	25,  // 41: raftlog.v1.Report.down:type_name -> raftlog.v1.Verdict
+	25,  // 42: raftlog.v1.Report.up:type_name -> raftlog.v1.Verdict
+	8,   // 43: raftlog.v1.InstanceFacts.address:type_name -> raftlog.v1.Address
+	1,   // 44: raftlog.v1.InstanceFacts.role:type_name -> raftlog.v1.InstanceRole
+	28,  // 45: raftlog.v1.StateFacts.instances:type_name -> raftlog.v1.InstanceFacts
+	8,   // 46: raftlog.v1.StateFacts.gone:type_name -> raftlog.v1.Address
+	8,   // 47: raftlog.v1.ResolvedHost.address:type_name -> raftlog.v1.Address
+	30,  // 48: raftlog.v1.ResolveHosts.hosts:type_name -> raftlog.v1.ResolvedHost
+	8,   // 49: raftlog.v1.Candidate.address:type_name -> raftlog.v1.Address
+	8,   // 50: raftlog.v1.Step.instance:type_name -> raftlog.v1.Address
+	2,   // 51: raftlog.v1.BeginFailover.kind:type_name -> raftlog.v1.FailoverKind
+	8,   // 52: raftlog.v1.BeginFailover.from:type_name -> raftlog.v1.Address
+	8,   // 53: raftlog.v1.BeginFailover.candidate:type_name -> raftlog.v1.Address
+	32,  // 54: raftlog.v1.BeginFailover.candidates:type_name -> raftlog.v1.Candidate
+	8,   // 55: raftlog.v1.SwitchMaster.from:type_name -> raftlog.v1.Address
+	8,   // 56: raftlog.v1.SwitchMaster.to:type_name -> raftlog.v1.Address
+	33,  // 57: raftlog.v1.SwitchMaster.steps:type_name -> raftlog.v1.Step
+	28,  // 58: raftlog.v1.SwitchMaster.promoted:type_name -> raftlog.v1.InstanceFacts
+	33,  // 59: raftlog.v1.RecordStep.step:type_name -> raftlog.v1.Step
+	4,   // 60: raftlog.v1.Loss.kind:type_name -> raftlog.v1.LossKind
+	3,   // 61: raftlog.v1.EndFailover.outcome:type_name -> raftlog.v1.FailoverOutcome
+	37,  // 62: raftlog.v1.EndFailover.loss:type_name -> raftlog.v1.Loss
+	8,   // 63: raftlog.v1.Adopt.address:type_name -> raftlog.v1.Address
+	8,   // 64: raftlog.v1.Correct.instance:type_name -> raftlog.v1.Address
+	5,   // 65: raftlog.v1.Correct.kind:type_name -> raftlog.v1.CorrectionKind
+	37,  // 66: raftlog.v1.Correct.loss:type_name -> raftlog.v1.Loss
+	43,  // 67: raftlog.v1.SnapshotHeader.servers:type_name -> raftlog.v1.RaftServer
+	48,  // 68: raftlog.v1.SnapshotHeader.events_dropped:type_name -> raftlog.v1.EventRecord
+	9,   // 69: raftlog.v1.SnapshotHeader.settings:type_name -> raftlog.v1.OptionValue
+	41,  // 70: raftlog.v1.SnapshotHeader.delivered:type_name -> raftlog.v1.Delivered
+	46,  // 71: raftlog.v1.SnapshotRecord.node:type_name -> raftlog.v1.NodeRecord
+	54,  // 72: raftlog.v1.SnapshotRecord.master:type_name -> raftlog.v1.MasterRecord
+	47,  // 73: raftlog.v1.SnapshotRecord.tombstone:type_name -> raftlog.v1.TombstoneRecord
+	48,  // 74: raftlog.v1.SnapshotRecord.event:type_name -> raftlog.v1.EventRecord
+	45,  // 75: raftlog.v1.SnapshotRecord.trailer:type_name -> raftlog.v1.SnapshotTrailer
+	12,  // 76: raftlog.v1.NodeRecord.registration:type_name -> raftlog.v1.RegisterNode
+	1,   // 77: raftlog.v1.EventRecord.role:type_name -> raftlog.v1.InstanceRole
+	8,   // 78: raftlog.v1.EventRecord.instance:type_name -> raftlog.v1.Address
+	8,   // 79: raftlog.v1.EventRecord.master_address:type_name -> raftlog.v1.Address
+	8,   // 80: raftlog.v1.EventRecord.from:type_name -> raftlog.v1.Address
+	8,   // 81: raftlog.v1.EventRecord.to:type_name -> raftlog.v1.Address
+	0,   // 82: raftlog.v1.EventRecord.cause:type_name -> raftlog.v1.Cause
+	8,   // 83: raftlog.v1.VoteRecord.instance:type_name -> raftlog.v1.Address
+	0,   // 84: raftlog.v1.VoteRecord.cause:type_name -> raftlog.v1.Cause
+	28,  // 85: raftlog.v1.InstanceRecord.facts:type_name -> raftlog.v1.InstanceFacts
+	52,  // 86: raftlog.v1.InstanceRecord.maintenance:type_name -> raftlog.v1.PauseRecord
+	2,   // 87: raftlog.v1.FailoverRecord.kind:type_name -> raftlog.v1.FailoverKind
+	8,   // 88: raftlog.v1.FailoverRecord.from:type_name -> raftlog.v1.Address
+	8,   // 89: raftlog.v1.FailoverRecord.to:type_name -> raftlog.v1.Address
+	49,  // 90: raftlog.v1.FailoverRecord.votes:type_name -> raftlog.v1.VoteRecord
+	32,  // 91: raftlog.v1.FailoverRecord.candidates:type_name -> raftlog.v1.Candidate
+	33,  // 92: raftlog.v1.FailoverRecord.steps:type_name -> raftlog.v1.Step
+	3,   // 93: raftlog.v1.FailoverRecord.outcome:type_name -> raftlog.v1.FailoverOutcome
+	37,  // 94: raftlog.v1.FailoverRecord.loss:type_name -> raftlog.v1.Loss
+	8,   // 95: raftlog.v1.ConflictRecord.address:type_name -> raftlog.v1.Address
+	9,   // 96: raftlog.v1.MasterRecord.options:type_name -> raftlog.v1.OptionValue
+	8,   // 97: raftlog.v1.MasterRecord.address:type_name -> raftlog.v1.Address
+	50,  // 98: raftlog.v1.MasterRecord.instances:type_name -> raftlog.v1.InstanceRecord
+	49,  // 99: raftlog.v1.MasterRecord.votes:type_name -> raftlog.v1.VoteRecord
+	51,  // 100: raftlog.v1.MasterRecord.failover:type_name -> raftlog.v1.FailoverRecord
+	51,  // 101: raftlog.v1.MasterRecord.history:type_name -> raftlog.v1.FailoverRecord
+	52,  // 102: raftlog.v1.MasterRecord.pause:type_name -> raftlog.v1.PauseRecord
+	52,  // 103: raftlog.v1.MasterRecord.hold:type_name -> raftlog.v1.PauseRecord
+	53,  // 104: raftlog.v1.MasterRecord.conflicts:type_name -> raftlog.v1.ConflictRecord
+	105, // [105:105] is the sub-list for method output_type
+	105, // [105:105] is the sub-list for method input_type
+	105, // [105:105] is the sub-list for extension type_name
+	105, // [105:105] is the sub-list for extension extendee
+	0,   // [0:105] is the sub-list for field type_name
 }
 
 func init() { file_proto_raftlog_v1_raftlog_proto_init() }
@@ -5114,6 +5290,7 @@ func file_proto_raftlog_v1_raftlog_proto_init() {
 		(*Command_Hold)(nil),
 		(*Command_Settle)(nil),
 		(*Command_Configure)(nil),
+		(*Command_Maintain)(nil),
 		(*Command_Report)(nil),
 		(*Command_ExpireReports)(nil),
 		(*Command_StateFacts)(nil),
@@ -5126,7 +5303,7 @@ func file_proto_raftlog_v1_raftlog_proto_init() {
 		(*Command_Correct)(nil),
 		(*Command_Delivered)(nil),
 	}
-	file_proto_raftlog_v1_raftlog_proto_msgTypes[37].OneofWrappers = []any{
+	file_proto_raftlog_v1_raftlog_proto_msgTypes[38].OneofWrappers = []any{
 		(*SnapshotRecord_Node)(nil),
 		(*SnapshotRecord_Master)(nil),
 		(*SnapshotRecord_Tombstone)(nil),
@@ -5139,7 +5316,7 @@ func file_proto_raftlog_v1_raftlog_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_raftlog_v1_raftlog_proto_rawDesc), len(file_proto_raftlog_v1_raftlog_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   48,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

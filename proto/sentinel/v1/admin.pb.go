@@ -959,6 +959,881 @@ func (x *FailoverMasterResponse) GetFailover() *Failover {
 	return nil
 }
 
+// SwitchoverMasterRequest orders a switchover.
+type SwitchoverMasterRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The replica to promote; unset: the best.
+	To *Address `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	// Chosen by the caller, unique: it names the operation. A repeat tells of the first and moves nothing. Empty: one is made.
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Milliseconds until the replica is promoted, 100 to 60000; 0 = 5000. Writes stop for a fraction of it. Beyond it the
+	// switchover is rolled back.
+	MaxWaitMs        int64  `protobuf:"varint,4,opt,name=max_wait_ms,json=maxWaitMs,proto3" json:"max_wait_ms,omitempty"`
+	ExpectedRevision uint64 `protobuf:"varint,5,opt,name=expected_revision,json=expectedRevision,proto3" json:"expected_revision,omitempty"`
+	ValidateOnly     bool   `protobuf:"varint,6,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *SwitchoverMasterRequest) Reset() {
+	*x = SwitchoverMasterRequest{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwitchoverMasterRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwitchoverMasterRequest) ProtoMessage() {}
+
+func (x *SwitchoverMasterRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwitchoverMasterRequest.ProtoReflect.Descriptor instead.
+func (*SwitchoverMasterRequest) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SwitchoverMasterRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SwitchoverMasterRequest) GetTo() *Address {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *SwitchoverMasterRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *SwitchoverMasterRequest) GetMaxWaitMs() int64 {
+	if x != nil {
+		return x.MaxWaitMs
+	}
+	return 0
+}
+
+func (x *SwitchoverMasterRequest) GetExpectedRevision() uint64 {
+	if x != nil {
+		return x.ExpectedRevision
+	}
+	return 0
+}
+
+func (x *SwitchoverMasterRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// SwitchoverMasterResponse is the switchover as far as it has come.
+type SwitchoverMasterResponse struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Revision  uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// False for a repeat of the same request_id, and where the replica is the master already.
+	Changed     bool   `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	OperationId string `protobuf:"bytes,4,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	Epoch       uint64 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// With the steps so far. Its outcome is set in the last answer. Unset where the replica is the master already.
+	Failover *Failover `protobuf:"bytes,6,opt,name=failover,proto3" json:"failover,omitempty"`
+	// What the servers are too old for, and other things that deserve attention.
+	Warnings      []string `protobuf:"bytes,7,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwitchoverMasterResponse) Reset() {
+	*x = SwitchoverMasterResponse{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwitchoverMasterResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwitchoverMasterResponse) ProtoMessage() {}
+
+func (x *SwitchoverMasterResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwitchoverMasterResponse.ProtoReflect.Descriptor instead.
+func (*SwitchoverMasterResponse) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SwitchoverMasterResponse) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *SwitchoverMasterResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *SwitchoverMasterResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *SwitchoverMasterResponse) GetOperationId() string {
+	if x != nil {
+		return x.OperationId
+	}
+	return ""
+}
+
+func (x *SwitchoverMasterResponse) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *SwitchoverMasterResponse) GetFailover() *Failover {
+	if x != nil {
+		return x.Failover
+	}
+	return nil
+}
+
+func (x *SwitchoverMasterResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// WatchOperationRequest names an operation.
+type WatchOperationRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OperationId   string                 `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchOperationRequest) Reset() {
+	*x = WatchOperationRequest{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchOperationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchOperationRequest) ProtoMessage() {}
+
+func (x *WatchOperationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchOperationRequest.ProtoReflect.Descriptor instead.
+func (*WatchOperationRequest) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *WatchOperationRequest) GetOperationId() string {
+	if x != nil {
+		return x.OperationId
+	}
+	return ""
+}
+
+// WatchOperationResponse is an operation as far as it has come.
+type WatchOperationResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Failover      *Failover              `protobuf:"bytes,3,opt,name=failover,proto3" json:"failover,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchOperationResponse) Reset() {
+	*x = WatchOperationResponse{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchOperationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchOperationResponse) ProtoMessage() {}
+
+func (x *WatchOperationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchOperationResponse.ProtoReflect.Descriptor instead.
+func (*WatchOperationResponse) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *WatchOperationResponse) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *WatchOperationResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *WatchOperationResponse) GetFailover() *Failover {
+	if x != nil {
+		return x.Failover
+	}
+	return nil
+}
+
+// StartMaintenanceRequest names an instance of any set.
+type StartMaintenanceRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Instance *Address               `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	Reason   string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Milliseconds after which it ends by itself; 0 = until ended.
+	DurationMs   int64 `protobuf:"varint,3,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
+	ValidateOnly bool  `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Although no other replica of the set could be promoted then, or it is the master.
+	Force         bool `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartMaintenanceRequest) Reset() {
+	*x = StartMaintenanceRequest{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartMaintenanceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartMaintenanceRequest) ProtoMessage() {}
+
+func (x *StartMaintenanceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartMaintenanceRequest.ProtoReflect.Descriptor instead.
+func (*StartMaintenanceRequest) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *StartMaintenanceRequest) GetInstance() *Address {
+	if x != nil {
+		return x.Instance
+	}
+	return nil
+}
+
+func (x *StartMaintenanceRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *StartMaintenanceRequest) GetDurationMs() int64 {
+	if x != nil {
+		return x.DurationMs
+	}
+	return 0
+}
+
+func (x *StartMaintenanceRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *StartMaintenanceRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+// StartMaintenanceResponse is the set after it.
+type StartMaintenanceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Changed       bool                   `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	Master        *Master                `protobuf:"bytes,4,opt,name=master,proto3" json:"master,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartMaintenanceResponse) Reset() {
+	*x = StartMaintenanceResponse{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartMaintenanceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartMaintenanceResponse) ProtoMessage() {}
+
+func (x *StartMaintenanceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartMaintenanceResponse.ProtoReflect.Descriptor instead.
+func (*StartMaintenanceResponse) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *StartMaintenanceResponse) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *StartMaintenanceResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *StartMaintenanceResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *StartMaintenanceResponse) GetMaster() *Master {
+	if x != nil {
+		return x.Master
+	}
+	return nil
+}
+
+// EndMaintenanceRequest names an instance of any set.
+type EndMaintenanceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instance      *Address               `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	ValidateOnly  bool                   `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndMaintenanceRequest) Reset() {
+	*x = EndMaintenanceRequest{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndMaintenanceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndMaintenanceRequest) ProtoMessage() {}
+
+func (x *EndMaintenanceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndMaintenanceRequest.ProtoReflect.Descriptor instead.
+func (*EndMaintenanceRequest) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *EndMaintenanceRequest) GetInstance() *Address {
+	if x != nil {
+		return x.Instance
+	}
+	return nil
+}
+
+func (x *EndMaintenanceRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// EndMaintenanceResponse is the set after it.
+type EndMaintenanceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Changed       bool                   `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	Master        *Master                `protobuf:"bytes,4,opt,name=master,proto3" json:"master,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndMaintenanceResponse) Reset() {
+	*x = EndMaintenanceResponse{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndMaintenanceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndMaintenanceResponse) ProtoMessage() {}
+
+func (x *EndMaintenanceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndMaintenanceResponse.ProtoReflect.Descriptor instead.
+func (*EndMaintenanceResponse) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *EndMaintenanceResponse) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *EndMaintenanceResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *EndMaintenanceResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *EndMaintenanceResponse) GetMaster() *Master {
+	if x != nil {
+		return x.Master
+	}
+	return nil
+}
+
+// DrainHostRequest names a host.
+type DrainHostRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// An IP address or a host name, as instances are known by it or resolve to it.
+	Host   string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Milliseconds after which the maintenance ends by itself; 0 = until undrained.
+	DurationMs   int64 `protobuf:"varint,3,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
+	ValidateOnly bool  `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Begins the ids of the switchovers' operations: a repeat moves nothing twice. Empty: one is made.
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Of each switchover, as in SwitchoverMasterRequest.
+	MaxWaitMs     int64 `protobuf:"varint,6,opt,name=max_wait_ms,json=maxWaitMs,proto3" json:"max_wait_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainHostRequest) Reset() {
+	*x = DrainHostRequest{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainHostRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainHostRequest) ProtoMessage() {}
+
+func (x *DrainHostRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainHostRequest.ProtoReflect.Descriptor instead.
+func (*DrainHostRequest) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *DrainHostRequest) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *DrainHostRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DrainHostRequest) GetDurationMs() int64 {
+	if x != nil {
+		return x.DurationMs
+	}
+	return 0
+}
+
+func (x *DrainHostRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *DrainHostRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *DrainHostRequest) GetMaxWaitMs() int64 {
+	if x != nil {
+		return x.MaxWaitMs
+	}
+	return 0
+}
+
+// DrainHostResponse is what became of one instance.
+type DrainHostResponse struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Revision  uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Changed   bool                   `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	Master    string                 `protobuf:"bytes,4,opt,name=master,proto3" json:"master,omitempty"`
+	Instance  *Address               `protobuf:"bytes,5,opt,name=instance,proto3" json:"instance,omitempty"`
+	// Unset where no switchover was needed.
+	Switchover    *Failover `protobuf:"bytes,6,opt,name=switchover,proto3" json:"switchover,omitempty"`
+	InMaintenance bool      `protobuf:"varint,7,opt,name=in_maintenance,json=inMaintenance,proto3" json:"in_maintenance,omitempty"`
+	// Why the instance was left as it is, in words; empty where it was drained.
+	Refusal       string `protobuf:"bytes,8,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainHostResponse) Reset() {
+	*x = DrainHostResponse{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainHostResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainHostResponse) ProtoMessage() {}
+
+func (x *DrainHostResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainHostResponse.ProtoReflect.Descriptor instead.
+func (*DrainHostResponse) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *DrainHostResponse) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *DrainHostResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *DrainHostResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *DrainHostResponse) GetMaster() string {
+	if x != nil {
+		return x.Master
+	}
+	return ""
+}
+
+func (x *DrainHostResponse) GetInstance() *Address {
+	if x != nil {
+		return x.Instance
+	}
+	return nil
+}
+
+func (x *DrainHostResponse) GetSwitchover() *Failover {
+	if x != nil {
+		return x.Switchover
+	}
+	return nil
+}
+
+func (x *DrainHostResponse) GetInMaintenance() bool {
+	if x != nil {
+		return x.InMaintenance
+	}
+	return false
+}
+
+func (x *DrainHostResponse) GetRefusal() string {
+	if x != nil {
+		return x.Refusal
+	}
+	return ""
+}
+
+// UndrainHostRequest names a host.
+type UndrainHostRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Host          string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	ValidateOnly  bool                   `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndrainHostRequest) Reset() {
+	*x = UndrainHostRequest{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndrainHostRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndrainHostRequest) ProtoMessage() {}
+
+func (x *UndrainHostRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndrainHostRequest.ProtoReflect.Descriptor instead.
+func (*UndrainHostRequest) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *UndrainHostRequest) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *UndrainHostRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// UndrainHostResponse is what was ended.
+type UndrainHostResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Changed       bool                   `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	Instances     []*Address             `protobuf:"bytes,4,rep,name=instances,proto3" json:"instances,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndrainHostResponse) Reset() {
+	*x = UndrainHostResponse{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndrainHostResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndrainHostResponse) ProtoMessage() {}
+
+func (x *UndrainHostResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndrainHostResponse.ProtoReflect.Descriptor instead.
+func (*UndrainHostResponse) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *UndrainHostResponse) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *UndrainHostResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *UndrainHostResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *UndrainHostResponse) GetInstances() []*Address {
+	if x != nil {
+		return x.Instances
+	}
+	return nil
+}
+
 // PauseMasterRequest names a set.
 type PauseMasterRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -974,7 +1849,7 @@ type PauseMasterRequest struct {
 
 func (x *PauseMasterRequest) Reset() {
 	*x = PauseMasterRequest{}
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[12]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -986,7 +1861,7 @@ func (x *PauseMasterRequest) String() string {
 func (*PauseMasterRequest) ProtoMessage() {}
 
 func (x *PauseMasterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[12]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -999,7 +1874,7 @@ func (x *PauseMasterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseMasterRequest.ProtoReflect.Descriptor instead.
 func (*PauseMasterRequest) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PauseMasterRequest) GetName() string {
@@ -1050,7 +1925,7 @@ type PauseMasterResponse struct {
 
 func (x *PauseMasterResponse) Reset() {
 	*x = PauseMasterResponse{}
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[13]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1937,7 @@ func (x *PauseMasterResponse) String() string {
 func (*PauseMasterResponse) ProtoMessage() {}
 
 func (x *PauseMasterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[13]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1950,7 @@ func (x *PauseMasterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseMasterResponse.ProtoReflect.Descriptor instead.
 func (*PauseMasterResponse) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PauseMasterResponse) GetClusterId() string {
@@ -1124,7 +1999,7 @@ type ResumeMasterRequest struct {
 
 func (x *ResumeMasterRequest) Reset() {
 	*x = ResumeMasterRequest{}
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[14]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1136,7 +2011,7 @@ func (x *ResumeMasterRequest) String() string {
 func (*ResumeMasterRequest) ProtoMessage() {}
 
 func (x *ResumeMasterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[14]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1149,7 +2024,7 @@ func (x *ResumeMasterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeMasterRequest.ProtoReflect.Descriptor instead.
 func (*ResumeMasterRequest) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ResumeMasterRequest) GetName() string {
@@ -1209,7 +2084,7 @@ type ResumeMasterResponse struct {
 
 func (x *ResumeMasterResponse) Reset() {
 	*x = ResumeMasterResponse{}
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[15]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +2096,7 @@ func (x *ResumeMasterResponse) String() string {
 func (*ResumeMasterResponse) ProtoMessage() {}
 
 func (x *ResumeMasterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[15]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +2109,7 @@ func (x *ResumeMasterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeMasterResponse.ProtoReflect.Descriptor instead.
 func (*ResumeMasterResponse) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ResumeMasterResponse) GetClusterId() string {
@@ -1283,7 +2158,7 @@ type CheckQuorumRequest struct {
 
 func (x *CheckQuorumRequest) Reset() {
 	*x = CheckQuorumRequest{}
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[16]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +2170,7 @@ func (x *CheckQuorumRequest) String() string {
 func (*CheckQuorumRequest) ProtoMessage() {}
 
 func (x *CheckQuorumRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[16]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +2183,7 @@ func (x *CheckQuorumRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckQuorumRequest.ProtoReflect.Descriptor instead.
 func (*CheckQuorumRequest) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CheckQuorumRequest) GetName() string {
@@ -1346,7 +2221,7 @@ type CheckQuorumResponse struct {
 
 func (x *CheckQuorumResponse) Reset() {
 	*x = CheckQuorumResponse{}
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[17]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +2233,7 @@ func (x *CheckQuorumResponse) String() string {
 func (*CheckQuorumResponse) ProtoMessage() {}
 
 func (x *CheckQuorumResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[17]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +2246,7 @@ func (x *CheckQuorumResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckQuorumResponse.ProtoReflect.Descriptor instead.
 func (*CheckQuorumResponse) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CheckQuorumResponse) GetClusterId() string {
@@ -1455,7 +2330,7 @@ type ExplainMasterRequest struct {
 
 func (x *ExplainMasterRequest) Reset() {
 	*x = ExplainMasterRequest{}
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[18]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +2342,7 @@ func (x *ExplainMasterRequest) String() string {
 func (*ExplainMasterRequest) ProtoMessage() {}
 
 func (x *ExplainMasterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[18]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1480,7 +2355,7 @@ func (x *ExplainMasterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainMasterRequest.ProtoReflect.Descriptor instead.
 func (*ExplainMasterRequest) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ExplainMasterRequest) GetName() string {
@@ -1511,15 +2386,25 @@ type ExplainMasterResponse struct {
 	// What stands in the way, in words; empty when nothing does.
 	Obstacles []string `protobuf:"bytes,7,rep,name=obstacles,proto3" json:"obstacles,omitempty"`
 	// Name of the node whose observations were used, and whether it leads.
-	NodeId        string `protobuf:"bytes,8,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	FromLeader    bool   `protobuf:"varint,9,opt,name=from_leader,json=fromLeader,proto3" json:"from_leader,omitempty"`
+	NodeId     string `protobuf:"bytes,8,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	FromLeader bool   `protobuf:"varint,9,opt,name=from_leader,json=fromLeader,proto3" json:"from_leader,omitempty"`
+	// A switchover without loss could be made.
+	CanSwitchover bool `protobuf:"varint,10,opt,name=can_switchover,json=canSwitchover,proto3" json:"can_switchover,omitempty"`
+	// What stands in the way of an automatic failover were the master down now, and of a switchover; each with a code.
+	FailoverBlockers   []*Blocker `protobuf:"bytes,11,rep,name=failover_blockers,json=failoverBlockers,proto3" json:"failover_blockers,omitempty"`
+	SwitchoverBlockers []*Blocker `protobuf:"bytes,12,rep,name=switchover_blockers,json=switchoverBlockers,proto3" json:"switchover_blockers,omitempty"`
+	// What a failover at this moment would lose, by what was seen of both.
+	PredictedLossKind  LossKind `protobuf:"varint,13,opt,name=predicted_loss_kind,json=predictedLossKind,proto3,enum=sentinel.v1.LossKind" json:"predicted_loss_kind,omitempty"`
+	PredictedLossBytes int64    `protobuf:"varint,14,opt,name=predicted_loss_bytes,json=predictedLossBytes,proto3" json:"predicted_loss_bytes,omitempty"`
+	// Age of what was last seen of the master, milliseconds; -1 for never.
+	MasterAgeMs   int64 `protobuf:"varint,15,opt,name=master_age_ms,json=masterAgeMs,proto3" json:"master_age_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExplainMasterResponse) Reset() {
 	*x = ExplainMasterResponse{}
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[19]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1531,7 +2416,7 @@ func (x *ExplainMasterResponse) String() string {
 func (*ExplainMasterResponse) ProtoMessage() {}
 
 func (x *ExplainMasterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[19]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1544,7 +2429,7 @@ func (x *ExplainMasterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainMasterResponse.ProtoReflect.Descriptor instead.
 func (*ExplainMasterResponse) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ExplainMasterResponse) GetClusterId() string {
@@ -1610,6 +2495,102 @@ func (x *ExplainMasterResponse) GetFromLeader() bool {
 	return false
 }
 
+func (x *ExplainMasterResponse) GetCanSwitchover() bool {
+	if x != nil {
+		return x.CanSwitchover
+	}
+	return false
+}
+
+func (x *ExplainMasterResponse) GetFailoverBlockers() []*Blocker {
+	if x != nil {
+		return x.FailoverBlockers
+	}
+	return nil
+}
+
+func (x *ExplainMasterResponse) GetSwitchoverBlockers() []*Blocker {
+	if x != nil {
+		return x.SwitchoverBlockers
+	}
+	return nil
+}
+
+func (x *ExplainMasterResponse) GetPredictedLossKind() LossKind {
+	if x != nil {
+		return x.PredictedLossKind
+	}
+	return LossKind_LOSS_KIND_UNSPECIFIED
+}
+
+func (x *ExplainMasterResponse) GetPredictedLossBytes() int64 {
+	if x != nil {
+		return x.PredictedLossBytes
+	}
+	return 0
+}
+
+func (x *ExplainMasterResponse) GetMasterAgeMs() int64 {
+	if x != nil {
+		return x.MasterAgeMs
+	}
+	return 0
+}
+
+// Blocker is one thing that stands in the way.
+type Blocker struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// paused, held, in_progress, no_replica, quorum, cooldown, brake, master_down, ...
+	Code          string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	Detail        string `protobuf:"bytes,2,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Blocker) Reset() {
+	*x = Blocker{}
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Blocker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Blocker) ProtoMessage() {}
+
+func (x *Blocker) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Blocker.ProtoReflect.Descriptor instead.
+func (*Blocker) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Blocker) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Blocker) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 // ListFailoversRequest asks for a page of failovers.
 type ListFailoversRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1627,7 +2608,7 @@ type ListFailoversRequest struct {
 
 func (x *ListFailoversRequest) Reset() {
 	*x = ListFailoversRequest{}
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[20]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1639,7 +2620,7 @@ func (x *ListFailoversRequest) String() string {
 func (*ListFailoversRequest) ProtoMessage() {}
 
 func (x *ListFailoversRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[20]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +2633,7 @@ func (x *ListFailoversRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFailoversRequest.ProtoReflect.Descriptor instead.
 func (*ListFailoversRequest) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListFailoversRequest) GetName() string {
@@ -1704,7 +2685,7 @@ type ListFailoversResponse struct {
 
 func (x *ListFailoversResponse) Reset() {
 	*x = ListFailoversResponse{}
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[21]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1716,7 +2697,7 @@ func (x *ListFailoversResponse) String() string {
 func (*ListFailoversResponse) ProtoMessage() {}
 
 func (x *ListFailoversResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[21]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1729,7 +2710,7 @@ func (x *ListFailoversResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFailoversResponse.ProtoReflect.Descriptor instead.
 func (*ListFailoversResponse) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListFailoversResponse) GetClusterId() string {
@@ -1774,13 +2755,16 @@ type Settings struct {
 	ResolveHostnames *bool `protobuf:"varint,1,opt,name=resolve_hostnames,json=resolveHostnames,proto3,oneof" json:"resolve_hostnames,omitempty"`
 	// Clients are told host names, and not the addresses that they resolve to; default no.
 	AnnounceHostnames *bool `protobuf:"varint,2,opt,name=announce_hostnames,json=announceHostnames,proto3,oneof" json:"announce_hostnames,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// failover-brake: the share of all masters, in percent, that may be down at once (and at least 10 of them) before a node
+	// doubts itself where it reaches no instance beside theirs; 0 = off; default 50.
+	FailoverBrakePercent *int32 `protobuf:"varint,3,opt,name=failover_brake_percent,json=failoverBrakePercent,proto3,oneof" json:"failover_brake_percent,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[22]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1792,7 +2776,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[22]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1805,7 +2789,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Settings) GetResolveHostnames() bool {
@@ -1822,6 +2806,13 @@ func (x *Settings) GetAnnounceHostnames() bool {
 	return false
 }
 
+func (x *Settings) GetFailoverBrakePercent() int32 {
+	if x != nil && x.FailoverBrakePercent != nil {
+		return *x.FailoverBrakePercent
+	}
+	return 0
+}
+
 // GetSettingsRequest asks for the settings.
 type GetSettingsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1832,7 +2823,7 @@ type GetSettingsRequest struct {
 
 func (x *GetSettingsRequest) Reset() {
 	*x = GetSettingsRequest{}
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[23]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1844,7 +2835,7 @@ func (x *GetSettingsRequest) String() string {
 func (*GetSettingsRequest) ProtoMessage() {}
 
 func (x *GetSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[23]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1857,7 +2848,7 @@ func (x *GetSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettingsRequest.ProtoReflect.Descriptor instead.
 func (*GetSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetSettingsRequest) GetConsistency() Consistency {
@@ -1880,7 +2871,7 @@ type GetSettingsResponse struct {
 
 func (x *GetSettingsResponse) Reset() {
 	*x = GetSettingsResponse{}
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[24]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1892,7 +2883,7 @@ func (x *GetSettingsResponse) String() string {
 func (*GetSettingsResponse) ProtoMessage() {}
 
 func (x *GetSettingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[24]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1905,7 +2896,7 @@ func (x *GetSettingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettingsResponse.ProtoReflect.Descriptor instead.
 func (*GetSettingsResponse) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetSettingsResponse) GetClusterId() string {
@@ -1947,7 +2938,7 @@ type UpdateSettingsRequest struct {
 
 func (x *UpdateSettingsRequest) Reset() {
 	*x = UpdateSettingsRequest{}
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[25]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1959,7 +2950,7 @@ func (x *UpdateSettingsRequest) String() string {
 func (*UpdateSettingsRequest) ProtoMessage() {}
 
 func (x *UpdateSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[25]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1972,7 +2963,7 @@ func (x *UpdateSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateSettingsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *UpdateSettingsRequest) GetSettings() *Settings {
@@ -2002,7 +2993,7 @@ type UpdateSettingsResponse struct {
 
 func (x *UpdateSettingsResponse) Reset() {
 	*x = UpdateSettingsResponse{}
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[26]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2014,7 +3005,7 @@ func (x *UpdateSettingsResponse) String() string {
 func (*UpdateSettingsResponse) ProtoMessage() {}
 
 func (x *UpdateSettingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[26]
+	mi := &file_proto_sentinel_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2027,7 +3018,7 @@ func (x *UpdateSettingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateSettingsResponse.ProtoReflect.Descriptor instead.
 func (*UpdateSettingsResponse) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_proto_sentinel_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *UpdateSettingsResponse) GetClusterId() string {
@@ -2141,7 +3132,83 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	"\achanged\x18\x03 \x01(\bR\achanged\x12!\n" +
 	"\foperation_id\x18\x04 \x01(\tR\voperationId\x12\x14\n" +
 	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x121\n" +
-	"\bfailover\x18\x06 \x01(\v2\x15.sentinel.v1.FailoverR\bfailover\"\xb3\x01\n" +
+	"\bfailover\x18\x06 \x01(\v2\x15.sentinel.v1.FailoverR\bfailover\"\xe4\x01\n" +
+	"\x17SwitchoverMasterRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12$\n" +
+	"\x02to\x18\x02 \x01(\v2\x14.sentinel.v1.AddressR\x02to\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12\x1e\n" +
+	"\vmax_wait_ms\x18\x04 \x01(\x03R\tmaxWaitMs\x12+\n" +
+	"\x11expected_revision\x18\x05 \x01(\x04R\x10expectedRevision\x12#\n" +
+	"\rvalidate_only\x18\x06 \x01(\bR\fvalidateOnly\"\xf7\x01\n" +
+	"\x18SwitchoverMasterResponse\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x18\n" +
+	"\achanged\x18\x03 \x01(\bR\achanged\x12!\n" +
+	"\foperation_id\x18\x04 \x01(\tR\voperationId\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x121\n" +
+	"\bfailover\x18\x06 \x01(\v2\x15.sentinel.v1.FailoverR\bfailover\x12\x1a\n" +
+	"\bwarnings\x18\a \x03(\tR\bwarnings\":\n" +
+	"\x15WatchOperationRequest\x12!\n" +
+	"\foperation_id\x18\x01 \x01(\tR\voperationId\"\x86\x01\n" +
+	"\x16WatchOperationResponse\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x121\n" +
+	"\bfailover\x18\x03 \x01(\v2\x15.sentinel.v1.FailoverR\bfailover\"\xbf\x01\n" +
+	"\x17StartMaintenanceRequest\x120\n" +
+	"\binstance\x18\x01 \x01(\v2\x14.sentinel.v1.AddressR\binstance\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1f\n" +
+	"\vduration_ms\x18\x03 \x01(\x03R\n" +
+	"durationMs\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x14\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force\"\x9c\x01\n" +
+	"\x18StartMaintenanceResponse\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x18\n" +
+	"\achanged\x18\x03 \x01(\bR\achanged\x12+\n" +
+	"\x06master\x18\x04 \x01(\v2\x13.sentinel.v1.MasterR\x06master\"n\n" +
+	"\x15EndMaintenanceRequest\x120\n" +
+	"\binstance\x18\x01 \x01(\v2\x14.sentinel.v1.AddressR\binstance\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\x9a\x01\n" +
+	"\x16EndMaintenanceResponse\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x18\n" +
+	"\achanged\x18\x03 \x01(\bR\achanged\x12+\n" +
+	"\x06master\x18\x04 \x01(\v2\x13.sentinel.v1.MasterR\x06master\"\xc3\x01\n" +
+	"\x10DrainHostRequest\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1f\n" +
+	"\vduration_ms\x18\x03 \x01(\x03R\n" +
+	"durationMs\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\x12\x1e\n" +
+	"\vmax_wait_ms\x18\x06 \x01(\x03R\tmaxWaitMs\"\xaa\x02\n" +
+	"\x11DrainHostResponse\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x18\n" +
+	"\achanged\x18\x03 \x01(\bR\achanged\x12\x16\n" +
+	"\x06master\x18\x04 \x01(\tR\x06master\x120\n" +
+	"\binstance\x18\x05 \x01(\v2\x14.sentinel.v1.AddressR\binstance\x125\n" +
+	"\n" +
+	"switchover\x18\x06 \x01(\v2\x15.sentinel.v1.FailoverR\n" +
+	"switchover\x12%\n" +
+	"\x0ein_maintenance\x18\a \x01(\bR\rinMaintenance\x12\x18\n" +
+	"\arefusal\x18\b \x01(\tR\arefusal\"M\n" +
+	"\x12UndrainHostRequest\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\x9e\x01\n" +
+	"\x13UndrainHostResponse\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x18\n" +
+	"\achanged\x18\x03 \x01(\bR\achanged\x122\n" +
+	"\tinstances\x18\x04 \x03(\v2\x14.sentinel.v1.AddressR\tinstances\"\xb3\x01\n" +
 	"\x12PauseMasterRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1f\n" +
@@ -2187,7 +3254,7 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	" \x01(\tR\amessage\"f\n" +
 	"\x14ExplainMasterRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12:\n" +
-	"\vconsistency\x18\x02 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\xca\x02\n" +
+	"\vconsistency\x18\x02 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\x98\x05\n" +
 	"\x15ExplainMasterResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
@@ -2201,7 +3268,17 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	"\tobstacles\x18\a \x03(\tR\tobstacles\x12\x17\n" +
 	"\anode_id\x18\b \x01(\tR\x06nodeId\x12\x1f\n" +
 	"\vfrom_leader\x18\t \x01(\bR\n" +
-	"fromLeader\"\xc5\x01\n" +
+	"fromLeader\x12%\n" +
+	"\x0ecan_switchover\x18\n" +
+	" \x01(\bR\rcanSwitchover\x12A\n" +
+	"\x11failover_blockers\x18\v \x03(\v2\x14.sentinel.v1.BlockerR\x10failoverBlockers\x12E\n" +
+	"\x13switchover_blockers\x18\f \x03(\v2\x14.sentinel.v1.BlockerR\x12switchoverBlockers\x12E\n" +
+	"\x13predicted_loss_kind\x18\r \x01(\x0e2\x15.sentinel.v1.LossKindR\x11predictedLossKind\x120\n" +
+	"\x14predicted_loss_bytes\x18\x0e \x01(\x03R\x12predictedLossBytes\x12\"\n" +
+	"\rmaster_age_ms\x18\x0f \x01(\x03R\vmasterAgeMs\"5\n" +
+	"\aBlocker\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
+	"\x06detail\x18\x02 \x01(\tR\x06detail\"\xc5\x01\n" +
 	"\x14ListFailoversRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\foperation_id\x18\x02 \x01(\tR\voperationId\x12:\n" +
@@ -2215,12 +3292,14 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x15\n" +
 	"\x06age_ms\x18\x03 \x01(\x03R\x05ageMs\x123\n" +
 	"\tfailovers\x18\x04 \x03(\v2\x15.sentinel.v1.FailoverR\tfailovers\x12&\n" +
-	"\x0fnext_page_token\x18\x05 \x01(\tR\rnextPageToken\"\x9d\x01\n" +
+	"\x0fnext_page_token\x18\x05 \x01(\tR\rnextPageToken\"\xf3\x01\n" +
 	"\bSettings\x120\n" +
 	"\x11resolve_hostnames\x18\x01 \x01(\bH\x00R\x10resolveHostnames\x88\x01\x01\x122\n" +
-	"\x12announce_hostnames\x18\x02 \x01(\bH\x01R\x11announceHostnames\x88\x01\x01B\x14\n" +
+	"\x12announce_hostnames\x18\x02 \x01(\bH\x01R\x11announceHostnames\x88\x01\x01\x129\n" +
+	"\x16failover_brake_percent\x18\x03 \x01(\x05H\x02R\x14failoverBrakePercent\x88\x01\x01B\x14\n" +
 	"\x12_resolve_hostnamesB\x15\n" +
-	"\x13_announce_hostnames\"P\n" +
+	"\x13_announce_hostnamesB\x19\n" +
+	"\x17_failover_brake_percent\"P\n" +
 	"\x12GetSettingsRequest\x12:\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\x9a\x01\n" +
 	"\x13GetSettingsResponse\x12\x1d\n" +
@@ -2237,14 +3316,20 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x18\n" +
 	"\achanged\x18\x03 \x01(\bR\achanged\x121\n" +
-	"\bsettings\x18\x04 \x01(\v2\x15.sentinel.v1.SettingsR\bsettings2\xee\b\n" +
+	"\bsettings\x18\x04 \x01(\v2\x15.sentinel.v1.SettingsR\bsettings2\x8a\r\n" +
 	"\fAdminService\x12V\n" +
 	"\rMonitorMaster\x12!.sentinel.v1.MonitorMasterRequest\x1a\".sentinel.v1.MonitorMasterResponse\x12S\n" +
 	"\fUpdateMaster\x12 .sentinel.v1.UpdateMasterRequest\x1a!.sentinel.v1.UpdateMasterResponse\x12S\n" +
 	"\fRemoveMaster\x12 .sentinel.v1.RemoveMasterRequest\x1a!.sentinel.v1.RemoveMasterResponse\x12S\n" +
 	"\fResetMasters\x12 .sentinel.v1.ResetMastersRequest\x1a!.sentinel.v1.ResetMastersResponse\x12V\n" +
 	"\rForgetReplica\x12!.sentinel.v1.ForgetReplicaRequest\x1a\".sentinel.v1.ForgetReplicaResponse\x12Y\n" +
-	"\x0eFailoverMaster\x12\".sentinel.v1.FailoverMasterRequest\x1a#.sentinel.v1.FailoverMasterResponse\x12P\n" +
+	"\x0eFailoverMaster\x12\".sentinel.v1.FailoverMasterRequest\x1a#.sentinel.v1.FailoverMasterResponse\x12a\n" +
+	"\x10SwitchoverMaster\x12$.sentinel.v1.SwitchoverMasterRequest\x1a%.sentinel.v1.SwitchoverMasterResponse0\x01\x12[\n" +
+	"\x0eWatchOperation\x12\".sentinel.v1.WatchOperationRequest\x1a#.sentinel.v1.WatchOperationResponse0\x01\x12_\n" +
+	"\x10StartMaintenance\x12$.sentinel.v1.StartMaintenanceRequest\x1a%.sentinel.v1.StartMaintenanceResponse\x12Y\n" +
+	"\x0eEndMaintenance\x12\".sentinel.v1.EndMaintenanceRequest\x1a#.sentinel.v1.EndMaintenanceResponse\x12L\n" +
+	"\tDrainHost\x12\x1d.sentinel.v1.DrainHostRequest\x1a\x1e.sentinel.v1.DrainHostResponse0\x01\x12P\n" +
+	"\vUndrainHost\x12\x1f.sentinel.v1.UndrainHostRequest\x1a .sentinel.v1.UndrainHostResponse\x12P\n" +
 	"\vPauseMaster\x12\x1f.sentinel.v1.PauseMasterRequest\x1a .sentinel.v1.PauseMasterResponse\x12S\n" +
 	"\fResumeMaster\x12 .sentinel.v1.ResumeMasterRequest\x1a!.sentinel.v1.ResumeMasterResponse\x12P\n" +
 	"\vCheckQuorum\x12\x1f.sentinel.v1.CheckQuorumRequest\x1a .sentinel.v1.CheckQuorumResponse\x12V\n" +
@@ -2265,99 +3350,138 @@ func file_proto_sentinel_v1_admin_proto_rawDescGZIP() []byte {
 	return file_proto_sentinel_v1_admin_proto_rawDescData
 }
 
-var file_proto_sentinel_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_proto_sentinel_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_proto_sentinel_v1_admin_proto_goTypes = []any{
-	(*MonitorMasterRequest)(nil),   // 0: sentinel.v1.MonitorMasterRequest
-	(*MonitorMasterResponse)(nil),  // 1: sentinel.v1.MonitorMasterResponse
-	(*UpdateMasterRequest)(nil),    // 2: sentinel.v1.UpdateMasterRequest
-	(*UpdateMasterResponse)(nil),   // 3: sentinel.v1.UpdateMasterResponse
-	(*RemoveMasterRequest)(nil),    // 4: sentinel.v1.RemoveMasterRequest
-	(*RemoveMasterResponse)(nil),   // 5: sentinel.v1.RemoveMasterResponse
-	(*ResetMastersRequest)(nil),    // 6: sentinel.v1.ResetMastersRequest
-	(*ResetMastersResponse)(nil),   // 7: sentinel.v1.ResetMastersResponse
-	(*ForgetReplicaRequest)(nil),   // 8: sentinel.v1.ForgetReplicaRequest
-	(*ForgetReplicaResponse)(nil),  // 9: sentinel.v1.ForgetReplicaResponse
-	(*FailoverMasterRequest)(nil),  // 10: sentinel.v1.FailoverMasterRequest
-	(*FailoverMasterResponse)(nil), // 11: sentinel.v1.FailoverMasterResponse
-	(*PauseMasterRequest)(nil),     // 12: sentinel.v1.PauseMasterRequest
-	(*PauseMasterResponse)(nil),    // 13: sentinel.v1.PauseMasterResponse
-	(*ResumeMasterRequest)(nil),    // 14: sentinel.v1.ResumeMasterRequest
-	(*ResumeMasterResponse)(nil),   // 15: sentinel.v1.ResumeMasterResponse
-	(*CheckQuorumRequest)(nil),     // 16: sentinel.v1.CheckQuorumRequest
-	(*CheckQuorumResponse)(nil),    // 17: sentinel.v1.CheckQuorumResponse
-	(*ExplainMasterRequest)(nil),   // 18: sentinel.v1.ExplainMasterRequest
-	(*ExplainMasterResponse)(nil),  // 19: sentinel.v1.ExplainMasterResponse
-	(*ListFailoversRequest)(nil),   // 20: sentinel.v1.ListFailoversRequest
-	(*ListFailoversResponse)(nil),  // 21: sentinel.v1.ListFailoversResponse
-	(*Settings)(nil),               // 22: sentinel.v1.Settings
-	(*GetSettingsRequest)(nil),     // 23: sentinel.v1.GetSettingsRequest
-	(*GetSettingsResponse)(nil),    // 24: sentinel.v1.GetSettingsResponse
-	(*UpdateSettingsRequest)(nil),  // 25: sentinel.v1.UpdateSettingsRequest
-	(*UpdateSettingsResponse)(nil), // 26: sentinel.v1.UpdateSettingsResponse
-	(*Address)(nil),                // 27: sentinel.v1.Address
-	(*MasterOptions)(nil),          // 28: sentinel.v1.MasterOptions
-	(*Master)(nil),                 // 29: sentinel.v1.Master
-	(*fieldmaskpb.FieldMask)(nil),  // 30: google.protobuf.FieldMask
-	(*Failover)(nil),               // 31: sentinel.v1.Failover
-	(Consistency)(0),               // 32: sentinel.v1.Consistency
-	(*Candidate)(nil),              // 33: sentinel.v1.Candidate
+	(*MonitorMasterRequest)(nil),     // 0: sentinel.v1.MonitorMasterRequest
+	(*MonitorMasterResponse)(nil),    // 1: sentinel.v1.MonitorMasterResponse
+	(*UpdateMasterRequest)(nil),      // 2: sentinel.v1.UpdateMasterRequest
+	(*UpdateMasterResponse)(nil),     // 3: sentinel.v1.UpdateMasterResponse
+	(*RemoveMasterRequest)(nil),      // 4: sentinel.v1.RemoveMasterRequest
+	(*RemoveMasterResponse)(nil),     // 5: sentinel.v1.RemoveMasterResponse
+	(*ResetMastersRequest)(nil),      // 6: sentinel.v1.ResetMastersRequest
+	(*ResetMastersResponse)(nil),     // 7: sentinel.v1.ResetMastersResponse
+	(*ForgetReplicaRequest)(nil),     // 8: sentinel.v1.ForgetReplicaRequest
+	(*ForgetReplicaResponse)(nil),    // 9: sentinel.v1.ForgetReplicaResponse
+	(*FailoverMasterRequest)(nil),    // 10: sentinel.v1.FailoverMasterRequest
+	(*FailoverMasterResponse)(nil),   // 11: sentinel.v1.FailoverMasterResponse
+	(*SwitchoverMasterRequest)(nil),  // 12: sentinel.v1.SwitchoverMasterRequest
+	(*SwitchoverMasterResponse)(nil), // 13: sentinel.v1.SwitchoverMasterResponse
+	(*WatchOperationRequest)(nil),    // 14: sentinel.v1.WatchOperationRequest
+	(*WatchOperationResponse)(nil),   // 15: sentinel.v1.WatchOperationResponse
+	(*StartMaintenanceRequest)(nil),  // 16: sentinel.v1.StartMaintenanceRequest
+	(*StartMaintenanceResponse)(nil), // 17: sentinel.v1.StartMaintenanceResponse
+	(*EndMaintenanceRequest)(nil),    // 18: sentinel.v1.EndMaintenanceRequest
+	(*EndMaintenanceResponse)(nil),   // 19: sentinel.v1.EndMaintenanceResponse
+	(*DrainHostRequest)(nil),         // 20: sentinel.v1.DrainHostRequest
+	(*DrainHostResponse)(nil),        // 21: sentinel.v1.DrainHostResponse
+	(*UndrainHostRequest)(nil),       // 22: sentinel.v1.UndrainHostRequest
+	(*UndrainHostResponse)(nil),      // 23: sentinel.v1.UndrainHostResponse
+	(*PauseMasterRequest)(nil),       // 24: sentinel.v1.PauseMasterRequest
+	(*PauseMasterResponse)(nil),      // 25: sentinel.v1.PauseMasterResponse
+	(*ResumeMasterRequest)(nil),      // 26: sentinel.v1.ResumeMasterRequest
+	(*ResumeMasterResponse)(nil),     // 27: sentinel.v1.ResumeMasterResponse
+	(*CheckQuorumRequest)(nil),       // 28: sentinel.v1.CheckQuorumRequest
+	(*CheckQuorumResponse)(nil),      // 29: sentinel.v1.CheckQuorumResponse
+	(*ExplainMasterRequest)(nil),     // 30: sentinel.v1.ExplainMasterRequest
+	(*ExplainMasterResponse)(nil),    // 31: sentinel.v1.ExplainMasterResponse
+	(*Blocker)(nil),                  // 32: sentinel.v1.Blocker
+	(*ListFailoversRequest)(nil),     // 33: sentinel.v1.ListFailoversRequest
+	(*ListFailoversResponse)(nil),    // 34: sentinel.v1.ListFailoversResponse
+	(*Settings)(nil),                 // 35: sentinel.v1.Settings
+	(*GetSettingsRequest)(nil),       // 36: sentinel.v1.GetSettingsRequest
+	(*GetSettingsResponse)(nil),      // 37: sentinel.v1.GetSettingsResponse
+	(*UpdateSettingsRequest)(nil),    // 38: sentinel.v1.UpdateSettingsRequest
+	(*UpdateSettingsResponse)(nil),   // 39: sentinel.v1.UpdateSettingsResponse
+	(*Address)(nil),                  // 40: sentinel.v1.Address
+	(*MasterOptions)(nil),            // 41: sentinel.v1.MasterOptions
+	(*Master)(nil),                   // 42: sentinel.v1.Master
+	(*fieldmaskpb.FieldMask)(nil),    // 43: google.protobuf.FieldMask
+	(*Failover)(nil),                 // 44: sentinel.v1.Failover
+	(Consistency)(0),                 // 45: sentinel.v1.Consistency
+	(*Candidate)(nil),                // 46: sentinel.v1.Candidate
+	(LossKind)(0),                    // 47: sentinel.v1.LossKind
 }
 var file_proto_sentinel_v1_admin_proto_depIdxs = []int32{
-	27, // 0: sentinel.v1.MonitorMasterRequest.address:type_name -> sentinel.v1.Address
-	28, // 1: sentinel.v1.MonitorMasterRequest.options:type_name -> sentinel.v1.MasterOptions
-	27, // 2: sentinel.v1.MonitorMasterRequest.replicas:type_name -> sentinel.v1.Address
-	29, // 3: sentinel.v1.MonitorMasterResponse.master:type_name -> sentinel.v1.Master
-	28, // 4: sentinel.v1.UpdateMasterRequest.options:type_name -> sentinel.v1.MasterOptions
-	30, // 5: sentinel.v1.UpdateMasterRequest.update_mask:type_name -> google.protobuf.FieldMask
-	29, // 6: sentinel.v1.UpdateMasterResponse.master:type_name -> sentinel.v1.Master
-	27, // 7: sentinel.v1.ForgetReplicaRequest.address:type_name -> sentinel.v1.Address
-	29, // 8: sentinel.v1.ForgetReplicaResponse.master:type_name -> sentinel.v1.Master
-	27, // 9: sentinel.v1.FailoverMasterRequest.to:type_name -> sentinel.v1.Address
-	31, // 10: sentinel.v1.FailoverMasterResponse.failover:type_name -> sentinel.v1.Failover
-	29, // 11: sentinel.v1.PauseMasterResponse.master:type_name -> sentinel.v1.Master
-	27, // 12: sentinel.v1.ResumeMasterRequest.adopt:type_name -> sentinel.v1.Address
-	29, // 13: sentinel.v1.ResumeMasterResponse.master:type_name -> sentinel.v1.Master
-	32, // 14: sentinel.v1.CheckQuorumRequest.consistency:type_name -> sentinel.v1.Consistency
-	32, // 15: sentinel.v1.ExplainMasterRequest.consistency:type_name -> sentinel.v1.Consistency
-	27, // 16: sentinel.v1.ExplainMasterResponse.winner:type_name -> sentinel.v1.Address
-	33, // 17: sentinel.v1.ExplainMasterResponse.candidates:type_name -> sentinel.v1.Candidate
-	32, // 18: sentinel.v1.ListFailoversRequest.consistency:type_name -> sentinel.v1.Consistency
-	31, // 19: sentinel.v1.ListFailoversResponse.failovers:type_name -> sentinel.v1.Failover
-	32, // 20: sentinel.v1.GetSettingsRequest.consistency:type_name -> sentinel.v1.Consistency
-	22, // 21: sentinel.v1.GetSettingsResponse.settings:type_name -> sentinel.v1.Settings
-	22, // 22: sentinel.v1.UpdateSettingsRequest.settings:type_name -> sentinel.v1.Settings
-	22, // 23: sentinel.v1.UpdateSettingsResponse.settings:type_name -> sentinel.v1.Settings
-	0,  // 24: sentinel.v1.AdminService.MonitorMaster:input_type -> sentinel.v1.MonitorMasterRequest
-	2,  // 25: sentinel.v1.AdminService.UpdateMaster:input_type -> sentinel.v1.UpdateMasterRequest
-	4,  // 26: sentinel.v1.AdminService.RemoveMaster:input_type -> sentinel.v1.RemoveMasterRequest
-	6,  // 27: sentinel.v1.AdminService.ResetMasters:input_type -> sentinel.v1.ResetMastersRequest
-	8,  // 28: sentinel.v1.AdminService.ForgetReplica:input_type -> sentinel.v1.ForgetReplicaRequest
-	10, // 29: sentinel.v1.AdminService.FailoverMaster:input_type -> sentinel.v1.FailoverMasterRequest
-	12, // 30: sentinel.v1.AdminService.PauseMaster:input_type -> sentinel.v1.PauseMasterRequest
-	14, // 31: sentinel.v1.AdminService.ResumeMaster:input_type -> sentinel.v1.ResumeMasterRequest
-	16, // 32: sentinel.v1.AdminService.CheckQuorum:input_type -> sentinel.v1.CheckQuorumRequest
-	18, // 33: sentinel.v1.AdminService.ExplainMaster:input_type -> sentinel.v1.ExplainMasterRequest
-	20, // 34: sentinel.v1.AdminService.ListFailovers:input_type -> sentinel.v1.ListFailoversRequest
-	23, // 35: sentinel.v1.AdminService.GetSettings:input_type -> sentinel.v1.GetSettingsRequest
-	25, // 36: sentinel.v1.AdminService.UpdateSettings:input_type -> sentinel.v1.UpdateSettingsRequest
-	1,  // 37: sentinel.v1.AdminService.MonitorMaster:output_type -> sentinel.v1.MonitorMasterResponse
-	3,  // 38: sentinel.v1.AdminService.UpdateMaster:output_type -> sentinel.v1.UpdateMasterResponse
-	5,  // 39: sentinel.v1.AdminService.RemoveMaster:output_type -> sentinel.v1.RemoveMasterResponse
-	7,  // 40: sentinel.v1.AdminService.ResetMasters:output_type -> sentinel.v1.ResetMastersResponse
-	9,  // 41: sentinel.v1.AdminService.ForgetReplica:output_type -> sentinel.v1.ForgetReplicaResponse
-	11, // 42: sentinel.v1.AdminService.FailoverMaster:output_type -> sentinel.v1.FailoverMasterResponse
-	13, // 43: sentinel.v1.AdminService.PauseMaster:output_type -> sentinel.v1.PauseMasterResponse
-	15, // 44: sentinel.v1.AdminService.ResumeMaster:output_type -> sentinel.v1.ResumeMasterResponse
-	17, // 45: sentinel.v1.AdminService.CheckQuorum:output_type -> sentinel.v1.CheckQuorumResponse
-	19, // 46: sentinel.v1.AdminService.ExplainMaster:output_type -> sentinel.v1.ExplainMasterResponse
-	21, // 47: sentinel.v1.AdminService.ListFailovers:output_type -> sentinel.v1.ListFailoversResponse
-	24, // 48: sentinel.v1.AdminService.GetSettings:output_type -> sentinel.v1.GetSettingsResponse
-	26, // 49: sentinel.v1.AdminService.UpdateSettings:output_type -> sentinel.v1.UpdateSettingsResponse
-	37, // [37:50] is the sub-list for method output_type
-	24, // [24:37] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	40, // 0: sentinel.v1.MonitorMasterRequest.address:type_name -> sentinel.v1.Address
+	41, // 1: sentinel.v1.MonitorMasterRequest.options:type_name -> sentinel.v1.MasterOptions
+	40, // 2: sentinel.v1.MonitorMasterRequest.replicas:type_name -> sentinel.v1.Address
+	42, // 3: sentinel.v1.MonitorMasterResponse.master:type_name -> sentinel.v1.Master
+	41, // 4: sentinel.v1.UpdateMasterRequest.options:type_name -> sentinel.v1.MasterOptions
+	43, // 5: sentinel.v1.UpdateMasterRequest.update_mask:type_name -> google.protobuf.FieldMask
+	42, // 6: sentinel.v1.UpdateMasterResponse.master:type_name -> sentinel.v1.Master
+	40, // 7: sentinel.v1.ForgetReplicaRequest.address:type_name -> sentinel.v1.Address
+	42, // 8: sentinel.v1.ForgetReplicaResponse.master:type_name -> sentinel.v1.Master
+	40, // 9: sentinel.v1.FailoverMasterRequest.to:type_name -> sentinel.v1.Address
+	44, // 10: sentinel.v1.FailoverMasterResponse.failover:type_name -> sentinel.v1.Failover
+	40, // 11: sentinel.v1.SwitchoverMasterRequest.to:type_name -> sentinel.v1.Address
+	44, // 12: sentinel.v1.SwitchoverMasterResponse.failover:type_name -> sentinel.v1.Failover
+	44, // 13: sentinel.v1.WatchOperationResponse.failover:type_name -> sentinel.v1.Failover
+	40, // 14: sentinel.v1.StartMaintenanceRequest.instance:type_name -> sentinel.v1.Address
+	42, // 15: sentinel.v1.StartMaintenanceResponse.master:type_name -> sentinel.v1.Master
+	40, // 16: sentinel.v1.EndMaintenanceRequest.instance:type_name -> sentinel.v1.Address
+	42, // 17: sentinel.v1.EndMaintenanceResponse.master:type_name -> sentinel.v1.Master
+	40, // 18: sentinel.v1.DrainHostResponse.instance:type_name -> sentinel.v1.Address
+	44, // 19: sentinel.v1.DrainHostResponse.switchover:type_name -> sentinel.v1.Failover
+	40, // 20: sentinel.v1.UndrainHostResponse.instances:type_name -> sentinel.v1.Address
+	42, // 21: sentinel.v1.PauseMasterResponse.master:type_name -> sentinel.v1.Master
+	40, // 22: sentinel.v1.ResumeMasterRequest.adopt:type_name -> sentinel.v1.Address
+	42, // 23: sentinel.v1.ResumeMasterResponse.master:type_name -> sentinel.v1.Master
+	45, // 24: sentinel.v1.CheckQuorumRequest.consistency:type_name -> sentinel.v1.Consistency
+	45, // 25: sentinel.v1.ExplainMasterRequest.consistency:type_name -> sentinel.v1.Consistency
+	40, // 26: sentinel.v1.ExplainMasterResponse.winner:type_name -> sentinel.v1.Address
+	46, // 27: sentinel.v1.ExplainMasterResponse.candidates:type_name -> sentinel.v1.Candidate
+	32, // 28: sentinel.v1.ExplainMasterResponse.failover_blockers:type_name -> sentinel.v1.Blocker
+	32, // 29: sentinel.v1.ExplainMasterResponse.switchover_blockers:type_name -> sentinel.v1.Blocker
+	47, // 30: sentinel.v1.ExplainMasterResponse.predicted_loss_kind:type_name -> sentinel.v1.LossKind
+	45, // 31: sentinel.v1.ListFailoversRequest.consistency:type_name -> sentinel.v1.Consistency
+	44, // 32: sentinel.v1.ListFailoversResponse.failovers:type_name -> sentinel.v1.Failover
+	45, // 33: sentinel.v1.GetSettingsRequest.consistency:type_name -> sentinel.v1.Consistency
+	35, // 34: sentinel.v1.GetSettingsResponse.settings:type_name -> sentinel.v1.Settings
+	35, // 35: sentinel.v1.UpdateSettingsRequest.settings:type_name -> sentinel.v1.Settings
+	35, // 36: sentinel.v1.UpdateSettingsResponse.settings:type_name -> sentinel.v1.Settings
+	0,  // 37: sentinel.v1.AdminService.MonitorMaster:input_type -> sentinel.v1.MonitorMasterRequest
+	2,  // 38: sentinel.v1.AdminService.UpdateMaster:input_type -> sentinel.v1.UpdateMasterRequest
+	4,  // 39: sentinel.v1.AdminService.RemoveMaster:input_type -> sentinel.v1.RemoveMasterRequest
+	6,  // 40: sentinel.v1.AdminService.ResetMasters:input_type -> sentinel.v1.ResetMastersRequest
+	8,  // 41: sentinel.v1.AdminService.ForgetReplica:input_type -> sentinel.v1.ForgetReplicaRequest
+	10, // 42: sentinel.v1.AdminService.FailoverMaster:input_type -> sentinel.v1.FailoverMasterRequest
+	12, // 43: sentinel.v1.AdminService.SwitchoverMaster:input_type -> sentinel.v1.SwitchoverMasterRequest
+	14, // 44: sentinel.v1.AdminService.WatchOperation:input_type -> sentinel.v1.WatchOperationRequest
+	16, // 45: sentinel.v1.AdminService.StartMaintenance:input_type -> sentinel.v1.StartMaintenanceRequest
+	18, // 46: sentinel.v1.AdminService.EndMaintenance:input_type -> sentinel.v1.EndMaintenanceRequest
+	20, // 47: sentinel.v1.AdminService.DrainHost:input_type -> sentinel.v1.DrainHostRequest
+	22, // 48: sentinel.v1.AdminService.UndrainHost:input_type -> sentinel.v1.UndrainHostRequest
+	24, // 49: sentinel.v1.AdminService.PauseMaster:input_type -> sentinel.v1.PauseMasterRequest
+	26, // 50: sentinel.v1.AdminService.ResumeMaster:input_type -> sentinel.v1.ResumeMasterRequest
+	28, // 51: sentinel.v1.AdminService.CheckQuorum:input_type -> sentinel.v1.CheckQuorumRequest
+	30, // 52: sentinel.v1.AdminService.ExplainMaster:input_type -> sentinel.v1.ExplainMasterRequest
+	33, // 53: sentinel.v1.AdminService.ListFailovers:input_type -> sentinel.v1.ListFailoversRequest
+	36, // 54: sentinel.v1.AdminService.GetSettings:input_type -> sentinel.v1.GetSettingsRequest
+	38, // 55: sentinel.v1.AdminService.UpdateSettings:input_type -> sentinel.v1.UpdateSettingsRequest
+	1,  // 56: sentinel.v1.AdminService.MonitorMaster:output_type -> sentinel.v1.MonitorMasterResponse
+	3,  // 57: sentinel.v1.AdminService.UpdateMaster:output_type -> sentinel.v1.UpdateMasterResponse
+	5,  // 58: sentinel.v1.AdminService.RemoveMaster:output_type -> sentinel.v1.RemoveMasterResponse
+	7,  // 59: sentinel.v1.AdminService.ResetMasters:output_type -> sentinel.v1.ResetMastersResponse
+	9,  // 60: sentinel.v1.AdminService.ForgetReplica:output_type -> sentinel.v1.ForgetReplicaResponse
+	11, // 61: sentinel.v1.AdminService.FailoverMaster:output_type -> sentinel.v1.FailoverMasterResponse
+	13, // 62: sentinel.v1.AdminService.SwitchoverMaster:output_type -> sentinel.v1.SwitchoverMasterResponse
+	15, // 63: sentinel.v1.AdminService.WatchOperation:output_type -> sentinel.v1.WatchOperationResponse
+	17, // 64: sentinel.v1.AdminService.StartMaintenance:output_type -> sentinel.v1.StartMaintenanceResponse
+	19, // 65: sentinel.v1.AdminService.EndMaintenance:output_type -> sentinel.v1.EndMaintenanceResponse
+	21, // 66: sentinel.v1.AdminService.DrainHost:output_type -> sentinel.v1.DrainHostResponse
+	23, // 67: sentinel.v1.AdminService.UndrainHost:output_type -> sentinel.v1.UndrainHostResponse
+	25, // 68: sentinel.v1.AdminService.PauseMaster:output_type -> sentinel.v1.PauseMasterResponse
+	27, // 69: sentinel.v1.AdminService.ResumeMaster:output_type -> sentinel.v1.ResumeMasterResponse
+	29, // 70: sentinel.v1.AdminService.CheckQuorum:output_type -> sentinel.v1.CheckQuorumResponse
+	31, // 71: sentinel.v1.AdminService.ExplainMaster:output_type -> sentinel.v1.ExplainMasterResponse
+	34, // 72: sentinel.v1.AdminService.ListFailovers:output_type -> sentinel.v1.ListFailoversResponse
+	37, // 73: sentinel.v1.AdminService.GetSettings:output_type -> sentinel.v1.GetSettingsResponse
+	39, // 74: sentinel.v1.AdminService.UpdateSettings:output_type -> sentinel.v1.UpdateSettingsResponse
+	56, // [56:75] is the sub-list for method output_type
+	37, // [37:56] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_proto_sentinel_v1_admin_proto_init() }
@@ -2368,14 +3492,14 @@ func file_proto_sentinel_v1_admin_proto_init() {
 	file_proto_sentinel_v1_common_proto_init()
 	file_proto_sentinel_v1_failover_proto_init()
 	file_proto_sentinel_v1_master_proto_init()
-	file_proto_sentinel_v1_admin_proto_msgTypes[22].OneofWrappers = []any{}
+	file_proto_sentinel_v1_admin_proto_msgTypes[35].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_sentinel_v1_admin_proto_rawDesc), len(file_proto_sentinel_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

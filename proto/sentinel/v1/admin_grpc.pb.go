@@ -19,19 +19,25 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_MonitorMaster_FullMethodName  = "/sentinel.v1.AdminService/MonitorMaster"
-	AdminService_UpdateMaster_FullMethodName   = "/sentinel.v1.AdminService/UpdateMaster"
-	AdminService_RemoveMaster_FullMethodName   = "/sentinel.v1.AdminService/RemoveMaster"
-	AdminService_ResetMasters_FullMethodName   = "/sentinel.v1.AdminService/ResetMasters"
-	AdminService_ForgetReplica_FullMethodName  = "/sentinel.v1.AdminService/ForgetReplica"
-	AdminService_FailoverMaster_FullMethodName = "/sentinel.v1.AdminService/FailoverMaster"
-	AdminService_PauseMaster_FullMethodName    = "/sentinel.v1.AdminService/PauseMaster"
-	AdminService_ResumeMaster_FullMethodName   = "/sentinel.v1.AdminService/ResumeMaster"
-	AdminService_CheckQuorum_FullMethodName    = "/sentinel.v1.AdminService/CheckQuorum"
-	AdminService_ExplainMaster_FullMethodName  = "/sentinel.v1.AdminService/ExplainMaster"
-	AdminService_ListFailovers_FullMethodName  = "/sentinel.v1.AdminService/ListFailovers"
-	AdminService_GetSettings_FullMethodName    = "/sentinel.v1.AdminService/GetSettings"
-	AdminService_UpdateSettings_FullMethodName = "/sentinel.v1.AdminService/UpdateSettings"
+	AdminService_MonitorMaster_FullMethodName    = "/sentinel.v1.AdminService/MonitorMaster"
+	AdminService_UpdateMaster_FullMethodName     = "/sentinel.v1.AdminService/UpdateMaster"
+	AdminService_RemoveMaster_FullMethodName     = "/sentinel.v1.AdminService/RemoveMaster"
+	AdminService_ResetMasters_FullMethodName     = "/sentinel.v1.AdminService/ResetMasters"
+	AdminService_ForgetReplica_FullMethodName    = "/sentinel.v1.AdminService/ForgetReplica"
+	AdminService_FailoverMaster_FullMethodName   = "/sentinel.v1.AdminService/FailoverMaster"
+	AdminService_SwitchoverMaster_FullMethodName = "/sentinel.v1.AdminService/SwitchoverMaster"
+	AdminService_WatchOperation_FullMethodName   = "/sentinel.v1.AdminService/WatchOperation"
+	AdminService_StartMaintenance_FullMethodName = "/sentinel.v1.AdminService/StartMaintenance"
+	AdminService_EndMaintenance_FullMethodName   = "/sentinel.v1.AdminService/EndMaintenance"
+	AdminService_DrainHost_FullMethodName        = "/sentinel.v1.AdminService/DrainHost"
+	AdminService_UndrainHost_FullMethodName      = "/sentinel.v1.AdminService/UndrainHost"
+	AdminService_PauseMaster_FullMethodName      = "/sentinel.v1.AdminService/PauseMaster"
+	AdminService_ResumeMaster_FullMethodName     = "/sentinel.v1.AdminService/ResumeMaster"
+	AdminService_CheckQuorum_FullMethodName      = "/sentinel.v1.AdminService/CheckQuorum"
+	AdminService_ExplainMaster_FullMethodName    = "/sentinel.v1.AdminService/ExplainMaster"
+	AdminService_ListFailovers_FullMethodName    = "/sentinel.v1.AdminService/ListFailovers"
+	AdminService_GetSettings_FullMethodName      = "/sentinel.v1.AdminService/GetSettings"
+	AdminService_UpdateSettings_FullMethodName   = "/sentinel.v1.AdminService/UpdateSettings"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -55,6 +61,20 @@ type AdminServiceClient interface {
 	// FailoverMaster makes a replica the master, at the price of what it has not received. It answers once the failover is
 	// committed; ListFailovers and WatchEvents tell how it goes on.
 	FailoverMaster(ctx context.Context, in *FailoverMasterRequest, opts ...grpc.CallOption) (*FailoverMasterResponse, error)
+	// SwitchoverMaster makes a replica the master without losing a write, or changes nothing. It answers as soon as the
+	// switchover is committed, then with each step, and last with its end. Who loses the stream asks WatchOperation.
+	SwitchoverMaster(ctx context.Context, in *SwitchoverMasterRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SwitchoverMasterResponse], error)
+	// WatchOperation tells how a failover or switchover goes on, from wherever it is to its end.
+	WatchOperation(ctx context.Context, in *WatchOperationRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchOperationResponse], error)
+	// StartMaintenance has one instance left alone: it is no candidate, is not repointed and not reported.
+	StartMaintenance(ctx context.Context, in *StartMaintenanceRequest, opts ...grpc.CallOption) (*StartMaintenanceResponse, error)
+	// EndMaintenance ends that.
+	EndMaintenance(ctx context.Context, in *EndMaintenanceRequest, opts ...grpc.CallOption) (*EndMaintenanceResponse, error)
+	// DrainHost frees a host of masters: each on it is switched over, and its instances go into maintenance. It tells each
+	// instance's end as it comes to it.
+	DrainHost(ctx context.Context, in *DrainHostRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DrainHostResponse], error)
+	// UndrainHost ends the maintenance of the instances on a host.
+	UndrainHost(ctx context.Context, in *UndrainHostRequest, opts ...grpc.CallOption) (*UndrainHostResponse, error)
 	// PauseMaster makes the cluster observe a set and not act on it.
 	PauseMaster(ctx context.Context, in *PauseMasterRequest, opts ...grpc.CallOption) (*PauseMasterResponse, error)
 	// ResumeMaster ends a pause, or settles a held set.
@@ -133,6 +153,93 @@ func (c *adminServiceClient) FailoverMaster(ctx context.Context, in *FailoverMas
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(FailoverMasterResponse)
 	err := c.cc.Invoke(ctx, AdminService_FailoverMaster_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) SwitchoverMaster(ctx context.Context, in *SwitchoverMasterRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SwitchoverMasterResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[0], AdminService_SwitchoverMaster_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SwitchoverMasterRequest, SwitchoverMasterResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_SwitchoverMasterClient = grpc.ServerStreamingClient[SwitchoverMasterResponse]
+
+func (c *adminServiceClient) WatchOperation(ctx context.Context, in *WatchOperationRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchOperationResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[1], AdminService_WatchOperation_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchOperationRequest, WatchOperationResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_WatchOperationClient = grpc.ServerStreamingClient[WatchOperationResponse]
+
+func (c *adminServiceClient) StartMaintenance(ctx context.Context, in *StartMaintenanceRequest, opts ...grpc.CallOption) (*StartMaintenanceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StartMaintenanceResponse)
+	err := c.cc.Invoke(ctx, AdminService_StartMaintenance_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) EndMaintenance(ctx context.Context, in *EndMaintenanceRequest, opts ...grpc.CallOption) (*EndMaintenanceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EndMaintenanceResponse)
+	err := c.cc.Invoke(ctx, AdminService_EndMaintenance_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DrainHost(ctx context.Context, in *DrainHostRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DrainHostResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[2], AdminService_DrainHost_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[DrainHostRequest, DrainHostResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_DrainHostClient = grpc.ServerStreamingClient[DrainHostResponse]
+
+func (c *adminServiceClient) UndrainHost(ctx context.Context, in *UndrainHostRequest, opts ...grpc.CallOption) (*UndrainHostResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UndrainHostResponse)
+	err := c.cc.Invoke(ctx, AdminService_UndrainHost_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -230,6 +337,20 @@ type AdminServiceServer interface {
 	// FailoverMaster makes a replica the master, at the price of what it has not received. It answers once the failover is
 	// committed; ListFailovers and WatchEvents tell how it goes on.
 	FailoverMaster(context.Context, *FailoverMasterRequest) (*FailoverMasterResponse, error)
+	// SwitchoverMaster makes a replica the master without losing a write, or changes nothing. It answers as soon as the
+	// switchover is committed, then with each step, and last with its end. Who loses the stream asks WatchOperation.
+	SwitchoverMaster(*SwitchoverMasterRequest, grpc.ServerStreamingServer[SwitchoverMasterResponse]) error
+	// WatchOperation tells how a failover or switchover goes on, from wherever it is to its end.
+	WatchOperation(*WatchOperationRequest, grpc.ServerStreamingServer[WatchOperationResponse]) error
+	// StartMaintenance has one instance left alone: it is no candidate, is not repointed and not reported.
+	StartMaintenance(context.Context, *StartMaintenanceRequest) (*StartMaintenanceResponse, error)
+	// EndMaintenance ends that.
+	EndMaintenance(context.Context, *EndMaintenanceRequest) (*EndMaintenanceResponse, error)
+	// DrainHost frees a host of masters: each on it is switched over, and its instances go into maintenance. It tells each
+	// instance's end as it comes to it.
+	DrainHost(*DrainHostRequest, grpc.ServerStreamingServer[DrainHostResponse]) error
+	// UndrainHost ends the maintenance of the instances on a host.
+	UndrainHost(context.Context, *UndrainHostRequest) (*UndrainHostResponse, error)
 	// PauseMaster makes the cluster observe a set and not act on it.
 	PauseMaster(context.Context, *PauseMasterRequest) (*PauseMasterResponse, error)
 	// ResumeMaster ends a pause, or settles a held set.
@@ -271,6 +392,24 @@ func (UnimplementedAdminServiceServer) ForgetReplica(context.Context, *ForgetRep
 }
 func (UnimplementedAdminServiceServer) FailoverMaster(context.Context, *FailoverMasterRequest) (*FailoverMasterResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method FailoverMaster not implemented")
+}
+func (UnimplementedAdminServiceServer) SwitchoverMaster(*SwitchoverMasterRequest, grpc.ServerStreamingServer[SwitchoverMasterResponse]) error {
+	return status.Error(codes.Unimplemented, "method SwitchoverMaster not implemented")
+}
+func (UnimplementedAdminServiceServer) WatchOperation(*WatchOperationRequest, grpc.ServerStreamingServer[WatchOperationResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchOperation not implemented")
+}
+func (UnimplementedAdminServiceServer) StartMaintenance(context.Context, *StartMaintenanceRequest) (*StartMaintenanceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StartMaintenance not implemented")
+}
+func (UnimplementedAdminServiceServer) EndMaintenance(context.Context, *EndMaintenanceRequest) (*EndMaintenanceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EndMaintenance not implemented")
+}
+func (UnimplementedAdminServiceServer) DrainHost(*DrainHostRequest, grpc.ServerStreamingServer[DrainHostResponse]) error {
+	return status.Error(codes.Unimplemented, "method DrainHost not implemented")
+}
+func (UnimplementedAdminServiceServer) UndrainHost(context.Context, *UndrainHostRequest) (*UndrainHostResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UndrainHost not implemented")
 }
 func (UnimplementedAdminServiceServer) PauseMaster(context.Context, *PauseMasterRequest) (*PauseMasterResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PauseMaster not implemented")
@@ -418,6 +557,93 @@ func _AdminService_FailoverMaster_Handler(srv interface{}, ctx context.Context, 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).FailoverMaster(ctx, req.(*FailoverMasterRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_SwitchoverMaster_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(SwitchoverMasterRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AdminServiceServer).SwitchoverMaster(m, &grpc.GenericServerStream[SwitchoverMasterRequest, SwitchoverMasterResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_SwitchoverMasterServer = grpc.ServerStreamingServer[SwitchoverMasterResponse]
+
+func _AdminService_WatchOperation_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchOperationRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AdminServiceServer).WatchOperation(m, &grpc.GenericServerStream[WatchOperationRequest, WatchOperationResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_WatchOperationServer = grpc.ServerStreamingServer[WatchOperationResponse]
+
+func _AdminService_StartMaintenance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartMaintenanceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).StartMaintenance(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_StartMaintenance_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).StartMaintenance(ctx, req.(*StartMaintenanceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_EndMaintenance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EndMaintenanceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).EndMaintenance(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_EndMaintenance_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).EndMaintenance(ctx, req.(*EndMaintenanceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DrainHost_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(DrainHostRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AdminServiceServer).DrainHost(m, &grpc.GenericServerStream[DrainHostRequest, DrainHostResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_DrainHostServer = grpc.ServerStreamingServer[DrainHostResponse]
+
+func _AdminService_UndrainHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndrainHostRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UndrainHost(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UndrainHost_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UndrainHost(ctx, req.(*UndrainHostRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -580,6 +806,18 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_FailoverMaster_Handler,
 		},
 		{
+			MethodName: "StartMaintenance",
+			Handler:    _AdminService_StartMaintenance_Handler,
+		},
+		{
+			MethodName: "EndMaintenance",
+			Handler:    _AdminService_EndMaintenance_Handler,
+		},
+		{
+			MethodName: "UndrainHost",
+			Handler:    _AdminService_UndrainHost_Handler,
+		},
+		{
 			MethodName: "PauseMaster",
 			Handler:    _AdminService_PauseMaster_Handler,
 		},
@@ -608,6 +846,22 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_UpdateSettings_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "SwitchoverMaster",
+			Handler:       _AdminService_SwitchoverMaster_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchOperation",
+			Handler:       _AdminService_WatchOperation_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "DrainHost",
+			Handler:       _AdminService_DrainHost_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "proto/sentinel/v1/admin.proto",
 }

@@ -148,6 +148,12 @@ const (
 	ErrorReason_ERROR_REASON_COMMANDS_MISSING ErrorReason = 30
 	// PERMISSION_DENIED: script paths cannot be changed at run time unless the node's file says deny-scripts-reconfig no.
 	ErrorReason_ERROR_REASON_SCRIPTS_DENIED ErrorReason = 31
+	// NOT_FOUND: no failover or switchover with that operation id, or its story is no longer kept.
+	ErrorReason_ERROR_REASON_OPERATION_NOT_FOUND ErrorReason = 32
+	// FAILED_PRECONDITION: the master does not answer, so that a switchover without loss cannot be made.
+	ErrorReason_ERROR_REASON_MASTER_DOWN ErrorReason = 33
+	// FAILED_PRECONDITION: no other healthy replica of the set would be left.
+	ErrorReason_ERROR_REASON_LAST_REPLICA ErrorReason = 34
 )
 
 // Enum value maps for ErrorReason.
@@ -185,6 +191,9 @@ var (
 		29: "ERROR_REASON_SENTINELS_ACTIVE",
 		30: "ERROR_REASON_COMMANDS_MISSING",
 		31: "ERROR_REASON_SCRIPTS_DENIED",
+		32: "ERROR_REASON_OPERATION_NOT_FOUND",
+		33: "ERROR_REASON_MASTER_DOWN",
+		34: "ERROR_REASON_LAST_REPLICA",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":          0,
@@ -219,6 +228,9 @@ var (
 		"ERROR_REASON_SENTINELS_ACTIVE":     29,
 		"ERROR_REASON_COMMANDS_MISSING":     30,
 		"ERROR_REASON_SCRIPTS_DENIED":       31,
+		"ERROR_REASON_OPERATION_NOT_FOUND":  32,
+		"ERROR_REASON_MASTER_DOWN":          33,
+		"ERROR_REASON_LAST_REPLICA":         34,
 	}
 )
 
@@ -511,7 +523,7 @@ const file_proto_sentinel_v1_common_proto_rawDesc = "" +
 	"\vConsistency\x12\x1b\n" +
 	"\x17CONSISTENCY_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CONSISTENCY_LINEARIZABLE\x10\x01\x12\x15\n" +
-	"\x11CONSISTENCY_LOCAL\x10\x02*\x9f\b\n" +
+	"\x11CONSISTENCY_LOCAL\x10\x02*\x82\t\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dERROR_REASON_INVALID_ARGUMENT\x10\x01\x12!\n" +
@@ -545,7 +557,10 @@ const file_proto_sentinel_v1_common_proto_rawDesc = "" +
 	"\x14ERROR_REASON_TIMEOUT\x10\x1c\x12!\n" +
 	"\x1dERROR_REASON_SENTINELS_ACTIVE\x10\x1d\x12!\n" +
 	"\x1dERROR_REASON_COMMANDS_MISSING\x10\x1e\x12\x1f\n" +
-	"\x1bERROR_REASON_SCRIPTS_DENIED\x10\x1f*\x9f\x01\n" +
+	"\x1bERROR_REASON_SCRIPTS_DENIED\x10\x1f\x12$\n" +
+	" ERROR_REASON_OPERATION_NOT_FOUND\x10 \x12\x1c\n" +
+	"\x18ERROR_REASON_MASTER_DOWN\x10!\x12\x1d\n" +
+	"\x19ERROR_REASON_LAST_REPLICA\x10\"*\x9f\x01\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rCAUSE_TIMEOUT\x10\x01\x12\x11\n" +

@@ -233,8 +233,12 @@ type Failover struct {
 	BegunRevision    uint64 `protobuf:"varint,22,opt,name=begun_revision,json=begunRevision,proto3" json:"begun_revision,omitempty"`
 	SwitchedRevision uint64 `protobuf:"varint,23,opt,name=switched_revision,json=switchedRevision,proto3" json:"switched_revision,omitempty"`
 	EndedRevision    uint64 `protobuf:"varint,24,opt,name=ended_revision,json=endedRevision,proto3" json:"ended_revision,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Who ordered it; empty for the cluster itself.
+	Actor string `protobuf:"bytes,25,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Of a switchover: milliseconds that it may take until the candidate is promoted.
+	MaxWaitMs     int64 `protobuf:"varint,26,opt,name=max_wait_ms,json=maxWaitMs,proto3" json:"max_wait_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Failover) Reset() {
@@ -435,6 +439,20 @@ func (x *Failover) GetEndedRevision() uint64 {
 	return 0
 }
 
+func (x *Failover) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Failover) GetMaxWaitMs() int64 {
+	if x != nil {
+		return x.MaxWaitMs
+	}
+	return 0
+}
+
 // FailoverVote is a verdict that a failover was decided on.
 type FailoverVote struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -516,7 +534,11 @@ type Candidate struct {
 	Priority    int32  `protobuf:"varint,6,opt,name=priority,proto3" json:"priority,omitempty"`
 	RunId       string `protobuf:"bytes,7,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	// Age of the measurement.
-	AgeMs         int64 `protobuf:"varint,8,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
+	AgeMs int64 `protobuf:"varint,8,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
+	// How many bytes of the master's stream it lacked by what was seen of both, and for how many milliseconds it had received
+	// nothing; -1 for unknown.
+	BehindBytes   int64 `protobuf:"varint,9,opt,name=behind_bytes,json=behindBytes,proto3" json:"behind_bytes,omitempty"`
+	BehindMs      int64 `protobuf:"varint,10,opt,name=behind_ms,json=behindMs,proto3" json:"behind_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -607,6 +629,20 @@ func (x *Candidate) GetAgeMs() int64 {
 	return 0
 }
 
+func (x *Candidate) GetBehindBytes() int64 {
+	if x != nil {
+		return x.BehindBytes
+	}
+	return 0
+}
+
+func (x *Candidate) GetBehindMs() int64 {
+	if x != nil {
+		return x.BehindMs
+	}
+	return 0
+}
+
 // Step is one thing that was done in a failover.
 type Step struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -689,7 +725,7 @@ var File_proto_sentinel_v1_failover_proto protoreflect.FileDescriptor
 
 const file_proto_sentinel_v1_failover_proto_rawDesc = "" +
 	"\n" +
-	" proto/sentinel/v1/failover.proto\x12\vsentinel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eproto/sentinel/v1/common.proto\"\xe9\a\n" +
+	" proto/sentinel/v1/failover.proto\x12\vsentinel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eproto/sentinel/v1/common.proto\"\x9f\b\n" +
 	"\bFailover\x12!\n" +
 	"\foperation_id\x18\x01 \x01(\tR\voperationId\x12\x16\n" +
 	"\x06master\x18\x02 \x01(\tR\x06master\x12\x14\n" +
@@ -720,13 +756,15 @@ const file_proto_sentinel_v1_failover_proto_rawDesc = "" +
 	"\bended_at\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12%\n" +
 	"\x0ebegun_revision\x18\x16 \x01(\x04R\rbegunRevision\x12+\n" +
 	"\x11switched_revision\x18\x17 \x01(\x04R\x10switchedRevision\x12%\n" +
-	"\x0eended_revision\x18\x18 \x01(\x04R\rendedRevision\"\xc0\x01\n" +
+	"\x0eended_revision\x18\x18 \x01(\x04R\rendedRevision\x12\x14\n" +
+	"\x05actor\x18\x19 \x01(\tR\x05actor\x12\x1e\n" +
+	"\vmax_wait_ms\x18\x1a \x01(\x03R\tmaxWaitMs\"\xc0\x01\n" +
 	"\fFailoverVote\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12(\n" +
 	"\x05cause\x18\x02 \x01(\x0e2\x12.sentinel.v1.CauseR\x05cause\x120\n" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12;\n" +
 	"\vreported_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"reportedAt\"\xf6\x01\n" +
+	"reportedAt\"\xb6\x02\n" +
 	"\tCandidate\x12.\n" +
 	"\aaddress\x18\x01 \x01(\v2\x14.sentinel.v1.AddressR\aaddress\x12\x16\n" +
 	"\x06chosen\x18\x02 \x01(\bR\x06chosen\x12\x1c\n" +
@@ -735,7 +773,10 @@ const file_proto_sentinel_v1_failover_proto_rawDesc = "" +
 	"\foffset_bytes\x18\x05 \x01(\x03R\voffsetBytes\x12\x1a\n" +
 	"\bpriority\x18\x06 \x01(\x05R\bpriority\x12\x15\n" +
 	"\x06run_id\x18\a \x01(\tR\x05runId\x12\x15\n" +
-	"\x06age_ms\x18\b \x01(\x03R\x05ageMs\"\x92\x01\n" +
+	"\x06age_ms\x18\b \x01(\x03R\x05ageMs\x12!\n" +
+	"\fbehind_bytes\x18\t \x01(\x03R\vbehindBytes\x12\x1b\n" +
+	"\tbehind_ms\x18\n" +
+	" \x01(\x03R\bbehindMs\"\x92\x01\n" +
 	"\x04Step\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
 	"\binstance\x18\x02 \x01(\v2\x14.sentinel.v1.AddressR\binstance\x12\x13\n" +

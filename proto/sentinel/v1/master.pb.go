@@ -163,8 +163,10 @@ type MasterOptions struct {
 	// rename-command: a command's usual name to what the instances call it. An update replaces the whole map.
 	RenameCommand map[string]string `protobuf:"bytes,11,rep,name=rename_command,json=renameCommand,proto3" json:"rename_command,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Tls           *TlsMode          `protobuf:"varint,12,opt,name=tls,proto3,enum=sentinel.v1.TlsMode,oneof" json:"tls,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// failover-cooldown: milliseconds between automatic failovers once two have followed each other; 0 = off; default 10000.
+	FailoverCooldownMs *int64 `protobuf:"varint,13,opt,name=failover_cooldown_ms,json=failoverCooldownMs,proto3,oneof" json:"failover_cooldown_ms,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *MasterOptions) Reset() {
@@ -279,6 +281,13 @@ func (x *MasterOptions) GetTls() TlsMode {
 		return *x.Tls
 	}
 	return TlsMode_TLS_MODE_UNSPECIFIED
+}
+
+func (x *MasterOptions) GetFailoverCooldownMs() int64 {
+	if x != nil && x.FailoverCooldownMs != nil {
+		return *x.FailoverCooldownMs
+	}
+	return 0
 }
 
 // Master is a watched set, as it is replicated: a master and its replicas.
@@ -549,7 +558,9 @@ type Instance struct {
 	// One per node that holds it down.
 	Votes []*Vote `protobuf:"bytes,10,rep,name=votes,proto3" json:"votes,omitempty"`
 	// What the asked node sees of it; unset in watches, and where the node does not probe it.
-	Observation   *Observation `protobuf:"bytes,11,opt,name=observation,proto3" json:"observation,omitempty"`
+	Observation *Observation `protobuf:"bytes,11,opt,name=observation,proto3" json:"observation,omitempty"`
+	// Unset: it is not in maintenance.
+	Maintenance   *Pause `protobuf:"bytes,12,opt,name=maintenance,proto3" json:"maintenance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -657,6 +668,13 @@ func (x *Instance) GetVotes() []*Vote {
 func (x *Instance) GetObservation() *Observation {
 	if x != nil {
 		return x.Observation
+	}
+	return nil
+}
+
+func (x *Instance) GetMaintenance() *Pause {
+	if x != nil {
+		return x.Maintenance
 	}
 	return nil
 }
@@ -943,7 +961,7 @@ var File_proto_sentinel_v1_master_proto protoreflect.FileDescriptor
 
 const file_proto_sentinel_v1_master_proto_rawDesc = "" +
 	"\n" +
-	"\x1eproto/sentinel/v1/master.proto\x12\vsentinel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eproto/sentinel/v1/common.proto\x1a proto/sentinel/v1/failover.proto\"\xd6\x06\n" +
+	"\x1eproto/sentinel/v1/master.proto\x12\vsentinel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eproto/sentinel/v1/common.proto\x1a proto/sentinel/v1/failover.proto\"\xa6\a\n" +
 	"\rMasterOptions\x12\x1b\n" +
 	"\x06quorum\x18\x01 \x01(\x05H\x00R\x06quorum\x88\x01\x01\x12'\n" +
 	"\rdown_after_ms\x18\x02 \x01(\x03H\x01R\vdownAfterMs\x88\x01\x01\x123\n" +
@@ -957,7 +975,9 @@ const file_proto_sentinel_v1_master_proto_rawDesc = "" +
 	"\x1bmaster_reboot_down_after_ms\x18\n" +
 	" \x01(\x03H\bR\x17masterRebootDownAfterMs\x88\x01\x01\x12T\n" +
 	"\x0erename_command\x18\v \x03(\v2-.sentinel.v1.MasterOptions.RenameCommandEntryR\rrenameCommand\x12+\n" +
-	"\x03tls\x18\f \x01(\x0e2\x14.sentinel.v1.TlsModeH\tR\x03tls\x88\x01\x01\x1a@\n" +
+	"\x03tls\x18\f \x01(\x0e2\x14.sentinel.v1.TlsModeH\tR\x03tls\x88\x01\x01\x125\n" +
+	"\x14failover_cooldown_ms\x18\r \x01(\x03H\n" +
+	"R\x12failoverCooldownMs\x88\x01\x01\x1a@\n" +
 	"\x12RenameCommandEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\t\n" +
@@ -972,7 +992,8 @@ const file_proto_sentinel_v1_master_proto_rawDesc = "" +
 	"\x14_notification_scriptB\x19\n" +
 	"\x17_client_reconfig_scriptB\x1e\n" +
 	"\x1c_master_reboot_down_after_msB\x06\n" +
-	"\x04_tls\"\xe9\x05\n" +
+	"\x04_tlsB\x17\n" +
+	"\x15_failover_cooldown_ms\"\xe9\x05\n" +
 	"\x06Master\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\aaddress\x18\x02 \x01(\v2\x14.sentinel.v1.AddressR\aaddress\x12\x14\n" +
@@ -998,7 +1019,7 @@ const file_proto_sentinel_v1_master_proto_rawDesc = "" +
 	"\tannounced\x18\x12 \x01(\v2\x14.sentinel.v1.AddressR\tannounced\"W\n" +
 	"\x0fAddressConflict\x12.\n" +
 	"\aaddress\x18\x01 \x01(\v2\x14.sentinel.v1.AddressR\aaddress\x12\x14\n" +
-	"\x05owner\x18\x02 \x01(\tR\x05owner\"\xb6\x03\n" +
+	"\x05owner\x18\x02 \x01(\tR\x05owner\"\xec\x03\n" +
 	"\bInstance\x12.\n" +
 	"\aaddress\x18\x01 \x01(\v2\x14.sentinel.v1.AddressR\aaddress\x12%\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x11.sentinel.v1.RoleR\x04role\x126\n" +
@@ -1011,7 +1032,8 @@ const file_proto_sentinel_v1_master_proto_rawDesc = "" +
 	"\vunconfirmed\x18\t \x01(\bR\vunconfirmed\x12'\n" +
 	"\x05votes\x18\n" +
 	" \x03(\v2\x11.sentinel.v1.VoteR\x05votes\x12:\n" +
-	"\vobservation\x18\v \x01(\v2\x18.sentinel.v1.ObservationR\vobservation\"\x9b\x02\n" +
+	"\vobservation\x18\v \x01(\v2\x18.sentinel.v1.ObservationR\vobservation\x124\n" +
+	"\vmaintenance\x18\f \x01(\v2\x12.sentinel.v1.PauseR\vmaintenance\"\x9b\x02\n" +
 	"\x04Vote\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x17\n" +
 	"\araft_id\x18\x02 \x01(\tR\x06raftId\x12(\n" +
@@ -1104,18 +1126,19 @@ var file_proto_sentinel_v1_master_proto_depIdxs = []int32{
 	13, // 15: sentinel.v1.Instance.reported_role:type_name -> sentinel.v1.Role
 	6,  // 16: sentinel.v1.Instance.votes:type_name -> sentinel.v1.Vote
 	7,  // 17: sentinel.v1.Instance.observation:type_name -> sentinel.v1.Observation
-	14, // 18: sentinel.v1.Vote.cause:type_name -> sentinel.v1.Cause
-	10, // 19: sentinel.v1.Vote.since:type_name -> google.protobuf.Timestamp
-	10, // 20: sentinel.v1.Vote.reported_at:type_name -> google.protobuf.Timestamp
-	9,  // 21: sentinel.v1.Vote.instance:type_name -> sentinel.v1.Address
-	14, // 22: sentinel.v1.Observation.cause:type_name -> sentinel.v1.Cause
-	10, // 23: sentinel.v1.Observation.down_since:type_name -> google.protobuf.Timestamp
-	9,  // 24: sentinel.v1.Observation.follows:type_name -> sentinel.v1.Address
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	12, // 18: sentinel.v1.Instance.maintenance:type_name -> sentinel.v1.Pause
+	14, // 19: sentinel.v1.Vote.cause:type_name -> sentinel.v1.Cause
+	10, // 20: sentinel.v1.Vote.since:type_name -> google.protobuf.Timestamp
+	10, // 21: sentinel.v1.Vote.reported_at:type_name -> google.protobuf.Timestamp
+	9,  // 22: sentinel.v1.Vote.instance:type_name -> sentinel.v1.Address
+	14, // 23: sentinel.v1.Observation.cause:type_name -> sentinel.v1.Cause
+	10, // 24: sentinel.v1.Observation.down_since:type_name -> google.protobuf.Timestamp
+	9,  // 25: sentinel.v1.Observation.follows:type_name -> sentinel.v1.Address
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_proto_sentinel_v1_master_proto_init() }
