@@ -108,6 +108,8 @@ var refusals = map[raftfsm.Code]struct {
 	raftfsm.NotDown:         {codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_NOT_DOWN},
 	raftfsm.Paused:          {codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_PAUSED},
 	raftfsm.InProgress:      {codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_FAILOVER_IN_PROGRESS},
+	raftfsm.MasterDown:      {codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_DOWN},
+	raftfsm.Cooldown:        {codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_NOT_DOWN},
 	raftfsm.BadCandidate:    {codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_NO_GOOD_REPLICA},
 	raftfsm.Removed:         {codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_REMOVED},
 	raftfsm.UnknownNode:     {codes.NotFound, sentinelv1.ErrorReason_ERROR_REASON_NODE_NOT_FOUND},

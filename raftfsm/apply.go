@@ -130,6 +130,8 @@ func (d *draft) apply(c *raftlogv1.Command) verdict {
 		return d.hold(op.Hold)
 	case *raftlogv1.Command_Settle:
 		return d.settle(op.Settle)
+	case *raftlogv1.Command_Maintain:
+		return d.maintain(op.Maintain)
 	case *raftlogv1.Command_Configure:
 		return d.configure(op.Configure)
 	case *raftlogv1.Command_Report:

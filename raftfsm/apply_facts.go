@@ -182,7 +182,8 @@ func (d *draft) put(m *Master, in Instance) {
 	m.Instances = list
 }
 
-// correct tells what was put right on an instance of the set, in no failover. It changes nothing else.
+// correct tells what was put right on an instance of the set, in no failover. Where that was the old master of a past one, and
+// it could tell what was lost, the story of that failover is corrected; nothing else changes.
 func (d *draft) correct(c *raftlogv1.Correct) verdict {
 	m, ok := d.s.Master(c.GetMaster())
 	if !ok {
@@ -199,8 +200,24 @@ func (d *draft) correct(c *raftlogv1.Correct) verdict {
 		return refuse(NotFound, "%s is no replica of master %s", a, m.Name)
 	}
 	d.changed = true
-	d.emitOn(m, kind, a, Event{Detail: clip(c.GetDetail())})
+	if c.GetEpoch() != 0 {
+		d.amend(d.edit(m.Name), c.GetEpoch(), a, Loss{Kind: c.GetLoss().GetKind(), Bytes: c.GetLoss().GetBytes()})
+	}
+	d.emitOn(m, kind, a, Event{Detail: clip(c.GetDetail()), Epoch: c.GetEpoch()})
 	return done()
+}
+
+// amend replaces what a past failover is said to have lost by what its old master has told. A story that is no longer kept
+// cannot be corrected.
+func (d *draft) amend(m *Master, epoch uint64, from Addr, loss Loss) {
+	for i, f := range m.History {
+		if f.Epoch == epoch && f.From == from && f.Switched {
+			told := *f
+			told.Loss = loss
+			m.History = slices.Clone(m.History)
+			m.History[i] = &told
+		}
+	}
 }
 
 // corrections are the events that tell of them.

@@ -33,6 +33,10 @@ func (d *draft) beginFailover(c *raftlogv1.BeginFailover) verdict {
 		Reason: clip(c.GetReason()), Votes: m.VotesAgainst(m.Address), Candidates: candidatesOf(c.GetCandidates()),
 		Leader: d.head.GetProposer(), Replaces: c.GetReplaces(), OldOffset: c.GetOldOffset(), OldOffsetAgeMs: c.GetOldOffsetAgeMs(),
 		OldReplID: c.GetOldReplId(), ODownAtMs: m.ODownAtMs, BegunIndex: d.index, BegunAtMs: d.head.GetProposedAtMs(),
+		MaxWaitMs: c.GetMaxWaitMs(),
+	}
+	if d.s.level >= 3 {
+		e.Failover.Actor = d.head.GetActor()
 	}
 	d.emitOn(e, EventNewEpoch, e.Address, Event{Epoch: d.s.epoch})
 	d.emitOn(e, EventTryFailover, e.Address, Event{Epoch: d.s.epoch, Detail: e.Failover.Reason})
@@ -64,10 +68,46 @@ func (d *draft) mayBegin(m *Master, c *raftlogv1.BeginFailover) verdict {
 			m.Name, d.s.DownVotes(m, m.Address), m.Options.Quorum)
 	case !member || to == m.Address:
 		return refuse(BadCandidate, "%s is no replica of %s", to, m.Name)
+	case m.InMaintenance(to):
+		return refuse(BadCandidate, "%s is in maintenance", to)
+	case c.GetKind() == KindPlanned && m.IsODown():
+		return refuse(MasterDown, "master %s is objectively down: nobody can switch over from it without loss", m.Name)
+	case automatic && c.GetReplaces() == 0 && d.s.level >= 3 && d.cooling(m) > 0:
+		return refuse(Cooldown, "master %s was failed over twice lately; the next automatic failover may begin in %d ms", m.Name, d.cooling(m))
 	case d.s.DownVotes(m, to) >= m.Options.Quorum:
 		return refuse(BadCandidate, "%s is itself held down by %d nodes", to, d.s.DownVotes(m, to))
 	}
 	return done()
+}
+
+// cooling is for how many milliseconds after this entry no automatic failover of m may begin.
+func (d *draft) cooling(m *Master) int64 { return m.Cooling(d.head.GetProposedAtMs()) }
+
+// Cooling is for how many milliseconds after nowMs no automatic failover may begin: two may follow each other, and the next
+// comes the option's time after the last. It goes by the clocks of the leaders that proposed, so that every node and every
+// next leader comes to the same: one that is behind the last switch lets the failover begin.
+func (m *Master) Cooling(nowMs int64) int64 {
+	pause := m.Options.FailoverCooldown.Milliseconds()
+	var last, before int64
+	rows := m.History
+	if m.Failover != nil {
+		rows = append(slices.Clip(rows), m.Failover)
+	}
+	for _, f := range slices.Backward(rows) {
+		if !f.Switched || f.Kind != KindAutomatic {
+			continue
+		}
+		if last != 0 {
+			before = f.SwitchedAtMs
+			break
+		}
+		last = f.SwitchedAtMs
+	}
+	burst := before != 0 && last-before < pause
+	if ago := nowMs - last; last != 0 && burst && ago >= 0 && ago < pause {
+		return pause - ago
+	}
+	return 0
 }
 
 // operation finds the failover with an operation's id, open or past.
@@ -229,7 +269,24 @@ func candidatesOf(ps []*raftlogv1.Candidate) []Candidate {
 		out[i] = Candidate{
 			Addr: AddrOf(p.GetAddress()), Chosen: p.GetChosen(), Rejection: clip(p.GetRejection()), Detail: clip(p.GetDetail()),
 			Offset: p.GetOffset(), Priority: int(p.GetPriority()), RunID: p.GetRunId(), AgeMs: p.GetAgeMs(),
+			BehindBytes: orUnknown(p.BehindBytes), BehindMs: orUnknown(p.BehindMs),
 		}
 	}
 	return out
+}
+
+// orUnknown is a measurement, -1 where there is none.
+func orUnknown(v *int64) int64 {
+	if v == nil {
+		return -1
+	}
+	return *v
+}
+
+// known is the inverse of orUnknown.
+func known(v int64) *int64 {
+	if v < 0 {
+		return nil
+	}
+	return &v
 }

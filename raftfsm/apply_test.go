@@ -559,6 +559,39 @@ func scenario(l *log) {
 	e = l.ok(l.begin("k", 80, func(b *raftlogv1.BeginFailover) { b.Kind = raftfsm.KindForced })).Epoch
 	l.ok(switchTo("k", e, 81, 80))
 	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Remove{Remove: &raftlogv1.Remove{Name: "k"}}})
+
+	l.ok(raise(3))
+	l.ok(configure("failover-brake", "70"))
+	l.ok(monitor("q", 70))
+	l.ok(l.facts("q", 71))
+	l.ok(maintain(71, "new memory"))
+	l.ok(monitor("p", 60, "failover-cooldown", "5000"))
+	l.ok(l.facts("p", 61, 62))
+	e = l.ok(l.planned("p", 61)).Epoch
+	l.ok(switchTo("p", e, 60, 61))
+	l.ok(end("p", e, raftlogv1.FailoverOutcome_FAILOVER_OUTCOME_COMPLETED))
+	l.ok(l.amended("p", 60, e, raftlogv1.LossKind_LOSS_KIND_EXACT, 33))
+	l.ok(l.planned("p", 62))
+}
+
+// planned is a switchover.
+func (l *log) planned(name string, to int) *raftlogv1.Command {
+	behind, age := int64(14), int64(3)
+	return l.begin(name, to, func(b *raftlogv1.BeginFailover) {
+		b.Kind, b.MaxWaitMs = raftfsm.KindPlanned, 5000
+		b.Candidates = []*raftlogv1.Candidate{{Address: addr(to), Chosen: true, BehindBytes: &behind, BehindMs: &age}}
+	})
+}
+
+func maintain(port int, reason string) *raftlogv1.Command {
+	return &raftlogv1.Command{Op: &raftlogv1.Command_Maintain{Maintain: &raftlogv1.Maintain{Instance: addr(port), Reason: reason}}}
+}
+
+// amended is what the old master of a past failover tells when it is back.
+func (l *log) amended(name string, port int, epoch uint64, kind raftlogv1.LossKind, bytes int64) *raftlogv1.Command {
+	c := l.correct(name, port, raftfsm.CorrectionDemoted)
+	c.GetCorrect().Epoch, c.GetCorrect().Loss = epoch, &raftlogv1.Loss{Kind: kind, Bytes: bytes}
+	return c
 }
 
 func raise(level uint32) *raftlogv1.Command {

@@ -49,6 +49,10 @@ const (
 	StaleTerm Code = 19
 	// TooMany: a bound on what the state keeps.
 	TooMany Code = 20
+	// MasterDown: the master is objectively down; a switchover needs it.
+	MasterDown Code = 21
+	// Cooldown: the master was failed over twice lately.
+	Cooldown Code = 22
 )
 
 // Result is what applying a command gave. Code and Detail are the same on every node.

@@ -40,6 +40,8 @@ const (
 	EventFailoverAbort    = "-failover-abort"
 	EventPause            = "+pause"
 	EventResume           = "-pause"
+	EventMaintenance      = "+maintenance"
+	EventMaintenanceEnd   = "-maintenance"
 	EventHold             = "+hold"
 	EventAdopt            = "+adopt-master"
 	EventConflict         = "+instance-conflict"

@@ -2,12 +2,14 @@ package raftfsm
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 )
 
 // Level is the feature level of this build: the highest command level it can apply.
-const Level = 2
+const Level = 3
 
 // LevelOf is the lowest feature level at which a command may be proposed. Nodes of every release that knows the level apply
 // it alike, so that a command is never given a higher one.
@@ -23,16 +25,45 @@ func featureOf(c *raftlogv1.Command) (level uint32, feature string) {
 		if op.Monitor.GetEpoch() != 0 || len(op.Monitor.GetReplicas()) > 0 {
 			return 2, "monitoring with an epoch or with replicas"
 		}
+		if sets(op.Monitor.GetOptions(), optionCooldown) {
+			return 3, "the option " + optionCooldown
+		}
+	case *raftlogv1.Command_Set:
+		if sets(op.Set.GetOptions(), optionCooldown) {
+			return 3, "the option " + optionCooldown
+		}
+	case *raftlogv1.Command_Maintain:
+		return 3, "maintenance of an instance"
+	case *raftlogv1.Command_BeginFailover:
+		if op.BeginFailover.GetKind() == KindPlanned || op.BeginFailover.GetMaxWaitMs() != 0 || measured(op.BeginFailover) {
+			return 3, "switchovers, and how far candidates are behind"
+		}
 	case *raftlogv1.Command_Configure:
+		if sets(op.Configure.GetSettings(), settingNames[failoverBrake]) {
+			return 3, "the setting " + settingNames[failoverBrake]
+		}
 		return 2, "settings of the cluster"
 	case *raftlogv1.Command_ResolveHosts:
 		return 2, "resolved host names"
 	case *raftlogv1.Command_Correct:
+		if op.Correct.GetEpoch() != 0 {
+			return 3, "corrections of a past failover's loss"
+		}
 		return 2, "corrections on the record"
 	case *raftlogv1.Command_Delivered:
 		return 2, "the cursor of webhooks"
 	}
 	return 1, "the command"
+}
+
+// sets tells whether the values name an option or a setting.
+func sets(values []*raftlogv1.OptionValue, name string) bool {
+	return slices.ContainsFunc(values, func(v *raftlogv1.OptionValue) bool { return strings.EqualFold(v.GetName(), name) })
+}
+
+// measured tells whether a row says how far its candidates are behind.
+func measured(c *raftlogv1.BeginFailover) bool {
+	return slices.ContainsFunc(c.GetCandidates(), func(x *raftlogv1.Candidate) bool { return x.BehindBytes != nil || x.BehindMs != nil })
 }
 
 // CheckLevel refuses a command that not every member understands at the present feature level. It must not come into the

@@ -21,6 +21,12 @@ func TestCommandsAboveTheLevelAreRefused(t *testing.T) {
 		{"configure", 2, func(*log) *raftlogv1.Command { return configure("announce-hostnames", "yes") }},
 		{"resolve hosts", 2, func(l *log) *raftlogv1.Command { return l.resolve("m", 901, "10.1.0.1") }},
 		{"correct", 2, func(l *log) *raftlogv1.Command { return l.correct("m", 902, raftfsm.CorrectionDemoted) }},
+		{"monitor with a cooldown", 3, func(*log) *raftlogv1.Command { return monitor("n", 9, "Failover-Cooldown", "1") }},
+		{"set a cooldown", 3, func(*log) *raftlogv1.Command { return set("m", "failover-cooldown", "1") }},
+		{"configure the brake", 3, func(*log) *raftlogv1.Command { return configure("Failover-Brake", "60") }},
+		{"maintain", 3, func(*log) *raftlogv1.Command { return maintain(902, "why") }},
+		{"switchover", 3, func(l *log) *raftlogv1.Command { return l.planned("m", 902) }},
+		{"correct a loss", 3, func(l *log) *raftlogv1.Command { return l.amended("m", 902, 1, raftfsm.LossExact, 7) }},
 		{"delivered", 2, func(*log) *raftlogv1.Command { return deliver(1, 0) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -41,7 +47,7 @@ func TestCommandsAboveTheLevelAreRefused(t *testing.T) {
 					t.Error("it is encoded with a header of level 1: an old node would take it for something else")
 				}
 			}
-			l.ok(raise(2))
+			l.ok(raise(max(c.level, 2)))
 			if res := l.ok(c.make(l)); !res.Changed {
 				t.Error("it changed nothing")
 			}

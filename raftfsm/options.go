@@ -34,6 +34,8 @@ type Options struct {
 	MasterRebootDownAfter time.Duration
 	// RenameCommand maps a command's usual name, in lower case, to what the instances call it.
 	RenameCommand map[string]string
+	// FailoverCooldown is the least time between automatic failovers, once two have followed each other; 0 = none.
+	FailoverCooldown time.Duration
 	// TLS dials the instances by TLS: "yes", "no", or "" for the node's tls-replication.
 	TLS string
 }
@@ -44,8 +46,16 @@ func DefaultOptions() Options {
 		DownAfter:       30 * time.Second,
 		FailoverTimeout: 180 * time.Second,
 		ParallelSyncs:   1,
+		// ours: Redis Sentinel waits twice failover-timeout
+		FailoverCooldown: defaultCooldown,
 	}
 }
+
+const (
+	// optionCooldown is the name of an option that came with feature level 3.
+	optionCooldown  = "failover-cooldown"
+	defaultCooldown = 10 * time.Second
+)
 
 // Option is a row of the option table: the one place where a per-master option is defined.
 type Option struct {
@@ -123,6 +133,16 @@ var optionTable = []Option{
 				out = append(out, k+" "+o.RenameCommand[k])
 			}
 			return out
+		},
+	},
+	{
+		Name: optionCooldown, Words: "milliseconds, 0 or greater, at most 2147483647; 0 = off",
+		set: func(o *Options, v string) error { return setMillis(&o.FailoverCooldown, v, 0) },
+		get: func(o Options) []string {
+			if o.FailoverCooldown == defaultCooldown {
+				return nil // as a snapshot of feature level 2 has it
+			}
+			return []string{millis(o.FailoverCooldown)}
 		},
 	},
 	{

@@ -47,11 +47,11 @@ func (l *log) verb(kind, x byte) *raftlogv1.Command {
 		port += 900 // its host is a name
 	}
 	node := string(rune('a' + x%3))
-	switch kind % 23 {
+	switch kind % 24 {
 	case 15:
 		return raise(uint32(x % 4))
 	case 16:
-		c := configure([]string{"announce-hostnames", "resolve-hostnames"}[x%2], []string{"yes", "NO", "maybe"}[x/2%3])
+		c := configure([]string{"announce-hostnames", "resolve-hostnames", "failover-brake"}[x%3], []string{"yes", "NO", "maybe", "70"}[x/3%4])
 		c.GetConfigure().Seed = x > 200
 		return c
 	case 19:
@@ -68,7 +68,11 @@ func (l *log) verb(kind, x byte) *raftlogv1.Command {
 	if f := m.Failover; f != nil {
 		epoch, from, to = f.Epoch, f.From, f.To
 	}
-	switch kind % 23 {
+	switch kind % 24 {
+	case 23:
+		c := maintain(port, "work")
+		c.GetMaintain().End = x > 128
+		return c
 	case 0:
 		return monitor(name, port)
 	case 1:
@@ -86,7 +90,7 @@ func (l *log) verb(kind, x byte) *raftlogv1.Command {
 	case 7:
 		return l.begin(name, port, func(b *raftlogv1.BeginFailover) {
 			if x > 128 {
-				b.Kind = raftlogv1.FailoverKind_FAILOVER_KIND_FORCED
+				b.Kind = []raftfsm.FailoverKind{raftfsm.KindForced, raftfsm.KindPlanned}[x%2]
 			}
 			if x%3 == 0 {
 				b.Replaces = epoch
@@ -127,7 +131,7 @@ func (l *log) check(before *raftfsm.State) {
 	if l.state.Delivered().Compare(before.Delivered()) < 0 {
 		l.t.Fatalf("delivered fell from %+v to %+v", before.Delivered(), l.state.Delivered())
 	}
-	if l.state.FeatureLevel() < 2 && (l.state.Settings() != raftfsm.Settings{} || l.state.Delivered() != raftfsm.Cursor{}) {
+	if l.state.FeatureLevel() < 2 && (l.state.Settings() != raftfsm.Settings{BrakePercent: 50} || l.state.Delivered() != raftfsm.Cursor{}) {
 		l.t.Fatal("a command of level 2 took effect below it")
 	}
 	for m := range l.state.Masters() {

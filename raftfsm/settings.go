@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
@@ -13,22 +14,32 @@ type Settings struct {
 	ResolveHostnames bool
 	// AnnounceHostnames: clients are told host names as they were given, not the IP addresses that those have.
 	AnnounceHostnames bool
+	// BrakePercent is the share of all masters that may be down at once, and at least 10 of them, before a node doubts itself
+	// where it reaches no instance beside theirs; 0 = off.
+	BrakePercent int
 }
 
-// settingNames are the settings in name order. The value of each is yes or no.
-var settingNames = [...]string{"announce-hostnames", "resolve-hostnames"}
+// settingNames are the settings in name order. The value of each is yes or no, the brake's a number.
+var settingNames = [...]string{"announce-hostnames", "failover-brake", "resolve-hostnames"}
+
+// defaultBrake is in percent.
+const defaultBrake = "50"
 
 const (
 	announceHostnames = iota
+	failoverBrake
 	resolveHostnames
 )
 
 // settings are the values given, in the order of their names; "" for never.
 type settings [len(settingNames)]string
 
-// Settings are the present ones; what was never given a value is off.
+// Settings are the present ones; what was never given a value is at its default.
 func (s *State) Settings() Settings {
+	brake, _ := s.Setting(settingNames[failoverBrake])
+	percent, _ := strconv.Atoi(brake) // it was checked when it was set
 	return Settings{
+		BrakePercent:      percent,
 		ResolveHostnames:  s.settings[resolveHostnames] == "yes",
 		AnnounceHostnames: s.settings[announceHostnames] == "yes",
 	}
@@ -40,6 +51,9 @@ func (s *State) Setting(name string) (value string, given bool) {
 		if n == name && s.settings[i] != "" {
 			return s.settings[i], true
 		}
+	}
+	if name == settingNames[failoverBrake] {
+		return defaultBrake, false
 	}
 	return "no", false
 }
@@ -65,13 +79,24 @@ func parseSetting(v *raftlogv1.OptionValue) (i int, value string, err error) {
 		if n != name {
 			continue
 		}
-		switch value := strings.ToLower(v.GetValue()); value {
-		case "yes", "no":
+		value := strings.ToLower(v.GetValue())
+		if i == failoverBrake {
+			return parseBrake(value)
+		}
+		if value == "yes" || value == "no" {
 			return i, value, nil
 		}
 		return 0, "", fmt.Errorf("setting %s: %q is not allowed; want yes or no", n, v.GetValue())
 	}
 	return 0, "", fmt.Errorf("unknown setting %q; known are %s", v.GetName(), strings.Join(settingNames[:], ", "))
+}
+
+func parseBrake(value string) (i int, percent string, err error) {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 0 || n > 100 {
+		return 0, "", fmt.Errorf("setting %s: %q is not allowed; want a whole number of percent, 0 to 100; 0 = off", settingNames[failoverBrake], value)
+	}
+	return failoverBrake, strconv.Itoa(n), nil
 }
 
 // values are the settings that were given a value, in name order.

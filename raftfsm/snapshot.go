@@ -208,6 +208,7 @@ func masterRecord(m *Master) *raftlogv1.MasterRecord {
 	for _, in := range m.Instances {
 		r.Instances = append(r.Instances, &raftlogv1.InstanceRecord{
 			Facts: in.facts(), Unconfirmed: in.Unconfirmed, Since: in.Since, Ip: in.IP,
+			Maintenance: pauseRecord(in.Maintenance),
 		})
 	}
 	if m.Failover != nil {
@@ -236,6 +237,7 @@ func masterOf(r *raftlogv1.MasterRecord) (*Master, error) {
 		i := withFacts(Instance{Addr: AddrOf(in.GetFacts().GetAddress())}, in.GetFacts())
 		i.SyncedReplID = in.GetFacts().GetSyncedReplId()
 		i.Unconfirmed, i.Since, i.IP = in.GetUnconfirmed(), in.GetSince(), in.GetIp()
+		i.Maintenance = pauseOf(in.GetMaintenance())
 		m.Instances = append(m.Instances, i)
 	}
 	if r.GetFailover() != nil {
@@ -307,7 +309,7 @@ func failoverRecord(f *Failover) *raftlogv1.FailoverRecord {
 		BegunIndex: f.BegunIndex, BegunAtMs: f.BegunAtMs, SwitchedIndex: f.SwitchedIndex, SwitchedAtMs: f.SwitchedAtMs,
 		EndedIndex: f.EndedIndex, EndedAtMs: f.EndedAtMs, Replaces: f.Replaces, OldOffset: f.OldOffset,
 		OldOffsetAgeMs: f.OldOffsetAgeMs, OldReplId: f.OldReplID, OdownAtMs: f.ODownAtMs, Leader: f.Leader,
-		PromotedOffset: f.PromotedOffset,
+		PromotedOffset: f.PromotedOffset, MaxWaitMs: f.MaxWaitMs, Actor: f.Actor,
 	}
 	for _, c := range f.Candidates {
 		r.Candidates = append(r.Candidates, c.Proto())
@@ -327,7 +329,7 @@ func failoverOf(r *raftlogv1.FailoverRecord) *Failover {
 		Leader: r.GetLeader(), Replaces: r.GetReplaces(), OldOffset: r.GetOldOffset(), OldOffsetAgeMs: r.GetOldOffsetAgeMs(),
 		OldReplID: r.GetOldReplId(), PromotedOffset: r.GetPromotedOffset(), ODownAtMs: r.GetOdownAtMs(), BegunIndex: r.GetBegunIndex(),
 		BegunAtMs: r.GetBegunAtMs(), SwitchedIndex: r.GetSwitchedIndex(), SwitchedAtMs: r.GetSwitchedAtMs(),
-		EndedIndex: r.GetEndedIndex(), EndedAtMs: r.GetEndedAtMs(),
+		EndedIndex: r.GetEndedIndex(), EndedAtMs: r.GetEndedAtMs(), MaxWaitMs: r.GetMaxWaitMs(), Actor: r.GetActor(),
 	}
 }
 
@@ -336,6 +338,7 @@ func (c Candidate) Proto() *raftlogv1.Candidate {
 	return &raftlogv1.Candidate{
 		Address: c.Addr.Proto(), Chosen: c.Chosen, Rejection: c.Rejection, Detail: c.Detail, Offset: c.Offset,
 		Priority: int32(c.Priority), RunId: c.RunID, AgeMs: c.AgeMs,
+		BehindBytes: known(c.BehindBytes), BehindMs: known(c.BehindMs),
 	}
 }
 

@@ -113,6 +113,8 @@ type Instance struct {
 	Since uint64
 	// IP is what its host name was last resolved to; "" where the host is an address, or before that was committed.
 	IP string
+	// Maintenance, not nil: it is no candidate, is not repointed and not reported.
+	Maintenance *Pause
 }
 
 // Vote is the verdict that one node holds against one instance.
@@ -167,6 +169,10 @@ type Failover struct {
 	OldOffsetAgeMs int64
 	OldReplID      string
 	PromotedOffset int64
+	// MaxWaitMs is how long a switchover may take until its candidate is promoted; 0 for the other kinds.
+	MaxWaitMs int64
+	// Actor is who ordered it; "" for the cluster itself, and before feature level 3.
+	Actor string
 
 	ODownAtMs     int64
 	BegunIndex    uint64
@@ -188,6 +194,10 @@ type Candidate struct {
 	Priority  int
 	RunID     string
 	AgeMs     int64
+	// BehindBytes is what it lacked of the master's stream by what was seen of both, BehindMs for how long it had received
+	// nothing; -1 for unknown.
+	BehindBytes int64
+	BehindMs    int64
 }
 
 // Step is one thing that was done.

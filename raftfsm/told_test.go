@@ -46,7 +46,7 @@ func at(port int) raftfsm.Addr { return raftfsm.AddrOf(addr(port)) }
 
 func TestConfigure(t *testing.T) {
 	l := level2(t)
-	if got := l.state.Settings(); got != (raftfsm.Settings{}) {
+	if got := l.state.Settings(); got != (raftfsm.Settings{BrakePercent: 50}) {
 		t.Fatalf("before any: %+v", got)
 	}
 	if v, given := l.state.Setting("announce-hostnames"); v != "no" || given {
@@ -58,7 +58,7 @@ func TestConfigure(t *testing.T) {
 	} {
 		l.refused(raftfsm.InvalidArgument, bad)
 	}
-	if got := l.state.Settings(); got != (raftfsm.Settings{}) {
+	if got := l.state.Settings(); got != (raftfsm.Settings{BrakePercent: 50}) {
 		t.Fatalf("a refused command set something: %+v", got)
 	}
 	seed := func(kv ...string) *raftlogv1.Command {
@@ -85,6 +85,7 @@ func TestConfigure(t *testing.T) {
 		since := l.index
 		res := l.ok(step.c)
 		l.expect(since, step.events...)
+		step.want.BrakePercent = 50
 		if res.Changed != (step.events != nil) || l.state.Settings() != step.want {
 			t.Errorf("%v: changed %t, settings %+v", step.c, res.Changed, l.state.Settings())
 		}

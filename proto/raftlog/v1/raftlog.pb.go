@@ -2464,9 +2464,9 @@ type Candidate struct {
 	// Age of the measurement in milliseconds.
 	AgeMs int64 `protobuf:"varint,8,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
 	// Level 3. How many bytes of the master's stream it lacked by what was seen of both, and for how many milliseconds it had
-	// received nothing; -1 for unknown.
-	BehindBytes   int64 `protobuf:"varint,9,opt,name=behind_bytes,json=behindBytes,proto3" json:"behind_bytes,omitempty"`
-	BehindMs      int64 `protobuf:"varint,10,opt,name=behind_ms,json=behindMs,proto3" json:"behind_ms,omitempty"`
+	// received nothing; absent for unknown.
+	BehindBytes   *int64 `protobuf:"varint,9,opt,name=behind_bytes,json=behindBytes,proto3,oneof" json:"behind_bytes,omitempty"`
+	BehindMs      *int64 `protobuf:"varint,10,opt,name=behind_ms,json=behindMs,proto3,oneof" json:"behind_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2558,15 +2558,15 @@ func (x *Candidate) GetAgeMs() int64 {
 }
 
 func (x *Candidate) GetBehindBytes() int64 {
-	if x != nil {
-		return x.BehindBytes
+	if x != nil && x.BehindBytes != nil {
+		return *x.BehindBytes
 	}
 	return 0
 }
 
 func (x *Candidate) GetBehindMs() int64 {
-	if x != nil {
-		return x.BehindMs
+	if x != nil && x.BehindMs != nil {
+		return *x.BehindMs
 	}
 	return 0
 }
@@ -4832,7 +4832,7 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12.\n" +
-	"\x05hosts\x18\x03 \x03(\v2\x18.raftlog.v1.ResolvedHostR\x05hosts\"\xaa\x02\n" +
+	"\x05hosts\x18\x03 \x03(\v2\x18.raftlog.v1.ResolvedHostR\x05hosts\"\xd3\x02\n" +
 	"\tCandidate\x12-\n" +
 	"\aaddress\x18\x01 \x01(\v2\x13.raftlog.v1.AddressR\aaddress\x12\x16\n" +
 	"\x06chosen\x18\x02 \x01(\bR\x06chosen\x12\x1c\n" +
@@ -4841,10 +4841,13 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x06offset\x18\x05 \x01(\x03R\x06offset\x12\x1a\n" +
 	"\bpriority\x18\x06 \x01(\x05R\bpriority\x12\x15\n" +
 	"\x06run_id\x18\a \x01(\tR\x05runId\x12\x15\n" +
-	"\x06age_ms\x18\b \x01(\x03R\x05ageMs\x12!\n" +
-	"\fbehind_bytes\x18\t \x01(\x03R\vbehindBytes\x12\x1b\n" +
+	"\x06age_ms\x18\b \x01(\x03R\x05ageMs\x12&\n" +
+	"\fbehind_bytes\x18\t \x01(\x03H\x00R\vbehindBytes\x88\x01\x01\x12 \n" +
 	"\tbehind_ms\x18\n" +
-	" \x01(\x03R\bbehindMs\"\x91\x01\n" +
+	" \x01(\x03H\x01R\bbehindMs\x88\x01\x01B\x0f\n" +
+	"\r_behind_bytesB\f\n" +
+	"\n" +
+	"_behind_ms\"\x91\x01\n" +
 	"\x04Step\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\binstance\x18\x02 \x01(\v2\x13.raftlog.v1.AddressR\binstance\x12\x13\n" +
@@ -5303,6 +5306,7 @@ func file_proto_raftlog_v1_raftlog_proto_init() {
 		(*Command_Correct)(nil),
 		(*Command_Delivered)(nil),
 	}
+	file_proto_raftlog_v1_raftlog_proto_msgTypes[26].OneofWrappers = []any{}
 	file_proto_raftlog_v1_raftlog_proto_msgTypes[38].OneofWrappers = []any{
 		(*SnapshotRecord_Node)(nil),
 		(*SnapshotRecord_Master)(nil),
