@@ -50,6 +50,7 @@ type fakeNode struct {
 	hang                 bool
 	localErr, proposeErr error
 	status               api.NodeStatus
+	contacts             map[string]api.Contact
 	begun                int
 	// beginning, where set, comes between the look at a state and the commit of a failover, as a measurement would.
 	beginning func()
@@ -137,6 +138,12 @@ func (n *fakeNode) Status() api.NodeStatus {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.status
+}
+
+func (n *fakeNode) Contacts() map[string]api.Contact {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.contacts
 }
 
 // set changes the node while others use it.
@@ -327,6 +334,7 @@ func newRigOn(t *testing.T, lis net.Listener, fleet api.Fleet, alter ...func(*Op
 	}
 	o := Options{
 		Listener: lis, Node: node, API: r.api, Fleet: fleet, Classify: classify, Local: r.local, Version: "0.1.0", Log: log, LookupHost: lookup,
+		HeardWithin: time.Second,
 	}
 	for _, f := range alter {
 		f(&o)

@@ -34,6 +34,7 @@ type Node interface {
 	Changed() <-chan struct{}
 	Local() (*raftfsm.State, time.Duration, error)
 	Status() api.NodeStatus
+	Contacts() map[string]api.Contact
 }
 
 // Options of a server. Listener, Node, API, Classify, Local and Log are required.
@@ -59,6 +60,8 @@ type Options struct {
 	Simulate func(afterElection, afterPromotion bool)
 	// Shutdown begins what SIGTERM does, and returns; nil cannot.
 	Shutdown func()
+	// HeardWithin is for how long a member counts as heard after its last sign of life.
+	HeardWithin time.Duration
 	// Periods are told by SENTINEL DEBUG, ConfigFile by INFO: "" for none.
 	Periods    Periods
 	ConfigFile string
