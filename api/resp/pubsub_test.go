@@ -120,6 +120,7 @@ func TestEventsOfAFailover(t *testing.T) {
 		"+selected-slave " + two + old,
 		"+failover-state-send-slaveof-noone " + two + old,
 		"+failover-state-wait-promotion " + two + old,
+		"-role-change " + two + old + " new reported role is master",
 		"+promoted-slave " + two + old,
 		"+failover-state-reconf-slaves " + master,
 		"+switch-master m 10.0.0.1 6379 10.0.0.2 6379",

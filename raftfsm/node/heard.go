@@ -23,8 +23,8 @@ type contacts struct {
 	asked map[raft.ServerID]bool
 }
 
-// follow notes who leads, and when the one before was heard last: who leads next has not heard it itself. Where the next is
-// followed before this node has missed the last one, that is up to a heartbeat's limit too late.
+// follow notes who leads, and when the one before was heard last: who leads next has not heard it itself. For who
+// has voted in between that is too late by as long as the election took: Raft counts a vote as contact.
 func (c *contacts) follow(leader raft.ServerID, last time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
