@@ -123,16 +123,17 @@ func (k kind) subscribe(s *Server, c *conn, names []string) reply {
 // cost is about what a subscription takes in memory, in bytes.
 func cost(name string) int { return len(name) + 256 }
 
-// unsubscribe answers (P)UNSUBSCRIBE; without names it ends all of the kind.
+// unsubscribe answers (P)UNSUBSCRIBE, once for each name; without names it ends all of the kind. As in Redis that it is
+// confirmed is no reply, which CLIENT REPLY could keep back.
 func (k kind) unsubscribe(s *Server, c *conn, names []string) reply {
 	own := k.own(&c.subscriptions)
 	if len(names) == 0 {
 		names = slices.Sorted(maps.Keys(*own))
 	}
 	if len(names) == 0 {
-		return push{bulk(k.off), null{}, integer(c.subscriptions.count())}
+		c.out = push{bulk(k.off), null{}, integer(c.subscriptions.count())}.append(c.out, c.proto)
+		return nil
 	}
-	var out several
 	s.subscribers.mu.Lock()
 	for _, name := range names {
 		if _, has := (*own)[name]; has {
@@ -140,11 +141,11 @@ func (k kind) unsubscribe(s *Server, c *conn, names []string) reply {
 			delete(*own, name)
 			k.all(&s.subscribers).remove(name, c)
 		}
-		out = append(out, push{bulk(k.off), bulk(name), integer(c.subscriptions.count())})
+		c.out = push{bulk(k.off), bulk(name), integer(c.subscriptions.count())}.append(c.out, c.proto)
 	}
 	s.subscribers.mu.Unlock()
 	c.countSubscriptions()
-	return out
+	return nil
 }
 
 // speak sets the protocol version; the publisher reads it under the same lock.
