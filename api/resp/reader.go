@@ -3,7 +3,6 @@ package resp
 import (
 	"bytes"
 	"math"
-	"strconv"
 )
 
 // Bounds of one command. Redis allows more; nothing that a Sentinel is asked needs it.
@@ -151,15 +150,22 @@ func cutCount(b []byte, tooLong protocolError) (digits []byte, width int, err er
 	return b[min(1, i):i], i + 2, nil
 }
 
-// number reads a decimal number as Redis does (util.c, string2ll): no sign but -, no spaces, no zeros before it.
+// number reads a decimal number as Redis does (util.c, string2ll): no sign but -, no spaces, no zeros before it. What has more
+// digits than any bound of this protocol is none.
 func number(b []byte) (int, bool) {
-	if len(b) == 1 && b[0] >= '0' && b[0] <= '9' {
-		return int(b[0] - '0'), true
+	negative := len(b) > 0 && b[0] == '-'
+	if negative {
+		b = b[1:]
 	}
-	digits := bytes.TrimPrefix(b, []byte("-"))
-	if len(digits) == 0 || digits[0] < '1' || digits[0] > '9' {
+	if len(b) == 0 || len(b) > 18 || b[0] == '0' && (len(b) > 1 || negative) {
 		return 0, false
 	}
-	n, err := strconv.Atoi(string(b))
-	return n, err == nil
+	n := 0
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = 10*n + int(c-'0')
+	}
+	return choose(negative, -n, n), true
 }
