@@ -334,7 +334,7 @@ func newRigOn(t *testing.T, lis net.Listener, fleet api.Fleet, alter ...func(*Op
 	}
 	o := Options{
 		Listener: lis, Node: node, API: r.api, Fleet: fleet, Classify: classify, Local: r.local, Version: "0.1.0", Log: log, LookupHost: lookup,
-		HeardWithin: time.Second,
+		HeardWithin: time.Second, Scripts: &fakeScripts{time.Minute, 30 * time.Second},
 	}
 	for _, f := range alter {
 		f(&o)

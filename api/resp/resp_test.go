@@ -160,7 +160,7 @@ func TestInfo(t *testing.T) {
 	c := r.client(t)
 	c.do("SENTINEL", "MONITOR", "m", "10.0.0.1", "6379", "2")
 	want := "# Sentinel\r\nsentinel_masters:1\r\nsentinel_tilt:0\r\nsentinel_tilt_since_seconds:-1\r\nsentinel_total_tilt:0\r\n" +
-		"sentinel_running_scripts:0\r\nsentinel_scripts_queue_length:0\r\nsentinel_simulate_failure_flags:0\r\n" +
+		"sentinel_running_scripts:1\r\nsentinel_scripts_queue_length:2\r\nsentinel_simulate_failure_flags:0\r\n" +
 		"master0:name=m,status=ok,address=10.0.0.1:6379,slaves=0,sentinels=3\r\n"
 	if got := c.do("INFO", "sentinel"); got != want {
 		t.Errorf("got %q", got)

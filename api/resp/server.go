@@ -37,7 +37,7 @@ type Node interface {
 	Contacts() map[string]api.Contact
 }
 
-// Options of a server. Listener, Node, API, Classify, Local and Log are required.
+// Options of a server. Listener, Node, API, Classify, Local, Scripts and Log are required.
 type Options struct {
 	// Listener is the Server's once New has returned without error.
 	Listener net.Listener
@@ -53,7 +53,7 @@ type Options struct {
 	LookupHost func(ctx context.Context, host string) ([]string, error)
 	// Local is what concerns this node alone.
 	Local Local
-	// Scripts is nil on a node that runs none.
+	// Scripts are this node's.
 	Scripts Scripts
 	// Simulate makes the node crash at two points of the next failover that it carries out, or no more. It is called again for
 	// each change; nil cannot.
@@ -95,8 +95,8 @@ type Server struct {
 
 // New validates the options and starts nothing.
 func New(o Options) (*Server, error) {
-	if o.Listener == nil || o.Node == nil || o.API == nil || o.Classify == nil || o.Local == nil || o.Log == nil {
-		return nil, errors.New("resp: Listener, Node, API, Classify, Local and Log are required")
+	if o.Listener == nil || o.Node == nil || o.API == nil || o.Classify == nil || o.Local == nil || o.Scripts == nil || o.Log == nil {
+		return nil, errors.New("resp: Listener, Node, API, Classify, Local, Scripts and Log are required")
 	}
 	if o.LookupHost == nil {
 		o.LookupHost = net.DefaultResolver.LookupHost
@@ -106,7 +106,7 @@ func New(o Options) (*Server, error) {
 	return &Server{
 		o: o, admin: sentinelv1.NewAdminServiceClient(o.API), cluster: sentinelv1.NewClusterServiceClient(o.API),
 		catalogue: newCatalogue(), runID: hex.EncodeToString(id[:]), conns: map[int64]*conn{},
-		subscribers: subscribers{channels: audience{}, patterns: audience{}},
+		subscribers: subscribers{audiences: [2]audience{{}, {}}},
 	}, nil
 }
 
