@@ -54,33 +54,64 @@ func (s *Server) GetStatus(ctx context.Context, req *sentinelv1.GetStatusRequest
 
 // leaderStatus is the leader's account of itself; nil where none leads or it does not answer soon.
 func (s *Server) leaderStatus(ctx context.Context) *sentinelv1.GetStatusResponse {
+	return askTheLeader(ctx, s, func(ctx context.Context, leader sentinelv1.ClusterServiceClient) *sentinelv1.GetStatusResponse {
+		out, err := leader.GetStatus(ctx, &sentinelv1.GetStatusRequest{Consistency: sentinelv1.Consistency_CONSISTENCY_LOCAL})
+		if err != nil || out.GetRole() != sentinelv1.NodeRole_NODE_ROLE_LEADER {
+			return nil
+		}
+		return out
+	})
+}
+
+// askTheLeader asks it what it alone can know; the zero value where none leads.
+func askTheLeader[T any](ctx context.Context, s *Server, question func(context.Context, sentinelv1.ClusterServiceClient) T) (none T) {
 	if _, deaf := s.silence(); deaf || forwarded(ctx) {
-		return nil
+		return none
 	}
 	ctx, cancel := context.WithTimeout(ctx, askLeader)
 	defer cancel()
 	conn, err := s.node.LeaderConn(ctx)
 	if err != nil {
-		return nil
+		return none
 	}
 	ctx = metadata.NewOutgoingContext(ctx, metadata.Pairs(forwardedKey, "1"))
-	out, err := sentinelv1.NewClusterServiceClient(conn).GetStatus(ctx,
-		&sentinelv1.GetStatusRequest{Consistency: sentinelv1.Consistency_CONSISTENCY_LOCAL})
-	if err != nil || out.GetRole() != sentinelv1.NodeRole_NODE_ROLE_LEADER {
-		return nil
-	}
-	return out
+	return question(ctx, sentinelv1.NewClusterServiceClient(conn))
 }
 
-// heard are the Raft ids of the members that the leader hears; nil where no leader tells, or is not to be asked.
-func (s *Server) heard(ctx context.Context, c sentinelv1.Consistency) []string {
-	switch status := s.node.Status(); {
-	case status.Role == RoleLeader:
-		return status.Heard
-	case c == sentinelv1.Consistency_CONSISTENCY_LOCAL:
+// contacts are the leader's with the members; nil where no leader tells, or is not to be asked.
+func (s *Server) contacts(ctx context.Context, c sentinelv1.Consistency) map[string]Contact {
+	if s.node.Status().Role == RoleLeader {
+		return s.node.Contacts()
+	}
+	if c == sentinelv1.Consistency_CONSISTENCY_LOCAL {
 		return nil
 	}
-	return s.leaderStatus(ctx).GetHeard()
+	return askTheLeader(ctx, s, func(ctx context.Context, leader sentinelv1.ClusterServiceClient) map[string]Contact {
+		nodes, err := leader.ListNodes(ctx, &sentinelv1.ListNodesRequest{Consistency: sentinelv1.Consistency_CONSISTENCY_LOCAL})
+		if err != nil {
+			return nil
+		}
+		return ContactsOf(nodes.GetNodes(), time.Now())
+	})
+}
+
+// ContactsOf are the leader's contacts as it told of them; nil where it did not.
+func ContactsOf(nodes []*sentinelv1.Node, now time.Time) map[string]Contact {
+	var out map[string]Contact
+	for _, n := range nodes {
+		if n.Heard == nil {
+			continue
+		}
+		if out == nil {
+			out = map[string]Contact{}
+		}
+		c := Contact{Heard: n.GetHeard()}
+		if n.LastContactMs != nil {
+			c.At = now.Add(-time.Duration(n.GetLastContactMs()) * time.Millisecond)
+		}
+		out[n.GetRaftId()] = c
+	}
+	return out
 }
 
 // status is what this node knows by itself.
@@ -208,9 +239,9 @@ func (s *Server) ListNodes(ctx context.Context, req *sentinelv1.ListNodesRequest
 		return nil, err
 	}
 	out := &sentinelv1.ListNodesResponse{ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age}
-	v, status, heard := s.view(st), s.node.Status(), s.heard(ctx, req.GetConsistency())
+	v, status, contacts := s.view(st), s.node.Status(), s.contacts(ctx, req.GetConsistency())
 	for _, server := range st.Servers() {
-		out.Nodes = append(out.Nodes, v.node(server, status, heard))
+		out.Nodes = append(out.Nodes, v.node(server, status, contacts))
 	}
 	return out, nil
 }

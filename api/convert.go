@@ -234,13 +234,17 @@ func (v view) cursor(c raftfsm.Cursor) *sentinelv1.EventCursor {
 	return &sentinelv1.EventCursor{ClusterId: v.st.Cluster().ID, Index: c.Index, Ordinal: c.Ordinal}
 }
 
-// node is a member. heard are the members that the leader hears; nil where that is not known.
-func (v view) node(s raftfsm.Server, status NodeStatus, heard []string) *sentinelv1.Node {
+// node is a member. contacts are the leader's; nil where they are not known.
+func (v view) node(s raftfsm.Server, status NodeStatus, contacts map[string]Contact) *sentinelv1.Node {
 	out := &sentinelv1.Node{
 		RaftId: s.ID, Voter: s.Voter, Leader: s.ID == status.LeaderID, Self: s.ID == status.RaftID,
 	}
-	if heard != nil {
-		out.Heard = new(slices.Contains(heard, s.ID))
+	if contacts != nil {
+		c := contacts[s.ID]
+		out.Heard = new(c.Heard)
+		if !c.At.IsZero() {
+			out.LastContactMs = new(max(0, v.now.Sub(c.At).Milliseconds()))
+		}
 	}
 	if a, err := raftfsm.ParseAddr(s.Address); err == nil {
 		out.Raft = address(a)

@@ -46,6 +46,7 @@ type fakeNode struct {
 	st       *raftfsm.State
 	changed  chan struct{}
 	status   NodeStatus
+	contacts map[string]Contact
 	proposed int
 	removed  []string
 	// hang makes reads and proposals wait for their context, as without a quorum.
@@ -177,6 +178,12 @@ func (n *fakeNode) Status() NodeStatus {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.status
+}
+
+func (n *fakeNode) Contacts() map[string]Contact {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.contacts
 }
 
 func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error) {

@@ -155,7 +155,12 @@ func TestConflictsAreProblems(t *testing.T) {
 // TestEveryNodeTellsTheSame: a follower tells what only its leader can know, or that it cannot.
 func TestEveryNodeTellsTheSame(t *testing.T) {
 	leader, follower := newRig(t), newRig(t)
-	leader.node.set(func(n *fakeNode) { n.status.Heard = []string{"a-1", "b-1"} })
+	leader.node.set(func(n *fakeNode) {
+		n.status.Heard = []string{"a-1", "b-1"}
+		n.contacts = map[string]Contact{"a-1": {true, time.Now()}, "b-1": {true, time.Now()}, "c-1": {false, time.Now().Add(-time.Hour)}, "d-1": {}}
+	})
+	leader.node.servers("a-1", "b-1", "c-1", "d-1")
+	follower.node.servers("a-1", "b-1", "c-1", "d-1")
 	follower.node.set(func(n *fakeNode) {
 		n.status.Role, n.status.RaftID, n.status.NodeID, n.leader = "follower", "b-1", "b", leader.conn
 	})
@@ -167,11 +172,16 @@ func TestEveryNodeTellsTheSame(t *testing.T) {
 	if err != nil || !nodes.GetNodes()[1].GetHeard() || nodes.GetNodes()[2].Heard == nil || nodes.GetNodes()[2].GetHeard() {
 		t.Errorf("%v, %v", nodes, err)
 	}
+	const hour = int64(time.Hour / time.Millisecond)
+	if b, c, d := nodes.GetNodes()[1], nodes.GetNodes()[2], nodes.GetNodes()[3]; b.LastContactMs == nil || b.GetLastContactMs() > hour/2 ||
+		c.GetLastContactMs() < hour-1000 || c.GetLastContactMs() > hour*3/2 || d.Heard == nil || d.LastContactMs != nil {
+		t.Errorf("last contacts: %v", nodes)
+	}
 	local, err := follower.cluster.GetStatus(t.Context(), &sentinelv1.GetStatusRequest{Consistency: sentinelv1.Consistency_CONSISTENCY_LOCAL})
 	if err != nil || !local.GetLocal() || !local.GetHealthy() {
 		t.Errorf("local: %v, %v", local, err)
 	}
-	leader.node.set(func(n *fakeNode) { n.status.Heard = []string{"a-1", "b-1", "c-1"} })
+	leader.node.set(func(n *fakeNode) { n.status.Heard = []string{"a-1", "b-1", "c-1", "d-1"} })
 	if st, _ := follower.cluster.GetStatus(t.Context(), &sentinelv1.GetStatusRequest{}); !st.GetHealthy() {
 		t.Errorf("all heard: %v", st)
 	}
@@ -180,7 +190,7 @@ func TestEveryNodeTellsTheSame(t *testing.T) {
 		t.Errorf("the leader does not answer: %v", st)
 	}
 	nodes, err = follower.cluster.ListNodes(t.Context(), &sentinelv1.ListNodesRequest{})
-	if err != nil || nodes.GetNodes()[1].Heard != nil {
+	if err != nil || nodes.GetNodes()[1].Heard != nil || nodes.GetNodes()[1].LastContactMs != nil {
 		t.Errorf("the leader does not answer: %v, %v", nodes, err)
 	}
 }

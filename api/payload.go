@@ -50,6 +50,8 @@ func Notices(st *raftfsm.State, self string, e raftfsm.Event) []Notice {
 		add("+failover-state-send-slaveof-noone", Payload(e))
 		add("+failover-state-wait-promotion", Payload(e))
 	case raftfsm.EventPromoted:
+		// That it reports itself a master is how a Sentinel learns that it was promoted.
+		add("-role-change", words(subject(e), "new reported role is master"))
 		add(e.Kind, Payload(e))
 		add("+failover-state-reconf-slaves", words("master", e.Master, hostPort(e.MasterAddr)))
 	case raftfsm.EventReconfDone:

@@ -26,6 +26,9 @@ type Node interface {
 	// actor.
 	Propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Result, error)
 	Status() NodeStatus
+	// Contacts are those with the members, by Raft id, where this node has its own: on the leader, by what they acknowledge,
+	// and on a node that hears no leader, by whether they answered it last. Nil where it has none.
+	Contacts() map[string]Contact
 	// LeaderConn leads to the API of the present leader. The connection is the Node's.
 	LeaderConn(ctx context.Context) (*grpc.ClientConn, error)
 	// RemoveNode takes a member out; leader only.
@@ -58,6 +61,13 @@ type NodeStatus struct {
 	Heard []string
 	// Waiting says why the node has no cluster yet; empty once it has one.
 	Waiting string
+}
+
+// Contact is what a node knows of its contact with a member.
+type Contact struct {
+	Heard bool
+	// At is when the member gave its last sign of life; zero for none that is known.
+	At time.Time
 }
 
 // Observation is what this node last saw of an instance.

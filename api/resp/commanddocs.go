@@ -20,6 +20,11 @@ var commandCommands = map[string]command{
 	"list":            {arity: -2, answer: (*Server).commandList},
 }
 
+// maxNamed bounds how many commands are told of at once: each takes some kilobytes, however short its name is.
+const maxNamed = 1024
+
+const errTooManyNamed = failure("ERR too many commands at once: name at most 1024")
+
 // doc is what COMMAND tells of a command beside its name and arity. The words of flags, categories and tips are Redis's.
 type doc struct {
 	flags, categories, tips  string
@@ -135,6 +140,9 @@ func (s *Server) commandAll(context.Context, *conn, []string) reply {
 }
 
 func (s *Server) commandInfo(ctx context.Context, c *conn, args []string) reply {
+	if len(args) > maxNamed {
+		return errTooManyNamed
+	}
 	if len(args) == 0 {
 		return s.commandAll(ctx, c, nil)
 	}
@@ -214,6 +222,9 @@ func (s *Server) commandGetKeys(_ context.Context, _ *conn, args []string) reply
 }
 
 func (s *Server) commandDocs(_ context.Context, _ *conn, args []string) reply {
+	if len(args) > maxNamed {
+		return errTooManyNamed
+	}
 	var told []entry
 	for _, name := range args {
 		if e, known := s.catalogue.entry(name); known {

@@ -74,7 +74,6 @@ func (s *fakeScripts) SetScriptRetryDelay(d time.Duration) { s.delay = d }
 
 func TestDebug(t *testing.T) {
 	c := newRig(t, nil, func(o *Options) {
-		o.Scripts = &fakeScripts{time.Minute, 30 * time.Second}
 		o.Periods = Periods{Info: 10 * time.Second, Ping: 2 * time.Second, Election: 500 * time.Millisecond}
 	}).client(t)
 	const head = "INFO-PERIOD 10000 PING-PERIOD 2000 ASK-PERIOD 0 PUBLISH-PERIOD 0 DEFAULT-DOWN-AFTER 30000 DEFAULT-FAILOVER-TIMEOUT 180000 " +
@@ -96,8 +95,6 @@ func TestDebug(t *testing.T) {
 	)
 	c = newRig(t, nil).client(t)
 	c.converse(
-		step{"SENTINEL PENDING-SCRIPTS", "[]"},
-		step{"SENTINEL DEBUG script-retry-delay 5", "-ERR SCRIPT-RETRY-DELAY cannot be set here: this node runs no scripts"},
 		step{"SENTINEL SIMULATE-FAILURE crash-after-election", "-ERR failures cannot be simulated on this node"},
 	)
 }

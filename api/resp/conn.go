@@ -198,13 +198,22 @@ func (c *conn) took(n int) bool {
 			}
 		}
 	}
-	c.in = c.in[:copy(c.in, c.in[used:])]
+	c.keep(c.in[used:])
 	c.st = nil
 	c.traffic.reads.Add(1)
 	c.traffic.in.Add(int64(n))
 	c.traffic.commands.Add(int64(commands))
 	c.tell(func(t *clientTold) { t.command, t.at, t.unread = c.last, time.Now(), len(c.in) })
 	return c.flush() && !c.quit
+}
+
+// keep is for what came of a command whose rest is still to come. A buffer that has grown is let go with what made it grow.
+func (c *conn) keep(rest []byte) {
+	if cap(c.in) > bufferSize && len(rest) < bufferSize {
+		c.in = append(borrow(), rest...)
+		return
+	}
+	c.in = c.in[:copy(c.in, rest)]
 }
 
 // answer adds a reply to what is sent next; nil is none. A muted connection gets none.

@@ -42,9 +42,6 @@ type Script struct {
 
 func (s *Server) pendingScripts(context.Context, *conn, []string) reply {
 	out := array{}
-	if s.o.Scripts == nil {
-		return out
-	}
 	for _, job := range s.o.Scripts.Pending() {
 		argv := array{}
 		for _, word := range job.Argv {
@@ -98,20 +95,12 @@ var settings = []setting{
 	{name: "ELECTION-TIMEOUT", get: func(s *Server) time.Duration { return s.o.Periods.Election }, why: "it is Raft's, and equal on all nodes: see raft-timing"},
 	{
 		name: "SCRIPT-MAX-RUNTIME", set: Scripts.SetScriptMaxRuntime,
-		get: func(s *Server) time.Duration { return s.scriptTime(Scripts.ScriptMaxRuntime) },
+		get: func(s *Server) time.Duration { return s.o.Scripts.ScriptMaxRuntime() },
 	},
 	{
 		name: "SCRIPT-RETRY-DELAY", set: Scripts.SetScriptRetryDelay,
-		get: func(s *Server) time.Duration { return s.scriptTime(Scripts.ScriptRetryDelay) },
+		get: func(s *Server) time.Duration { return s.o.Scripts.ScriptRetryDelay() },
 	},
-}
-
-// scriptTime is 0 on a node that runs no scripts.
-func (s *Server) scriptTime(get func(Scripts) time.Duration) time.Duration {
-	if s.o.Scripts == nil {
-		return 0
-	}
-	return get(s.o.Scripts)
 }
 
 // debug tells times, or changes those that can be, all or none, until the node restarts.
@@ -140,11 +129,8 @@ func (s *Server) debug(_ context.Context, _ *conn, args []string) reply {
 		changes = append(changes, change{v, time.Duration(n) * time.Millisecond})
 	}
 	for _, c := range changes {
-		switch {
-		case c.set == nil:
+		if c.set == nil {
 			return failure(fmt.Sprintf("ERR %s cannot be set here: %s", c.name, c.why))
-		case s.o.Scripts == nil:
-			return failure(fmt.Sprintf("ERR %s cannot be set here: this node runs no scripts", c.name))
 		}
 	}
 	for _, c := range changes {

@@ -119,7 +119,7 @@ func TestWhatAConnectionMayHold(t *testing.T) {
 			t.Errorf("%.40s: %s", command, got)
 		}
 	}
-	names := make([]string, 0, maxArgs)
+	names := make([]string, 0, 1024)
 	for i := range cap(names) - 1 {
 		names = append(names, fmt.Sprint("a", i))
 	}

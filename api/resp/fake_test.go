@@ -50,6 +50,7 @@ type fakeNode struct {
 	hang                 bool
 	localErr, proposeErr error
 	status               api.NodeStatus
+	contacts             map[string]api.Contact
 	begun                int
 	// beginning, where set, comes between the look at a state and the commit of a failover, as a measurement would.
 	beginning func()
@@ -137,6 +138,12 @@ func (n *fakeNode) Status() api.NodeStatus {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.status
+}
+
+func (n *fakeNode) Contacts() map[string]api.Contact {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.contacts
 }
 
 // set changes the node while others use it.
@@ -327,6 +334,7 @@ func newRigOn(t *testing.T, lis net.Listener, fleet api.Fleet, alter ...func(*Op
 	}
 	o := Options{
 		Listener: lis, Node: node, API: r.api, Fleet: fleet, Classify: classify, Local: r.local, Version: "0.1.0", Log: log, LookupHost: lookup,
+		HeardWithin: time.Second, Scripts: &fakeScripts{time.Minute, 30 * time.Second},
 	}
 	for _, f := range alter {
 		f(&o)
@@ -379,10 +387,11 @@ func (r *rig) dial(t *testing.T) (conn net.Conn) {
 	return conn
 }
 
+// write sends bytes. It fails the test without ending the goroutine, which may be one that others wait for: its next read fails.
 func (c *peer) write(raw string) {
 	c.t.Helper()
 	if _, err := io.WriteString(c.conn, raw); err != nil {
-		c.t.Fatal(err)
+		c.t.Error(err)
 	}
 }
 

@@ -195,10 +195,7 @@ func (s *Server) infoSentinel(c *conn) string {
 	if refusal != nil {
 		return ""
 	}
-	running, queued := 0, 0
-	if s.o.Scripts != nil {
-		running, queued = s.o.Scripts.Counts()
-	}
+	running, queued := s.o.Scripts.Counts()
 	lines := []string{
 		infoLine("sentinel_masters", st.MasterCount()),
 		infoLine("sentinel_tilt", 0),

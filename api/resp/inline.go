@@ -13,9 +13,6 @@ func splitInline(line string) ([]string, error) {
 		if line == "" {
 			return args, nil
 		}
-		if len(args) == maxArgs {
-			return nil, protocolError("too big inline request")
-		}
 		word, rest, err := inlineWord(line)
 		if err != nil {
 			return nil, err

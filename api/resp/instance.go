@@ -224,9 +224,11 @@ func (l look) pending() int64 {
 }
 
 // since is an age in milliseconds; 0 for never, as Redis tells it.
-func (l look) since(t time.Time) int64 {
+func (l look) since(t time.Time) int64 { return age(l.now, t) }
+
+func age(now, t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
-	return max(0, l.now.Sub(t).Milliseconds())
+	return max(0, now.Sub(t).Milliseconds())
 }

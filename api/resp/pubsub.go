@@ -14,19 +14,28 @@ import (
 // subscriptionLimit bounds what the subscriptions of one connection take in memory, in bytes: about a thousand.
 const subscriptionLimit = 256 << 10
 
+// kind is one of the two ways to subscribe, with the commands that begin and end it and that its answers begin with.
+type kind int
+
+const (
+	byChannel kind = iota
+	byPattern
+)
+
+var kindWords = [2]struct{ on, off string }{{"subscribe", "unsubscribe"}, {"psubscribe", "punsubscribe"}}
+
 // subscriptions are those of one connection; its own goroutine's.
 type subscriptions struct {
-	channels, patterns map[string]struct{}
-	bytes              int
+	names [2]map[string]struct{}
+	bytes int
 }
 
-func (s *subscriptions) count() int { return len(s.channels) + len(s.patterns) }
+func (s *subscriptions) count() int { return len(s.names[byChannel]) + len(s.names[byPattern]) }
 
 // subscribers finds who listens to a channel.
 type subscribers struct {
-	mu       sync.Mutex
-	channels audience
-	patterns audience
+	mu        sync.Mutex
+	audiences [2]audience
 }
 
 // audience are the connections that subscribed to each name.
@@ -53,32 +62,13 @@ func (s *subscribers) leave(c *conn) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for name := range c.subscriptions.channels {
-		s.channels.remove(name, c)
-	}
-	for name := range c.subscriptions.patterns {
-		s.patterns.remove(name, c)
+	for k, names := range c.subscriptions.names {
+		for name := range names {
+			s.audiences[k].remove(name, c)
+		}
 	}
 	c.subscriptions = subscriptions{}
 }
-
-// kind is one of the two ways to subscribe.
-type kind struct {
-	on, off string // the commands, and what their answers begin with
-	own     func(*subscriptions) *map[string]struct{}
-	all     func(*subscribers) audience
-}
-
-var (
-	byChannel = kind{
-		"subscribe", "unsubscribe",
-		func(s *subscriptions) *map[string]struct{} { return &s.channels }, func(s *subscribers) audience { return s.channels },
-	}
-	byPattern = kind{
-		"psubscribe", "punsubscribe",
-		func(s *subscriptions) *map[string]struct{} { return &s.patterns }, func(s *subscribers) audience { return s.patterns },
-	}
-)
 
 func (s *Server) subscribe(_ context.Context, c *conn, names []string) reply {
 	return byChannel.subscribe(s, c, names)
@@ -100,7 +90,7 @@ func (s *Server) punsubscribe(_ context.Context, c *conn, names []string) reply 
 // channel comes before it, and none after it is missed.
 func (k kind) subscribe(s *Server, c *conn, names []string) reply {
 	defer c.countSubscriptions()
-	own := k.own(&c.subscriptions)
+	own := &c.subscriptions.names[k]
 	for _, name := range names {
 		if _, has := (*own)[name]; !has {
 			if c.subscriptions.bytes+cost(name) > subscriptionLimit {
@@ -113,8 +103,8 @@ func (k kind) subscribe(s *Server, c *conn, names []string) reply {
 			*own = map[string]struct{}{}
 		}
 		(*own)[name] = struct{}{}
-		k.all(&s.subscribers).add(name, c)
-		c.send(push{bulk(k.on), bulk(name), integer(c.subscriptions.count())}.append(nil, c.proto))
+		s.subscribers.audiences[k].add(name, c)
+		c.send(push{bulk(kindWords[k].on), bulk(name), integer(c.subscriptions.count())}.append(nil, c.proto))
 		s.subscribers.mu.Unlock()
 	}
 	return nil
@@ -123,28 +113,29 @@ func (k kind) subscribe(s *Server, c *conn, names []string) reply {
 // cost is about what a subscription takes in memory, in bytes.
 func cost(name string) int { return len(name) + 256 }
 
-// unsubscribe answers (P)UNSUBSCRIBE; without names it ends all of the kind.
+// unsubscribe answers (P)UNSUBSCRIBE, once for each name; without names it ends all of the kind. As in Redis that it is
+// confirmed is no reply, which CLIENT REPLY could keep back.
 func (k kind) unsubscribe(s *Server, c *conn, names []string) reply {
-	own := k.own(&c.subscriptions)
+	own := c.subscriptions.names[k]
 	if len(names) == 0 {
-		names = slices.Sorted(maps.Keys(*own))
+		names = slices.Sorted(maps.Keys(own))
 	}
 	if len(names) == 0 {
-		return push{bulk(k.off), null{}, integer(c.subscriptions.count())}
+		c.out = push{bulk(kindWords[k].off), null{}, integer(c.subscriptions.count())}.append(c.out, c.proto)
+		return nil
 	}
-	var out several
 	s.subscribers.mu.Lock()
 	for _, name := range names {
-		if _, has := (*own)[name]; has {
+		if _, has := own[name]; has {
 			c.subscriptions.bytes -= cost(name)
-			delete(*own, name)
-			k.all(&s.subscribers).remove(name, c)
+			delete(own, name)
+			s.subscribers.audiences[k].remove(name, c)
 		}
-		out = append(out, push{bulk(k.off), bulk(name), integer(c.subscriptions.count())})
+		c.out = push{bulk(kindWords[k].off), bulk(name), integer(c.subscriptions.count())}.append(c.out, c.proto)
 	}
 	s.subscribers.mu.Unlock()
 	c.countSubscriptions()
-	return out
+	return nil
 }
 
 // speak sets the protocol version; the publisher reads it under the same lock.
@@ -157,7 +148,7 @@ func (c *conn) speak(proto int) {
 
 func (c *conn) countSubscriptions() {
 	c.tell(func(t *clientTold) {
-		t.channels, t.patterns = len(c.subscriptions.channels), len(c.subscriptions.patterns)
+		t.channels, t.patterns = len(c.subscriptions.names[byChannel]), len(c.subscriptions.names[byPattern])
 	})
 }
 
@@ -180,10 +171,10 @@ func (s *subscribers) publish(channel, payload string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := message{head: push{bulk("message"), bulk(channel), bulk(payload)}}
-	for c := range s.channels[channel] {
+	for c := range s.audiences[byChannel][channel] {
 		c.send(m.frame(c.proto))
 	}
-	for pattern, listeners := range s.patterns {
+	for pattern, listeners := range s.audiences[byPattern] {
 		if !raftfsm.Glob(pattern, channel) {
 			continue
 		}
@@ -197,13 +188,12 @@ func (s *subscribers) publish(channel, payload string) {
 func (s *subscribers) count() (channels, patterns int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.channels), len(s.patterns)
+	return len(s.audiences[byChannel]), len(s.audiences[byPattern])
 }
 
 func (s *subscribers) none() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.channels) == 0 && len(s.patterns) == 0
+	channels, patterns := s.count()
+	return channels == 0 && patterns == 0
 }
 
 // Publish tells subscribers what only this node knows, such as that a script failed.

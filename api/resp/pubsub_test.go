@@ -68,6 +68,24 @@ func TestSubscriptions(t *testing.T) {
 	}
 }
 
+// TestConfirmationsAreNoReplies: CLIENT REPLY does not keep them back, as it does the answer to a PING between them.
+func TestConfirmationsAreNoReplies(t *testing.T) {
+	for sent, want := range map[string][]string{
+		"CLIENT REPLY OFF\r\nUNSUBSCRIBE a\r\nSUBSCRIBE q\r\nPING\r\nUNSUBSCRIBE\r\nPUNSUBSCRIBE\r\nPING\r\nCLIENT REPLY ON\r\n": {
+			"[unsubscribe a :0]", "[subscribe q :1]", "[unsubscribe q :0]", "[punsubscribe nil :0]", "+OK",
+		},
+		"CLIENT REPLY SKIP\r\nUNSUBSCRIBE a\r\nPING\r\n": {"[unsubscribe a :0]", "+PONG"},
+	} {
+		c := newRig(t, nil).client(t)
+		c.write(sent)
+		for _, w := range want {
+			if got := c.read(); got != w {
+				t.Errorf("%q: got %s, want %s", sent, got, w)
+			}
+		}
+	}
+}
+
 // events reads messages until the channel last, as "channel payload" each.
 func (c *peer) events(last string) []string {
 	c.t.Helper()
@@ -120,6 +138,7 @@ func TestEventsOfAFailover(t *testing.T) {
 		"+selected-slave " + two + old,
 		"+failover-state-send-slaveof-noone " + two + old,
 		"+failover-state-wait-promotion " + two + old,
+		"-role-change " + two + old + " new reported role is master",
 		"+promoted-slave " + two + old,
 		"+failover-state-reconf-slaves " + master,
 		"+switch-master m 10.0.0.1 6379 10.0.0.2 6379",

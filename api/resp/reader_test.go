@@ -33,6 +33,7 @@ func FuzzParser(f *testing.F) {
 	for _, s := range []string{
 		"PING\r\n", "*1\r\n$4\r\nPING\r\n", "*0\r\n", "*-1\r\n", "\"a\\x4", "*2\r\n$1\r\na\r\n$0\r\n\r\nPING a 'b c'\n", "*1\r\n$5\r\nab",
 		"*3\r\n$8\r\nSENTINEL\r\n$23\r\nGET-MASTER-ADDR-BY-NAME\r\n$1\r\nm\r\n", "*1\n$1\na\r\n", "\n\nPING\n", "*1\r\n$70000\r\n", "*1025\r\n",
+		"*1\r\n$4\r\nPINGxx*1\r\n$4\r\nPING\r\n", "*01\r\n", "*1\rx$01\r\n", "*2147483648\r\n", "*2\r\n$1048577\r\n",
 	} {
 		f.Add([]byte(s))
 	}
@@ -64,7 +65,7 @@ func readAll(t *testing.T, input []byte, step int) (commands [][]string, err err
 			switch {
 			case err != nil:
 				return commands, err
-			case len(args) > maxArgs || used > len(have) || (used == 0 && len(args) > 0):
+			case used > len(have) || used == 0 && len(args) > 0 || len(args)*wordCost > maxBytes:
 				t.Fatalf("%d arguments, %d of %d bytes", len(args), used, len(have))
 			}
 			if used == 0 {

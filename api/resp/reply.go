@@ -29,8 +29,6 @@ type (
 	mapping []reply
 	// push is a message that no command asked for: an array in RESP2.
 	push []reply
-	// several are replies of one command that is answered once for each of its arguments.
-	several []reply
 )
 
 func (r simple) append(b []byte, _ int) []byte { return line(b, '+', string(r)) }
@@ -87,8 +85,6 @@ func (r push) append(b []byte, proto int) []byte {
 func (r mapping) append(b []byte, proto int) []byte {
 	return appendAll(mapHeader(b, len(r), proto), r, proto)
 }
-
-func (r several) append(b []byte, proto int) []byte { return appendAll(b, r, proto) }
 
 func (r fields) append(b []byte, proto int) []byte {
 	b = mapHeader(b, len(r), proto)

@@ -3,6 +3,7 @@ package resp
 import (
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -159,7 +160,7 @@ func TestInfo(t *testing.T) {
 	c := r.client(t)
 	c.do("SENTINEL", "MONITOR", "m", "10.0.0.1", "6379", "2")
 	want := "# Sentinel\r\nsentinel_masters:1\r\nsentinel_tilt:0\r\nsentinel_tilt_since_seconds:-1\r\nsentinel_total_tilt:0\r\n" +
-		"sentinel_running_scripts:0\r\nsentinel_scripts_queue_length:0\r\nsentinel_simulate_failure_flags:0\r\n" +
+		"sentinel_running_scripts:1\r\nsentinel_scripts_queue_length:2\r\nsentinel_simulate_failure_flags:0\r\n" +
 		"master0:name=m,status=ok,address=10.0.0.1:6379,slaves=0,sentinels=3\r\n"
 	if got := c.do("INFO", "sentinel"); got != want {
 		t.Errorf("got %q", got)
@@ -263,14 +264,21 @@ func TestMalformedFramesCloseTheirConnectionAlone(t *testing.T) {
 	r := newRig(t, nil)
 	other := r.client(t)
 	for raw, want := range map[string]string{
-		"*x\r\n":                                "-ERR Protocol error: invalid multibulk length",
-		"*2000000\r\n":                          "-ERR Protocol error: invalid multibulk length",
-		"*1\r\n:1\r\n":                          "-ERR Protocol error: expected '$', got ':'",
-		"*1\r\n\r\n":                            "-ERR Protocol error: expected '$', got ''",
-		"*1\r\n$-1\r\n":                         "-ERR Protocol error: invalid bulk length",
-		"*1\r\n$99999999999999999999\r\n":       "-ERR Protocol error: invalid bulk length",
-		"*1\r\n$600000000\r\n":                  "-ERR Protocol error: invalid bulk length",
-		"*1\r\n$4\r\nPINGxx":                    "-ERR Protocol error: bulk string without CRLF",
+		"*x\r\n":                                 "-ERR Protocol error: invalid multibulk length",
+		"*2147483648\r\n":                        "-ERR Protocol error: invalid multibulk length",
+		"*+1\r\n":                                "-ERR Protocol error: invalid multibulk length",
+		"*01\r\n":                                "-ERR Protocol error: invalid multibulk length",
+		"*1\n$4\nPING\r\n":                       "-ERR Protocol error: invalid multibulk length",
+		"*" + strings.Repeat("1", 100) + "\r\n":  "-ERR Protocol error: invalid multibulk length",
+		"*" + strings.Repeat("1", maxLine):       "-ERR Protocol error: too big mbulk count string",
+		"*1\r\n$" + strings.Repeat("1", maxLine): "-ERR Protocol error: too big bulk count string",
+		"*1\r\n:1\r\n":                           "-ERR Protocol error: expected '$', got ':'",
+		"*1\r\n\r\n":                             "-ERR Protocol error: expected '$', got ' '",
+		"*1\r\n$-1\r\n":                          "-ERR Protocol error: invalid bulk length",
+		"*1\r\n$99999999999999999999\r\n":        "-ERR Protocol error: invalid bulk length",
+		"*1\r\n$600000000\r\n":                   "-ERR Protocol error: invalid bulk length",
+		"*1\r\n$1048577\r\n":                     "-ERR Protocol error: too big request",
+		"*200000\r\n" + strings.Repeat("$0\r\n\r\n", 70_000): "-ERR Protocol error: too big request",
 		"PING \"x\r\n":                          "-ERR Protocol error: unbalanced quotes in request",
 		strings.Repeat("x", maxLine+1) + "\r\n": "-ERR Protocol error: too big inline request",
 	} {
@@ -288,6 +296,50 @@ func TestMalformedFramesCloseTheirConnectionAlone(t *testing.T) {
 	}
 	if got := other.do("PING"); got != "+PONG" {
 		t.Errorf("another connection: %q", got)
+	}
+}
+
+// TestLargeCommands: what a Sentinel takes is taken, up to a bound in bytes, and what is bad about it is an error like any other.
+func TestLargeCommands(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.client(t)
+	words := func(first string, n int) string {
+		return string(fields(append([]string{first}, slices.Repeat([]string{"x"}, n)...)).append(nil, 2))
+	}
+	large := strings.Repeat("x", 1<<20-64)
+	for _, v := range []struct{ sent, want string }{
+		{words("PING", 50_000), "-ERR wrong number of arguments for 'ping' command"},
+		{words("GET", 1025), "-ERR unknown command 'GET', with args beginning with: " + strings.Repeat("'x' ", 32)},
+		{string(fields(append([]string{"COMMAND", "DOCS"}, slices.Repeat([]string{"sentinel"}, 1025)...)).append(nil, 2)), "-" + string(errTooManyNamed)},
+		{string(fields(append([]string{"COMMAND", "INFO"}, slices.Repeat([]string{"sentinel"}, 1025)...)).append(nil, 2)), "-" + string(errTooManyNamed)},
+		{"PING " + strings.Repeat("x ", 3000) + "\r\n", "-ERR wrong number of arguments for 'ping' command"},
+		{string(fields([]string{"PING", large}).append(nil, 2)), large},
+		{"*1\r\n$4\r\nPINGxx", "+PONG"}, // Redis does not look at the line's end
+		{"*-1\r\n*0\r\n\r\nPING\r\n", "+PONG"},
+	} {
+		go func() { _, _ = io.WriteString(c.conn, v.sent) }()
+		if got := c.read(); got != v.want {
+			t.Errorf("%.30q: %.100q", v.sent, got)
+		}
+	}
+	// Nobody is answered, and nothing refused, while the rest may still come.
+	c.write("*99999999\r\n")
+	c.conn.Close()
+	if got := r.client(t).do("PING"); got != "+PONG" {
+		t.Error(got)
+	}
+}
+
+// TestALargeCommandLeavesNoLargeBuffer: also where its connection never rests.
+func TestALargeCommandLeavesNoLargeBuffer(t *testing.T) {
+	c := &conn{in: make([]byte, 0, 1<<20)}
+	c.in = append(c.in, "*1\r\n"...)
+	if c.keep(c.in[1:]); string(c.in) != "1\r\n" || cap(c.in) != bufferSize {
+		t.Errorf("%q in %d bytes", c.in, cap(c.in))
+	}
+	c.in = append(c.in, make([]byte, 2*bufferSize)...)
+	if c.keep(c.in[1:]); string(c.in[:2]) != "\r\n" || len(c.in) != 2*bufferSize+2 {
+		t.Errorf("%d bytes are left of it", len(c.in))
 	}
 }
 

@@ -35,18 +35,20 @@ func (s *Server) sentinels(ctx context.Context, c *conn, args []string) reply {
 		return refusal
 	}
 	heard := s.hearing.of(ctx, s)
-	self, out := s.o.Node.Status().RaftID, array{}
+	self, now, out := s.o.Node.Status().RaftID, time.Now(), array{}
 	for _, v := range st.Servers() {
 		if n, registered := st.Node(v.ID); registered && v.ID != self && !n.RESP.IsZero() {
-			out = append(out, sentinelMap(st, m, n, heard.about(v.ID)))
+			out = append(out, sentinelMap(st, m, n, heard[v.ID], now))
 		}
 	}
 	return out
 }
 
-// sentinelMap is a member in Sentinel's words (sentinel.c, addReplySentinelRedisInstance). Its link is Raft's.
-func sentinelMap(st *raftfsm.State, m *raftfsm.Master, n *raftfsm.Node, h hearingOf) reply {
+// sentinelMap is a member in Sentinel's words (sentinel.c, addReplySentinelRedisInstance). Its link is Raft's, on which every
+// message is a hello and an answer.
+func sentinelMap(st *raftfsm.State, m *raftfsm.Master, n *raftfsm.Node, h hearingOf, now time.Time) reply {
 	var f fields
+	ago, since := age(now, h.at), age(now, h.since)
 	id := api.SentinelID(n.NodeID)
 	f.add("name", id)
 	f.add("ip", n.RESP.Host)
@@ -55,57 +57,40 @@ func sentinelMap(st *raftfsm.State, m *raftfsm.Master, n *raftfsm.Node, h hearin
 	f.add("flags", choose(h.lost, "s_down,sentinel,disconnected", "sentinel"))
 	f.num("link-pending-commands", choose[int64](h.lost, 1, 0))
 	f.num("link-refcount", int64(st.MasterCount()))
-	f.num("last-ping-sent", choose(h.lost, h.ago, 0))
-	f.num("last-ok-ping-reply", h.ago)
-	f.num("last-ping-reply", h.ago)
+	f.num("last-ping-sent", choose(h.lost, ago, 0))
+	f.num("last-ok-ping-reply", ago)
+	f.num("last-ping-reply", ago)
 	if h.lost {
-		f.num("s-down-time", h.ago)
+		f.num("s-down-time", since)
 	}
 	f.num("down-after-milliseconds", m.Options.DownAfter.Milliseconds())
-	f.num("last-hello-message", h.ago)
+	f.num("last-hello-message", ago)
 	// Nobody is elected for one master.
 	f.add("voted-leader", "?")
 	f.num("voted-leader-epoch", 0)
 	return f
 }
 
-// hearing is whom the leader hears, as this node was told last.
+// hearing is what this node was told last of the members.
 type hearing struct {
 	mu sync.Mutex
-	at time.Time
-	// known is nil where no leader tells.
-	known map[string]bool
-	// since is when a member was heard last, or the first time it was missing.
-	since map[string]time.Time
+	// asked is when the leader was asked last.
+	asked   time.Time
+	members map[string]hearingOf
 	// asking is closed when the question under way is answered; nil for none.
 	asking chan struct{}
 }
 
-// hearingOf is what is known of one member: how many milliseconds ago it was heard, and whether it is heard no more.
+// hearingOf is what is known of one member: the zero value where nobody has told yet.
 type hearingOf struct {
 	lost bool
-	ago  int64
+	// at is when it gave its last sign of life, or this node was told of it first; since is from when a lost one counts as lost.
+	at, since time.Time
 }
 
-// heardView is a hearing at one moment.
-type heardView struct {
-	now   time.Time
-	known map[string]bool
-	since map[string]time.Time
-}
-
-func (v heardView) about(id string) hearingOf {
-	heard, told := v.known[id]
-	at := v.since[id]
-	if !told || at.IsZero() {
-		return hearingOf{}
-	}
-	return hearingOf{!heard, max(0, v.now.Sub(at).Milliseconds())}
-}
-
-// of is whom the leader hears now: this node's own account where it leads, else the leader's, at most hearingAge old. Those
-// who ask at the same time ask once.
-func (h *hearing) of(ctx context.Context, s *Server) heardView {
+// of is what is known of the members now: by this node's own contact with them, else by the leader's, which is asked again after
+// hearingAge. Those who ask at the same time ask once. Where nobody tells, what was told last holds, and its ages go on.
+func (h *hearing) of(ctx context.Context, s *Server) map[string]hearingOf {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for h.asking != nil {
@@ -114,54 +99,51 @@ func (h *hearing) of(ctx context.Context, s *Server) heardView {
 		<-asking // bounded by hearingLimit
 		h.mu.Lock()
 	}
-	if status := s.o.Node.Status(); status.Role == api.RoleLeader {
-		known := map[string]bool{}
-		for _, v := range s.o.Node.State().Servers() {
-			known[v.ID] = false
-		}
-		for _, id := range status.Heard {
-			known[id] = true
-		}
-		h.note(time.Now(), known)
-	} else if h.at.IsZero() || time.Since(h.at) >= hearingAge {
+	contacts := s.o.Node.Contacts()
+	if contacts == nil && (h.asked.IsZero() || time.Since(h.asked) >= hearingAge) {
 		h.asking = make(chan struct{})
 		h.mu.Unlock()
-		known := s.askHearing(ctx)
+		contacts = s.askContacts(ctx)
 		h.mu.Lock()
-		h.note(time.Now(), known)
+		h.asked = time.Now()
 		close(h.asking)
 		h.asking = nil
 	}
-	return heardView{time.Now(), h.known, h.since}
-}
-
-// note takes an account in. The maps that it replaces may still be read. The caller holds mu.
-func (h *hearing) note(now time.Time, known map[string]bool) {
-	since := map[string]time.Time{}
-	for id, heard := range known {
-		if since[id] = now; !heard && !h.since[id].IsZero() {
-			since[id] = h.since[id]
-		}
+	if contacts != nil {
+		h.note(time.Now(), contacts, s.o.HeardWithin)
 	}
-	h.at, h.known, h.since = now, known, since
+	return h.members
 }
 
-// askHearing asks the leader; nil where none answers.
-func (s *Server) askHearing(ctx context.Context) map[string]bool {
+// note takes an account in. The map that it replaces may still be read. The caller holds mu.
+func (h *hearing) note(now time.Time, contacts map[string]api.Contact, within time.Duration) {
+	members := map[string]hearingOf{}
+	for id, c := range contacts {
+		was, told := h.members[id]
+		m := hearingOf{lost: !c.Heard, at: c.At, since: was.since}
+		switch {
+		case m.at.IsZero() && !told:
+			m.at = now
+		case m.at.Before(was.at):
+			m.at = was.at // who tells now has not known it for so long
+		}
+		if m.lost && !was.lost {
+			if m.since = m.at.Add(within); m.since.After(now) {
+				m.since = now
+			}
+		}
+		members[id] = m
+	}
+	h.members = members
+}
+
+// askContacts asks the leader; nil where none answers.
+func (s *Server) askContacts(ctx context.Context) map[string]api.Contact {
 	ctx, cancel := context.WithTimeout(ctx, hearingLimit)
 	defer cancel()
 	resp, err := s.cluster.ListNodes(ctx, &sentinelv1.ListNodesRequest{})
 	if err != nil {
 		return nil
 	}
-	var known map[string]bool
-	for _, n := range resp.GetNodes() {
-		if n.Heard != nil {
-			if known == nil {
-				known = map[string]bool{}
-			}
-			known[n.GetRaftId()] = n.GetHeard()
-		}
-	}
-	return known
+	return api.ContactsOf(resp.GetNodes(), time.Now())
 }

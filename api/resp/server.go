@@ -34,9 +34,10 @@ type Node interface {
 	Changed() <-chan struct{}
 	Local() (*raftfsm.State, time.Duration, error)
 	Status() api.NodeStatus
+	Contacts() map[string]api.Contact
 }
 
-// Options of a server. Listener, Node, API, Classify, Local and Log are required.
+// Options of a server. Listener, Node, API, Classify, Local, Scripts and Log are required.
 type Options struct {
 	// Listener is the Server's once New has returned without error.
 	Listener net.Listener
@@ -52,13 +53,15 @@ type Options struct {
 	LookupHost func(ctx context.Context, host string) ([]string, error)
 	// Local is what concerns this node alone.
 	Local Local
-	// Scripts is nil on a node that runs none.
+	// Scripts are this node's.
 	Scripts Scripts
 	// Simulate makes the node crash at two points of the next failover that it carries out, or no more. It is called again for
 	// each change; nil cannot.
 	Simulate func(afterElection, afterPromotion bool)
 	// Shutdown begins what SIGTERM does, and returns; nil cannot.
 	Shutdown func()
+	// HeardWithin is for how long a member counts as heard after its last sign of life.
+	HeardWithin time.Duration
 	// Periods are told by SENTINEL DEBUG, ConfigFile by INFO: "" for none.
 	Periods    Periods
 	ConfigFile string
@@ -92,8 +95,8 @@ type Server struct {
 
 // New validates the options and starts nothing.
 func New(o Options) (*Server, error) {
-	if o.Listener == nil || o.Node == nil || o.API == nil || o.Classify == nil || o.Local == nil || o.Log == nil {
-		return nil, errors.New("resp: Listener, Node, API, Classify, Local and Log are required")
+	if o.Listener == nil || o.Node == nil || o.API == nil || o.Classify == nil || o.Local == nil || o.Scripts == nil || o.Log == nil {
+		return nil, errors.New("resp: Listener, Node, API, Classify, Local, Scripts and Log are required")
 	}
 	if o.LookupHost == nil {
 		o.LookupHost = net.DefaultResolver.LookupHost
@@ -103,7 +106,7 @@ func New(o Options) (*Server, error) {
 	return &Server{
 		o: o, admin: sentinelv1.NewAdminServiceClient(o.API), cluster: sentinelv1.NewClusterServiceClient(o.API),
 		catalogue: newCatalogue(), runID: hex.EncodeToString(id[:]), conns: map[int64]*conn{},
-		subscribers: subscribers{channels: audience{}, patterns: audience{}},
+		subscribers: subscribers{audiences: [2]audience{{}, {}}},
 	}, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,22 +36,23 @@ func TestHalfClose(t *testing.T) {
 	waitFor(t, "the connections are let go", func() bool { return len(r.server.clients()) == 0 })
 }
 
-// waitFor polls until something holds.
+// waitFor polls until something holds. It rests in between: on a busy machine what it waits for needs the time, and while
+// anything runs on its only processor Go looks for what has come over sockets but 100 times a second.
 func waitFor(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for !holds() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within 30 s: %s", what)
 		}
-		runtime.Gosched()
+		time.Sleep(time.Millisecond)
 	}
 }
 
 // TestAClientThatDoesNotRead is not read from either, so that it holds back itself and fills no memory; and when it reads, each
 // of its commands has its answer.
 func TestAClientThatDoesNotRead(t *testing.T) {
-	const commands = 100_000
+	const commands = 30_000
 	r := newRigOnTCP(t)
 	c, other := r.client(t), r.client(t)
 	c.do("CLIENT", "SETNAME", "deaf")
@@ -71,14 +71,24 @@ func TestAClientThatDoesNotRead(t *testing.T) {
 		}
 	})
 	server := r.server.clients()[0]
-	waitFor(t, "its answers wait", func() bool { return about(server).queued > 0 })
-	// Nothing more is read of it, whatever comes.
-	before := server.traffic.commands.Load()
-	for range 1000 {
+	// The kernel may take more for a while; then nothing more is read of it, whatever comes.
+	sent, before := int64(-1), int64(-1)
+	waitFor(t, "its answers wait", func() bool {
+		was, ran := sent, before
+		for range 50 {
+			other.do("PING")
+		}
+		sent, before = server.traffic.out.Load(), server.traffic.commands.Load()
+		return sent == was && before == ran && about(server).queued > 0
+	})
+	for range 50 {
 		other.do("PING")
 	}
-	if after := server.traffic.commands.Load(); after > before+2*bufferSize/int64(len(one)) {
+	if after := server.traffic.commands.Load(); after > before {
 		t.Errorf("%d commands are run while their answers wait", after-before)
+	}
+	if ran := server.traffic.commands.Load(); ran > commands*9/10 {
+		t.Errorf("%d commands are run before their answers wait: too few to tell", ran)
 	}
 	if v := about(server); v.queued > 2*maxBytes {
 		t.Errorf("%d bytes wait for one client", v.queued)
@@ -166,7 +176,7 @@ func TestTheServersEnd(t *testing.T) {
 	began := time.Now()
 	r.stop()
 	r.ended(t)
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > writeLimit/2 { // by when those that do not read would be ended anyway
 		t.Errorf("the end took %v", took)
 	}
 	cancel()

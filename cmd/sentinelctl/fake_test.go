@@ -327,9 +327,9 @@ func sample() *cluster {
 		nodes: []*sentinelv1.Node{
 			{
 				NodeId: "n1", RaftId: "n1-aa", Voter: true, Self: true, Grpc: addr("10.0.1.1", 26479), Resp: addr("10.0.1.1", 26379),
-				Raft: addr("10.0.1.1", 26579), Version: "v0.1.0", Votes: 1, Registered: true, Heard: new(true),
+				Raft: addr("10.0.1.1", 26579), Version: "v0.1.0", Votes: 1, Registered: true, Heard: new(true), LastContactMs: new(int64(40)),
 			},
-			{NodeId: "n2", RaftId: "n2-bb", Voter: true, Leader: true, Grpc: addr("10.0.1.2", 26479), Raft: addr("10.0.1.2", 26579), Version: "v0.1.0", Registered: true, Heard: new(false)},
+			{NodeId: "n2", RaftId: "n2-bb", Voter: true, Leader: true, Grpc: addr("10.0.1.2", 26479), Raft: addr("10.0.1.2", 26579), Version: "v0.1.0", Registered: true, Heard: new(false), LastContactMs: new(int64(95_000))},
 			{RaftId: "n3-cc", Raft: addr("10.0.1.3", 26579)},
 		},
 		explain: &sentinelv1.ExplainMasterResponse{

@@ -416,15 +416,28 @@ func (n *Node) attend(ctx context.Context, r *raft.Raft) {
 		case <-tick.C:
 		}
 		if n.attended(r) {
+			n.contacts.round(nil)
 			continue
 		}
-		asked := map[string]bool{}
-		for _, a := range n.acquaintances() {
-			if n.ask(ctx, log, a, asked) {
-				break
-			}
+		n.contacts.round(n.askAround(ctx, log))
+	}
+}
+
+// askAround gives when each member answered, zero for one that did not; nil where a leader has answered.
+func (n *Node) askAround(ctx context.Context, log *sparseLog) map[raft.ServerID]time.Time {
+	asked := map[string]time.Time{}
+	for _, a := range n.acquaintances() {
+		if n.ask(ctx, log, a, asked) {
+			return nil
 		}
 	}
+	out := map[raft.ServerID]time.Time{}
+	for v := range n.State().Nodes() {
+		if at, was := asked[v.GRPC.String()]; was {
+			out[raft.ServerID(v.RaftID)] = at
+		}
+	}
+	return out
 }
 
 func (n *Node) attended(r *raft.Raft) bool {
@@ -456,12 +469,13 @@ func (n *Node) acquaintances() []string {
 	return out
 }
 
-// ask presents this node at an address, and at the leader's if it is sent there. It tells whether a leader has answered.
-func (n *Node) ask(ctx context.Context, log *sparseLog, address string, asked map[string]bool) bool {
-	if asked[address] || address == n.o.GRPC.String() {
+// ask presents this node at an address, and at the leader's if it is sent there, and notes when it was answered. It tells
+// whether a leader has answered.
+func (n *Node) ask(ctx context.Context, log *sparseLog, address string, asked map[string]time.Time) bool {
+	if _, was := asked[address]; was || address == n.o.GRPC.String() {
 		return false
 	}
-	asked[address] = true
+	asked[address] = time.Time{}
 	call, cancel := context.WithTimeout(ctx, attendEvery)
 	defer cancel()
 	c, err := n.conns.client(call, address)
@@ -469,9 +483,11 @@ func (n *Node) ask(ctx context.Context, log *sparseLog, address string, asked ma
 		return false
 	}
 	resp, err := c.Join(call, &peerv1.JoinRequest{Node: n.registration(), ClusterName: n.o.ClusterName, ClusterId: n.State().Cluster().ID})
-	switch {
-	case err != nil:
+	if err != nil {
 		return false
+	}
+	asked[address] = time.Now()
+	switch {
 	case resp.GetRemoved():
 		n.becomeRemoved()
 		return true

@@ -448,7 +448,7 @@ func TestAttendTellsOnlyWhatALeaderSays(t *testing.T) {
 		w.mu.Unlock()
 		time.Sleep(time.Minute)
 		for range 90 {
-			one.ask(t.Context(), log, other.o.GRPC.String(), map[string]bool{})
+			one.ask(t.Context(), log, other.o.GRPC.String(), map[string]time.Time{})
 			time.Sleep(time.Second)
 		}
 		if out.Len() > 0 {

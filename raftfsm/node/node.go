@@ -95,6 +95,7 @@ type Node struct {
 	former   *former
 	fsm      *fsm
 	acks     *ackBook
+	contacts contacts
 	conns    peers
 	hooks    hooks
 	running  atomic.Bool

@@ -243,7 +243,7 @@ func within(limit time.Duration, do func() error) error {
 	}
 }
 
-// watchLeader wakes those who wait for a leader, and connects to it before it is asked anything.
+// watchLeader wakes those who wait for a leader, notes when the last one was heard, and connects to it before it is asked anything.
 func (n *Node) watchLeader(ctx context.Context, r *raft.Raft) {
 	seen := make(chan raft.Observation, 16)
 	o := raft.NewObserver(seen, false, func(o *raft.Observation) bool {
@@ -253,6 +253,8 @@ func (n *Node) watchLeader(ctx context.Context, r *raft.Raft) {
 	r.RegisterObserver(o)
 	defer r.DeregisterObserver(o)
 	for {
+		_, id := r.LeaderWithID()
+		n.contacts.follow(id, r.LastContact())
 		if a, err := n.leaderAddr(); err == nil && a != n.o.GRPC {
 			n.conns.warm(a.String())
 		}

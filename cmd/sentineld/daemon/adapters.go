@@ -40,6 +40,19 @@ func (m member) Status() api.NodeStatus {
 	}
 }
 
+// Contacts are the node's with the members.
+func (m member) Contacts() map[string]api.Contact {
+	contacts := m.Node.Contacts()
+	if contacts == nil {
+		return nil
+	}
+	out := make(map[string]api.Contact, len(contacts))
+	for id, c := range contacts {
+		out[id] = api.Contact(c)
+	}
+	return out
+}
+
 // classify tells the API which of the node's errors an error is.
 func classify(err error) api.Failure {
 	switch {

@@ -257,8 +257,9 @@ func (d *Daemon) serveOn(l net.Listener) (*resp.Server, error) {
 		Listener: l, Node: member{d.node}, API: d.api.Direct(), Fleet: d.fleet, Classify: classify, LookupHost: d.options.LookupHost,
 		Local: local{d}, Scripts: jobs{d.scripts},
 		Protected: d.config.ProtectedMode, Shutdown: d.shutdown, ConfigFile: d.options.ConfigFile,
-		Periods: resp.Periods{Info: probe.InfoEvery, Ping: probe.LongestPeriod, Election: timing(d.config).Election},
-		Version: Version(), Log: d.log,
+		HeardWithin: timing(d.config).HeardWithin(),
+		Periods:     resp.Periods{Info: probe.InfoEvery, Ping: probe.LongestPeriod, Election: timing(d.config).Election},
+		Version:     Version(), Log: d.log,
 	}
 	if d.crashes.exit != nil {
 		o.Simulate = d.crashes.arm

@@ -570,7 +570,9 @@ type Node struct {
 	// It has introduced itself; otherwise only raft_id, raft and voter are known.
 	Registered bool `protobuf:"varint,13,opt,name=registered,proto3" json:"registered,omitempty"`
 	// The leader heard it lately; unset where no leader tells.
-	Heard         *bool `protobuf:"varint,14,opt,name=heard,proto3,oneof" json:"heard,omitempty"`
+	Heard *bool `protobuf:"varint,14,opt,name=heard,proto3,oneof" json:"heard,omitempty"`
+	// Milliseconds since it gave the leader its last sign of life; unset where no leader tells, or where there was none.
+	LastContactMs *int64 `protobuf:"varint,15,opt,name=last_contact_ms,json=lastContactMs,proto3,oneof" json:"last_contact_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -701,6 +703,13 @@ func (x *Node) GetHeard() bool {
 		return *x.Heard
 	}
 	return false
+}
+
+func (x *Node) GetLastContactMs() int64 {
+	if x != nil && x.LastContactMs != nil {
+		return *x.LastContactMs
+	}
+	return 0
 }
 
 // RemoveNodeRequest names a member by its node id or Raft id.
@@ -992,7 +1001,7 @@ const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x15\n" +
 	"\x06age_ms\x18\x03 \x01(\x03R\x05ageMs\x12'\n" +
-	"\x05nodes\x18\x04 \x03(\v2\x11.sentinel.v1.NodeR\x05nodes\"\xbc\x03\n" +
+	"\x05nodes\x18\x04 \x03(\v2\x11.sentinel.v1.NodeR\x05nodes\"\xfd\x03\n" +
 	"\x04Node\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x17\n" +
 	"\araft_id\x18\x02 \x01(\tR\x06raftId\x12\x14\n" +
@@ -1010,8 +1019,10 @@ const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"registered\x18\r \x01(\bR\n" +
 	"registered\x12\x19\n" +
-	"\x05heard\x18\x0e \x01(\bH\x00R\x05heard\x88\x01\x01B\b\n" +
-	"\x06_heard\"q\n" +
+	"\x05heard\x18\x0e \x01(\bH\x00R\x05heard\x88\x01\x01\x12+\n" +
+	"\x0flast_contact_ms\x18\x0f \x01(\x03H\x01R\rlastContactMs\x88\x01\x01B\b\n" +
+	"\x06_heardB\x12\n" +
+	"\x10_last_contact_ms\"q\n" +
 	"\x11RemoveNodeRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12#\n" +
