@@ -14,7 +14,7 @@ import (
 
 // FailoverMaster begins a forced failover. The interceptor has brought it to the leader.
 func (s *Server) FailoverMaster(ctx context.Context, req *sentinelv1.FailoverMasterRequest) (*sentinelv1.FailoverMasterResponse, error) {
-	order := Order{Master: req.GetName(), OperationID: req.GetRequestId(), Actor: s.actor(ctx)}
+	order := Order{Master: req.GetName(), Kind: raftfsm.KindForced, OperationID: req.GetRequestId(), Actor: s.actor(ctx)}
 	if err := checkWords("request_id", order.OperationID, 128); err != nil {
 		return nil, err
 	}

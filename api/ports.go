@@ -83,6 +83,9 @@ type Order struct {
 	Master string
 	// To is the replica to promote; zero for the best.
 	To raftfsm.Addr
+	// Kind is forced or planned; MaxWait is how long a planned one may take until its candidate is promoted.
+	Kind    raftfsm.FailoverKind
+	MaxWait time.Duration
 	// OperationID names it; unique.
 	OperationID string
 	Actor       string
@@ -90,7 +93,7 @@ type Order struct {
 
 // Failovers is the policy at work: on the leader it can begin a failover, on any node explain.
 type Failovers interface {
-	// Begin measures the set and commits the row of a forced failover. What the law or the policy refuses is a
+	// Begin measures the set and commits the row of an order. What the law or the policy refuses is a
 	// [raftfsm.Refusal].
 	Begin(ctx context.Context, o Order) (raftfsm.Result, error)
 	// Explain tells which replica would be promoted now, from what this node observes.

@@ -39,6 +39,8 @@ type Begin struct {
 	Candidates []raftfsm.Candidate
 	Replaces   uint64
 	Reason     string
+	// MaxWait is how long a switchover may take until the candidate is promoted; 0 for the other kinds.
+	MaxWait time.Duration
 	// OldOffset and OldReplID are the old master's as last seen, OldOffsetAgeMs how long ago; -1 for never.
 	OldOffset      int64
 	OldOffsetAgeMs int64

@@ -261,15 +261,15 @@ func TestForcedFailoverOfAHealthyMaster(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := e.Begin(t.Context(), "m", addr(9), "op-0", "ann"); err == nil {
+		if _, err := e.Begin(t.Context(), Order{Master: "m", To: addr(9), Kind: raftfsm.KindForced, OperationID: "op-0", Actor: "ann"}); err == nil {
 			t.Error("a stranger was accepted")
 		}
-		res, err := e.Begin(t.Context(), "m", addr(3), "op-1", "ann")
+		res, err := e.Begin(t.Context(), Order{Master: "m", To: addr(3), Kind: raftfsm.KindForced, OperationID: "op-1", Actor: "ann"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		w.until("converged", 10*time.Second, func() bool { return w.master().Address == addr(3) && w.converged() })
-		again, err := e.Begin(t.Context(), "m", addr(3), "op-1", "ann")
+		again, err := e.Begin(t.Context(), Order{Master: "m", To: addr(3), Kind: raftfsm.KindForced, OperationID: "op-1", Actor: "ann"})
 		if err != nil || again.Epoch != res.Epoch || w.master().Address != addr(3) {
 			t.Errorf("repeated: %+v %v", again, err)
 		}

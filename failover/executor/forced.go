@@ -10,18 +10,30 @@ import (
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
-// Begin commits the row of a failover that an operator ordered, to the replica to or, where that is zero, to the best. It
-// is the leader's: its duties carry the row out. The replicas are measured first, for at most the executor's deadline.
-// What the policy or the law refuses is a [raftfsm.Refusal]; a repeated operation id gives the first outcome.
-//
-// An ordered failover may lose writes and does not ask whether the master is down: that is the caller's to ask.
-func (e *Executor) Begin(ctx context.Context, name string, to raftfsm.Addr, operationID, actor string) (raftfsm.Result, error) {
+// Order is a failover that an operator ordered.
+type Order struct {
+	Master string
+	// To is the replica to promote; zero for the best.
+	To raftfsm.Addr
+	// Kind is forced, which may lose writes and does not ask whether the master is down, or planned, which loses none.
+	Kind raftfsm.FailoverKind
+	// MaxWait is how long a planned one may take until its candidate is promoted; it is rolled back then.
+	MaxWait time.Duration
+	// OperationID names it: a repeat gives the first outcome.
+	OperationID string
+	Actor       string
+}
+
+// Begin commits the row of an order. It is the leader's: its duties carry the row out. The replicas are measured first, for
+// at most the executor's deadline. What the policy or the law refuses is a [raftfsm.Refusal].
+func (e *Executor) Begin(ctx context.Context, o Order) (raftfsm.Result, error) {
+	name, operationID, actor := o.Master, o.OperationID, o.Actor
 	st := e.o.Cluster.State()
 	m, ok := st.Master(name)
 	if !ok {
 		return raftfsm.Result{}, raftfsm.Refusal{Code: raftfsm.NotFound, Detail: fmt.Sprintf("no master named %q", name)}
 	}
-	sel, err := e.measure(ctx, name, to)
+	sel, err := e.measure(ctx, name, o.To)
 	if err != nil {
 		return raftfsm.Result{}, err
 	}
@@ -32,7 +44,8 @@ func (e *Executor) Begin(ctx context.Context, name string, to raftfsm.Addr, oper
 	if m, ok = st.Master(name); !ok {
 		return raftfsm.Result{}, raftfsm.Refusal{Code: raftfsm.NotFound, Detail: fmt.Sprintf("no master named %q", name)}
 	}
-	b := failover.NewBegin(e.view(st, m), sel, raftfsm.KindForced, "ordered by "+orderedBy(actor))
+	b := failover.NewBegin(e.view(st, m), sel, o.Kind, "ordered by "+orderedBy(actor))
+	b.MaxWait = o.MaxWait
 	e.o.Log.Info("failover ordered", "master", name, "from", b.From.String(), "to", b.To.String(), "actor", actor,
 		"operation", operationID, "candidates", described(b.Candidates))
 	e.point(BeforeBegin)

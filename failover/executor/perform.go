@@ -127,7 +127,7 @@ func operationID() (string, error) {
 func beginCommand(master, operation, actor string, b failover.Begin) *raftlogv1.Command {
 	c := &raftlogv1.BeginFailover{
 		Master: master, Generation: b.Generation, OperationId: operation, Kind: b.Kind, From: b.From.Proto(), Candidate: b.To.Proto(),
-		Replaces: b.Replaces, Reason: plain(b.Reason), OldOffset: b.OldOffset, OldOffsetAgeMs: b.OldOffsetAgeMs, OldReplId: plain(b.OldReplID),
+		Replaces: b.Replaces, MaxWaitMs: b.MaxWait.Milliseconds(), Reason: plain(b.Reason), OldOffset: b.OldOffset, OldOffsetAgeMs: b.OldOffsetAgeMs, OldReplId: plain(b.OldReplID),
 	}
 	for _, x := range b.Candidates {
 		c.Candidates = append(c.Candidates, &raftlogv1.Candidate{

@@ -73,7 +73,7 @@ type orders struct{ executor *executor.Executor }
 
 // Begin implements [api.Failovers].
 func (o orders) Begin(ctx context.Context, order api.Order) (raftfsm.Result, error) {
-	return o.executor.Begin(ctx, order.Master, order.To, order.OperationID, order.Actor)
+	return o.executor.Begin(ctx, executor.Order(order))
 }
 
 // Explain implements [api.Failovers].
