@@ -95,7 +95,7 @@ func (s seeder) settle(ctx context.Context, seed conf.Seed) bool {
 	monitor := &raftlogv1.Monitor{Name: seed.Name, Seed: true, Options: seed.Options.Values()}
 	address, seen, reason := s.locate(ctx, seed)
 	if reason == "" && len(seen.Sentinels) > 0 {
-		reason = api.SentinelsReason(seen.Sentinels)
+		reason = api.SentinelsReason(api.Introduce(ctx, s.inspector, address, seed.Options, seen.Sentinels))
 	}
 	if seen.SentinelsUnknown != "" {
 		s.log.Warn("cannot tell whether sentinels are active", "master", seed.Name, "instance", address, "error", seen.SentinelsUnknown)
