@@ -168,8 +168,12 @@ func TestSettingsAreSeeded(t *testing.T) {
 		}
 		configured := n.count(raftfsm.EventConfigure)
 		n.end()
-		n = w.run(w.config(1, 1, "sentinel resolve-hostnames no"))
+		log := &record{}
+		n = w.run(w.config(1, 1, "sentinel resolve-hostnames no"), func(o *Options) { o.Stderr = log })
 		time.Sleep(30 * time.Second)
+		if got := strings.Count(log.take(), "setting=resolve-hostnames file=no cluster=yes"); got != 1 {
+			t.Errorf("%d lines tell that the file says otherwise", got)
+		}
 		if given("resolve-hostnames") != "yestrue" || n.count(raftfsm.EventConfigure) != configured {
 			t.Errorf("the file won over the cluster: %s, %d events", given("resolve-hostnames"), n.count(raftfsm.EventConfigure))
 		}
