@@ -559,6 +559,9 @@ func scenario(l *log) {
 	e = l.ok(l.begin("k", 80, func(b *raftlogv1.BeginFailover) { b.Kind = raftfsm.KindForced })).Epoch
 	l.ok(switchTo("k", e, 81, 80))
 	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Remove{Remove: &raftlogv1.Remove{Name: "k"}}})
+	l.ok(pausedUntil("p", 70, 99))
+	l.ok(pausedUntil("q", 71, 98))
+	l.ok(resumed("q", "something stood in the way"))
 }
 
 func raise(level uint32) *raftlogv1.Command {

@@ -23,6 +23,13 @@ func featureOf(c *raftlogv1.Command) (level uint32, feature string) {
 		if op.Monitor.GetEpoch() != 0 || len(op.Monitor.GetReplicas()) > 0 {
 			return 2, "monitoring with an epoch or with replicas"
 		}
+		if op.Monitor.GetPausedUntilMs() != 0 {
+			return 2, "monitoring with a pause that ends"
+		}
+	case *raftlogv1.Command_Resume:
+		if op.Resume.GetOverridden() != "" {
+			return 2, "a record of what a resume overrides"
+		}
 	case *raftlogv1.Command_Configure:
 		return 2, "settings of the cluster"
 	case *raftlogv1.Command_ResolveHosts:

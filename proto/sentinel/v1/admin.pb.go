@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -40,7 +41,9 @@ type MonitorMasterRequest struct {
 	// The epoch that another control plane gave a new set's master; later ones are above it. 0 = none.
 	Epoch uint64 `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Replicas that another control plane knows of a new set, whether or not the master lists them now.
-	Replicas      []*Address `protobuf:"bytes,9,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	Replicas []*Address `protobuf:"bytes,9,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	// When the pause of paused_reason ends by itself; unset: when it is resumed.
+	PausedUntil   *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=paused_until,json=pausedUntil,proto3" json:"paused_until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -134,6 +137,13 @@ func (x *MonitorMasterRequest) GetEpoch() uint64 {
 func (x *MonitorMasterRequest) GetReplicas() []*Address {
 	if x != nil {
 		return x.Replicas
+	}
+	return nil
+}
+
+func (x *MonitorMasterRequest) GetPausedUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PausedUntil
 	}
 	return nil
 }
@@ -1116,8 +1126,11 @@ type ResumeMasterRequest struct {
 	Enforce          bool   `protobuf:"varint,3,opt,name=enforce,proto3" json:"enforce,omitempty"`
 	ExpectedRevision uint64 `protobuf:"varint,4,opt,name=expected_revision,json=expectedRevision,proto3" json:"expected_revision,omitempty"`
 	ValidateOnly     bool   `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
-	// Go on although Sentinels are still active on the set, or instances reject the login or lack commands.
-	Force         bool `protobuf:"varint,6,opt,name=force,proto3" json:"force,omitempty"`
+	// Go on although Sentinels are, or may be, active on the set. It overrides nothing else.
+	Force bool `protobuf:"varint,6,opt,name=force,proto3" json:"force,omitempty"`
+	// Go on although some instances reject the login, or lack commands of a failover under the names that rename-command
+	// gives. Where every instance that answers rejects the login it is refused all the same.
+	Incomplete    bool `protobuf:"varint,7,opt,name=incomplete,proto3" json:"incomplete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1190,6 +1203,13 @@ func (x *ResumeMasterRequest) GetValidateOnly() bool {
 func (x *ResumeMasterRequest) GetForce() bool {
 	if x != nil {
 		return x.Force
+	}
+	return false
+}
+
+func (x *ResumeMasterRequest) GetIncomplete() bool {
+	if x != nil {
+		return x.Incomplete
 	}
 	return false
 }
@@ -2062,7 +2082,7 @@ var File_proto_sentinel_v1_admin_proto protoreflect.FileDescriptor
 
 const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1dproto/sentinel/v1/admin.proto\x12\vsentinel.v1\x1a google/protobuf/field_mask.proto\x1a\x1eproto/sentinel/v1/common.proto\x1a proto/sentinel/v1/failover.proto\x1a\x1eproto/sentinel/v1/master.proto\"\xe5\x02\n" +
+	"\x1dproto/sentinel/v1/admin.proto\x12\vsentinel.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eproto/sentinel/v1/common.proto\x1a proto/sentinel/v1/failover.proto\x1a\x1eproto/sentinel/v1/master.proto\"\xa4\x03\n" +
 	"\x14MonitorMasterRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\aaddress\x18\x02 \x01(\v2\x14.sentinel.v1.AddressR\aaddress\x124\n" +
@@ -2072,7 +2092,9 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	"\x11expected_revision\x18\x06 \x01(\x04R\x10expectedRevision\x12#\n" +
 	"\rpaused_reason\x18\a \x01(\tR\fpausedReason\x12\x14\n" +
 	"\x05epoch\x18\b \x01(\x04R\x05epoch\x120\n" +
-	"\breplicas\x18\t \x03(\v2\x14.sentinel.v1.AddressR\breplicas\"\xb5\x01\n" +
+	"\breplicas\x18\t \x03(\v2\x14.sentinel.v1.AddressR\breplicas\x12=\n" +
+	"\fpaused_until\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\vpausedUntil\"\xb5\x01\n" +
 	"\x15MonitorMasterResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
@@ -2154,14 +2176,17 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x18\n" +
 	"\achanged\x18\x03 \x01(\bR\achanged\x12+\n" +
-	"\x06master\x18\x04 \x01(\v2\x13.sentinel.v1.MasterR\x06master\"\xd7\x01\n" +
+	"\x06master\x18\x04 \x01(\v2\x13.sentinel.v1.MasterR\x06master\"\xf7\x01\n" +
 	"\x13ResumeMasterRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12*\n" +
 	"\x05adopt\x18\x02 \x01(\v2\x14.sentinel.v1.AddressR\x05adopt\x12\x18\n" +
 	"\aenforce\x18\x03 \x01(\bR\aenforce\x12+\n" +
 	"\x11expected_revision\x18\x04 \x01(\x04R\x10expectedRevision\x12#\n" +
 	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\x12\x14\n" +
-	"\x05force\x18\x06 \x01(\bR\x05force\"\xb4\x01\n" +
+	"\x05force\x18\x06 \x01(\bR\x05force\x12\x1e\n" +
+	"\n" +
+	"incomplete\x18\a \x01(\bR\n" +
+	"incomplete\"\xb4\x01\n" +
 	"\x14ResumeMasterResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
@@ -2296,68 +2321,70 @@ var file_proto_sentinel_v1_admin_proto_goTypes = []any{
 	(*UpdateSettingsResponse)(nil), // 26: sentinel.v1.UpdateSettingsResponse
 	(*Address)(nil),                // 27: sentinel.v1.Address
 	(*MasterOptions)(nil),          // 28: sentinel.v1.MasterOptions
-	(*Master)(nil),                 // 29: sentinel.v1.Master
-	(*fieldmaskpb.FieldMask)(nil),  // 30: google.protobuf.FieldMask
-	(*Failover)(nil),               // 31: sentinel.v1.Failover
-	(Consistency)(0),               // 32: sentinel.v1.Consistency
-	(*Candidate)(nil),              // 33: sentinel.v1.Candidate
+	(*timestamppb.Timestamp)(nil),  // 29: google.protobuf.Timestamp
+	(*Master)(nil),                 // 30: sentinel.v1.Master
+	(*fieldmaskpb.FieldMask)(nil),  // 31: google.protobuf.FieldMask
+	(*Failover)(nil),               // 32: sentinel.v1.Failover
+	(Consistency)(0),               // 33: sentinel.v1.Consistency
+	(*Candidate)(nil),              // 34: sentinel.v1.Candidate
 }
 var file_proto_sentinel_v1_admin_proto_depIdxs = []int32{
 	27, // 0: sentinel.v1.MonitorMasterRequest.address:type_name -> sentinel.v1.Address
 	28, // 1: sentinel.v1.MonitorMasterRequest.options:type_name -> sentinel.v1.MasterOptions
 	27, // 2: sentinel.v1.MonitorMasterRequest.replicas:type_name -> sentinel.v1.Address
-	29, // 3: sentinel.v1.MonitorMasterResponse.master:type_name -> sentinel.v1.Master
-	28, // 4: sentinel.v1.UpdateMasterRequest.options:type_name -> sentinel.v1.MasterOptions
-	30, // 5: sentinel.v1.UpdateMasterRequest.update_mask:type_name -> google.protobuf.FieldMask
-	29, // 6: sentinel.v1.UpdateMasterResponse.master:type_name -> sentinel.v1.Master
-	27, // 7: sentinel.v1.ForgetReplicaRequest.address:type_name -> sentinel.v1.Address
-	29, // 8: sentinel.v1.ForgetReplicaResponse.master:type_name -> sentinel.v1.Master
-	27, // 9: sentinel.v1.FailoverMasterRequest.to:type_name -> sentinel.v1.Address
-	31, // 10: sentinel.v1.FailoverMasterResponse.failover:type_name -> sentinel.v1.Failover
-	29, // 11: sentinel.v1.PauseMasterResponse.master:type_name -> sentinel.v1.Master
-	27, // 12: sentinel.v1.ResumeMasterRequest.adopt:type_name -> sentinel.v1.Address
-	29, // 13: sentinel.v1.ResumeMasterResponse.master:type_name -> sentinel.v1.Master
-	32, // 14: sentinel.v1.CheckQuorumRequest.consistency:type_name -> sentinel.v1.Consistency
-	32, // 15: sentinel.v1.ExplainMasterRequest.consistency:type_name -> sentinel.v1.Consistency
-	27, // 16: sentinel.v1.ExplainMasterResponse.winner:type_name -> sentinel.v1.Address
-	33, // 17: sentinel.v1.ExplainMasterResponse.candidates:type_name -> sentinel.v1.Candidate
-	32, // 18: sentinel.v1.ListFailoversRequest.consistency:type_name -> sentinel.v1.Consistency
-	31, // 19: sentinel.v1.ListFailoversResponse.failovers:type_name -> sentinel.v1.Failover
-	32, // 20: sentinel.v1.GetSettingsRequest.consistency:type_name -> sentinel.v1.Consistency
-	22, // 21: sentinel.v1.GetSettingsResponse.settings:type_name -> sentinel.v1.Settings
-	22, // 22: sentinel.v1.UpdateSettingsRequest.settings:type_name -> sentinel.v1.Settings
-	22, // 23: sentinel.v1.UpdateSettingsResponse.settings:type_name -> sentinel.v1.Settings
-	0,  // 24: sentinel.v1.AdminService.MonitorMaster:input_type -> sentinel.v1.MonitorMasterRequest
-	2,  // 25: sentinel.v1.AdminService.UpdateMaster:input_type -> sentinel.v1.UpdateMasterRequest
-	4,  // 26: sentinel.v1.AdminService.RemoveMaster:input_type -> sentinel.v1.RemoveMasterRequest
-	6,  // 27: sentinel.v1.AdminService.ResetMasters:input_type -> sentinel.v1.ResetMastersRequest
-	8,  // 28: sentinel.v1.AdminService.ForgetReplica:input_type -> sentinel.v1.ForgetReplicaRequest
-	10, // 29: sentinel.v1.AdminService.FailoverMaster:input_type -> sentinel.v1.FailoverMasterRequest
-	12, // 30: sentinel.v1.AdminService.PauseMaster:input_type -> sentinel.v1.PauseMasterRequest
-	14, // 31: sentinel.v1.AdminService.ResumeMaster:input_type -> sentinel.v1.ResumeMasterRequest
-	16, // 32: sentinel.v1.AdminService.CheckQuorum:input_type -> sentinel.v1.CheckQuorumRequest
-	18, // 33: sentinel.v1.AdminService.ExplainMaster:input_type -> sentinel.v1.ExplainMasterRequest
-	20, // 34: sentinel.v1.AdminService.ListFailovers:input_type -> sentinel.v1.ListFailoversRequest
-	23, // 35: sentinel.v1.AdminService.GetSettings:input_type -> sentinel.v1.GetSettingsRequest
-	25, // 36: sentinel.v1.AdminService.UpdateSettings:input_type -> sentinel.v1.UpdateSettingsRequest
-	1,  // 37: sentinel.v1.AdminService.MonitorMaster:output_type -> sentinel.v1.MonitorMasterResponse
-	3,  // 38: sentinel.v1.AdminService.UpdateMaster:output_type -> sentinel.v1.UpdateMasterResponse
-	5,  // 39: sentinel.v1.AdminService.RemoveMaster:output_type -> sentinel.v1.RemoveMasterResponse
-	7,  // 40: sentinel.v1.AdminService.ResetMasters:output_type -> sentinel.v1.ResetMastersResponse
-	9,  // 41: sentinel.v1.AdminService.ForgetReplica:output_type -> sentinel.v1.ForgetReplicaResponse
-	11, // 42: sentinel.v1.AdminService.FailoverMaster:output_type -> sentinel.v1.FailoverMasterResponse
-	13, // 43: sentinel.v1.AdminService.PauseMaster:output_type -> sentinel.v1.PauseMasterResponse
-	15, // 44: sentinel.v1.AdminService.ResumeMaster:output_type -> sentinel.v1.ResumeMasterResponse
-	17, // 45: sentinel.v1.AdminService.CheckQuorum:output_type -> sentinel.v1.CheckQuorumResponse
-	19, // 46: sentinel.v1.AdminService.ExplainMaster:output_type -> sentinel.v1.ExplainMasterResponse
-	21, // 47: sentinel.v1.AdminService.ListFailovers:output_type -> sentinel.v1.ListFailoversResponse
-	24, // 48: sentinel.v1.AdminService.GetSettings:output_type -> sentinel.v1.GetSettingsResponse
-	26, // 49: sentinel.v1.AdminService.UpdateSettings:output_type -> sentinel.v1.UpdateSettingsResponse
-	37, // [37:50] is the sub-list for method output_type
-	24, // [24:37] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	29, // 3: sentinel.v1.MonitorMasterRequest.paused_until:type_name -> google.protobuf.Timestamp
+	30, // 4: sentinel.v1.MonitorMasterResponse.master:type_name -> sentinel.v1.Master
+	28, // 5: sentinel.v1.UpdateMasterRequest.options:type_name -> sentinel.v1.MasterOptions
+	31, // 6: sentinel.v1.UpdateMasterRequest.update_mask:type_name -> google.protobuf.FieldMask
+	30, // 7: sentinel.v1.UpdateMasterResponse.master:type_name -> sentinel.v1.Master
+	27, // 8: sentinel.v1.ForgetReplicaRequest.address:type_name -> sentinel.v1.Address
+	30, // 9: sentinel.v1.ForgetReplicaResponse.master:type_name -> sentinel.v1.Master
+	27, // 10: sentinel.v1.FailoverMasterRequest.to:type_name -> sentinel.v1.Address
+	32, // 11: sentinel.v1.FailoverMasterResponse.failover:type_name -> sentinel.v1.Failover
+	30, // 12: sentinel.v1.PauseMasterResponse.master:type_name -> sentinel.v1.Master
+	27, // 13: sentinel.v1.ResumeMasterRequest.adopt:type_name -> sentinel.v1.Address
+	30, // 14: sentinel.v1.ResumeMasterResponse.master:type_name -> sentinel.v1.Master
+	33, // 15: sentinel.v1.CheckQuorumRequest.consistency:type_name -> sentinel.v1.Consistency
+	33, // 16: sentinel.v1.ExplainMasterRequest.consistency:type_name -> sentinel.v1.Consistency
+	27, // 17: sentinel.v1.ExplainMasterResponse.winner:type_name -> sentinel.v1.Address
+	34, // 18: sentinel.v1.ExplainMasterResponse.candidates:type_name -> sentinel.v1.Candidate
+	33, // 19: sentinel.v1.ListFailoversRequest.consistency:type_name -> sentinel.v1.Consistency
+	32, // 20: sentinel.v1.ListFailoversResponse.failovers:type_name -> sentinel.v1.Failover
+	33, // 21: sentinel.v1.GetSettingsRequest.consistency:type_name -> sentinel.v1.Consistency
+	22, // 22: sentinel.v1.GetSettingsResponse.settings:type_name -> sentinel.v1.Settings
+	22, // 23: sentinel.v1.UpdateSettingsRequest.settings:type_name -> sentinel.v1.Settings
+	22, // 24: sentinel.v1.UpdateSettingsResponse.settings:type_name -> sentinel.v1.Settings
+	0,  // 25: sentinel.v1.AdminService.MonitorMaster:input_type -> sentinel.v1.MonitorMasterRequest
+	2,  // 26: sentinel.v1.AdminService.UpdateMaster:input_type -> sentinel.v1.UpdateMasterRequest
+	4,  // 27: sentinel.v1.AdminService.RemoveMaster:input_type -> sentinel.v1.RemoveMasterRequest
+	6,  // 28: sentinel.v1.AdminService.ResetMasters:input_type -> sentinel.v1.ResetMastersRequest
+	8,  // 29: sentinel.v1.AdminService.ForgetReplica:input_type -> sentinel.v1.ForgetReplicaRequest
+	10, // 30: sentinel.v1.AdminService.FailoverMaster:input_type -> sentinel.v1.FailoverMasterRequest
+	12, // 31: sentinel.v1.AdminService.PauseMaster:input_type -> sentinel.v1.PauseMasterRequest
+	14, // 32: sentinel.v1.AdminService.ResumeMaster:input_type -> sentinel.v1.ResumeMasterRequest
+	16, // 33: sentinel.v1.AdminService.CheckQuorum:input_type -> sentinel.v1.CheckQuorumRequest
+	18, // 34: sentinel.v1.AdminService.ExplainMaster:input_type -> sentinel.v1.ExplainMasterRequest
+	20, // 35: sentinel.v1.AdminService.ListFailovers:input_type -> sentinel.v1.ListFailoversRequest
+	23, // 36: sentinel.v1.AdminService.GetSettings:input_type -> sentinel.v1.GetSettingsRequest
+	25, // 37: sentinel.v1.AdminService.UpdateSettings:input_type -> sentinel.v1.UpdateSettingsRequest
+	1,  // 38: sentinel.v1.AdminService.MonitorMaster:output_type -> sentinel.v1.MonitorMasterResponse
+	3,  // 39: sentinel.v1.AdminService.UpdateMaster:output_type -> sentinel.v1.UpdateMasterResponse
+	5,  // 40: sentinel.v1.AdminService.RemoveMaster:output_type -> sentinel.v1.RemoveMasterResponse
+	7,  // 41: sentinel.v1.AdminService.ResetMasters:output_type -> sentinel.v1.ResetMastersResponse
+	9,  // 42: sentinel.v1.AdminService.ForgetReplica:output_type -> sentinel.v1.ForgetReplicaResponse
+	11, // 43: sentinel.v1.AdminService.FailoverMaster:output_type -> sentinel.v1.FailoverMasterResponse
+	13, // 44: sentinel.v1.AdminService.PauseMaster:output_type -> sentinel.v1.PauseMasterResponse
+	15, // 45: sentinel.v1.AdminService.ResumeMaster:output_type -> sentinel.v1.ResumeMasterResponse
+	17, // 46: sentinel.v1.AdminService.CheckQuorum:output_type -> sentinel.v1.CheckQuorumResponse
+	19, // 47: sentinel.v1.AdminService.ExplainMaster:output_type -> sentinel.v1.ExplainMasterResponse
+	21, // 48: sentinel.v1.AdminService.ListFailovers:output_type -> sentinel.v1.ListFailoversResponse
+	24, // 49: sentinel.v1.AdminService.GetSettings:output_type -> sentinel.v1.GetSettingsResponse
+	26, // 50: sentinel.v1.AdminService.UpdateSettings:output_type -> sentinel.v1.UpdateSettingsResponse
+	38, // [38:51] is the sub-list for method output_type
+	25, // [25:38] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_proto_sentinel_v1_admin_proto_init() }
