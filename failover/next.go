@@ -32,6 +32,9 @@ func Next(v View) Step {
 	if m.Enforce && !m.Resting() && m.Failover == nil && len(m.VotesAgainst(m.Address)) == 0 && v.alone() {
 		return Settle{}
 	}
+	if row != nil && v.unmoved(row) {
+		return Move{Row: row}
+	}
 	if row != nil && v.unsaved(row) {
 		return Save{Row: row}
 	}

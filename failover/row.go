@@ -11,6 +11,9 @@ import (
 // resume is the next step of a row whose master is not switched yet. Until it is, the committed master is the truth.
 func resume(v View) Step {
 	m, row := v.Master, v.Master.Failover
+	if row.Kind == raftfsm.KindPlanned {
+		return switching(v, row)
+	}
 	promoted := v.promoted(row.To)
 	if reason := v.calledOff(row, promoted); reason != "" {
 		return End{Epoch: row.Epoch, Outcome: raftfsm.OutcomeAborted, Reason: reason, Late: v.late()}

@@ -54,6 +54,8 @@ type Memory struct {
 	// Repointed is when each instance was last told to follow the committed master, which was then Head.
 	Repointed map[raftfsm.Addr]time.Time
 	Head      raftfsm.Addr
+	// Moved is the epoch of the row whose old master's clients were let go.
+	Moved uint64
 	// Saved is the epoch of the row whose new master was told to save its configuration.
 	Saved uint64
 	// Returned is what the old master of the open row said of itself before it was demoted; nil while it was not seen.

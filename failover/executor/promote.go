@@ -32,7 +32,14 @@ func (d *duties) promote(ctx context.Context, s *set, m *raftfsm.Master, step fa
 		s.blame(row.To)
 		d.e.o.Log.Warn("candidate cannot be promoted", "master", m.Name, "epoch", row.Epoch, "candidate", row.To.String(), "reason", why)
 		return nil
-	case !already:
+	case already:
+	case d.viewOf(s, d.e.o.Cluster.State(), m).MayGiveWay(row):
+		if handed := d.giveWay(ctx, s, m, row, c, story); handed != nil {
+			info = handed
+			break
+		}
+		fallthrough
+	default:
 		if info, err = d.noOne(ctx, s, c, row, story); err != nil {
 			_ = c.Close()
 			s.blame(row.To)
@@ -41,7 +48,11 @@ func (d *duties) promote(ctx context.Context, s *set, m *raftfsm.Master, step fa
 		}
 	}
 	s.keep(row.To, c)
-	return d.switchMaster(ctx, s, row, info, story)
+	began := time.Now()
+	if switched, err := d.switchMaster(ctx, s, row, info, story); !switched || err != nil {
+		return err
+	}
+	return d.tell(ctx, s, row, story.step(raftfsm.StepSwitch, row.To, began, ""))
 }
 
 // fencedCandidate is the connection over which the candidate is promoted; nil where the candidate failed, or where the
@@ -112,13 +123,12 @@ func (d *duties) wanted(s *set, row *raftfsm.Failover) bool {
 	return !called
 }
 
-// switchMaster commits the candidate as the master: the end of the urgent part.
-func (d *duties) switchMaster(ctx context.Context, s *set, row *raftfsm.Failover, info *detector.Info, t *story) error {
+// switchMaster commits the candidate as the master: the end of the urgent part. It is false where the row was called off.
+func (d *duties) switchMaster(ctx context.Context, s *set, row *raftfsm.Failover, info *detector.Info, t *story) (bool, error) {
 	d.e.point(BeforeSwitch)
 	if !d.wanted(s, row) {
-		return nil
+		return false, nil
 	}
-	began := time.Now()
 	in := raftfsm.Instance{}
 	if m, ok := d.e.o.Cluster.State().Master(s.name); ok {
 		in, _ = m.Instance(row.To)
@@ -131,12 +141,12 @@ func (d *duties) switchMaster(ctx context.Context, s *set, row *raftfsm.Failover
 		},
 	}}})
 	if err != nil {
-		return err
+		return false, err
 	}
 	d.e.point(AfterSwitch)
 	d.e.o.Log.Info("master switched", "master", s.name, "epoch", row.Epoch, "from", row.From.String(), "to", row.To.String(),
 		"took_ms", s.sinceBegin(row, time.Now()))
-	return d.tell(ctx, s, row, t.step(raftfsm.StepSwitch, row.To, began, ""))
+	return true, nil
 }
 
 // tell adds a step to the open row. Where the row is closed by now, or full, there is nothing to add it to.
