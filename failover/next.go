@@ -32,10 +32,10 @@ func Next(v View) Step {
 	if m.Enforce && !m.Resting() && m.Failover == nil && len(m.VotesAgainst(m.Address)) == 0 && v.alone() {
 		return Settle{}
 	}
-	if row != nil && v.unsaved(row) {
+	r := reconcile(v)
+	if row != nil && v.unsaved(row) && !r.demotes() {
 		return Save{Row: row}
 	}
-	r := reconcile(v)
 	if len(r.actions) > 0 {
 		return Repoint{Actions: r.actions}
 	}
