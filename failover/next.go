@@ -35,10 +35,10 @@ func Next(v View) Step {
 	if row != nil && v.unmoved(row) {
 		return Move{Row: row}
 	}
-	if row != nil && v.unsaved(row) {
+	r := reconcile(v)
+	if row != nil && v.unsaved(row) && !r.demotes() {
 		return Save{Row: row}
 	}
-	r := reconcile(v)
 	if len(r.actions) > 0 {
 		return Repoint{Actions: r.actions}
 	}

@@ -126,10 +126,13 @@ func chainPause(failed int) time.Duration {
 	return min(100*time.Millisecond<<min(failed-1, 7), 10*time.Second)
 }
 
-// unsaved tells whether the new master is to be told to keep its role. Each leadership sees to it once: it does no harm twice.
+// saveAttempts are made to have a new master keep its role, in one leadership.
+const saveAttempts = 3
+
+// unsaved tells whether the new master is to be told to keep its role. Each leadership sees to it: it does no harm twice.
 func (v View) unsaved(row *raftfsm.Failover) bool {
 	m := v.Master
-	return v.Memory.Saved != row.Epoch && v.answers(m.Address) && len(m.VotesAgainst(m.Address)) == 0 && !AtRest(m)
+	return v.Memory.Unsaved < saveAttempts && v.Memory.Saved != row.Epoch && v.answers(m.Address) && len(m.VotesAgainst(m.Address)) == 0 && !AtRest(m)
 }
 
 // finish is the next step of a row that has switched, apart from repointing; nil where it has to wait.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/detector/instance"
 	"github.com/raftsentinel/raftsentinel/failover"
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
@@ -166,11 +167,10 @@ func (d *duties) tell(ctx context.Context, s *set, row *raftfsm.Failover, step *
 	return nil
 }
 
-// save has the new master keep its role in its configuration file, once in a leadership, and tells it on the record. That
-// waits for the disk of the instance, twice: no client is to wait for it. A master that restarts before comes back as a
-// replica, and is made a master again or replaced like any other.
+// save has the new master keep its role in its configuration file and tells it on the record. That waits for the disk of the
+// instance, twice: no client is to wait for it. A master that restarts before comes back as a replica, and is made a master
+// again or replaced like any other.
 func (d *duties) save(ctx context.Context, s *set, m *raftfsm.Master, row *raftfsm.Failover) error {
-	s.memory.Saved = row.Epoch
 	t, began := &story{set: s, row: row}, time.Now()
 	d.e.point(BeforeSave)
 	c, _, err := d.control(ctx, s, m, row.To)
@@ -179,6 +179,11 @@ func (d *duties) save(ctx context.Context, s *set, m *raftfsm.Master, row *raftf
 		s.keep(row.To, c)
 	}
 	d.e.point(AfterSave)
+	if _, refused := errors.AsType[instance.ReplyError](err); err != nil && !refused {
+		s.memory.Unsaved++
+		return fmt.Errorf("configuration of %s: %w", row.To, err)
+	}
+	s.memory.Saved = row.Epoch
 	if err != nil {
 		d.e.o.Log.Warn("configuration not saved", "master", m.Name, "epoch", row.Epoch, "instance", row.To.String(), "error", err)
 	}

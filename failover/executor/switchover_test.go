@@ -81,16 +81,17 @@ func TestSwitchoverIsRolledBack(t *testing.T) {
 		heal  func(all []*fakeredis.Instance)
 		limit time.Duration // writes may wait, or nobody be the master, for so long
 	}{
-		{"the candidate does not catch up", BeforePause, func(all []*fakeredis.Instance) { all[1].SetLag(10) }, func(all []*fakeredis.Instance) { all[1].SetLag(0) }, 1500 * time.Millisecond},
+		{"the candidate does not catch up", BeforePause, func(all []*fakeredis.Instance) { all[1].SetLag(10); all[0].Write(100) }, func(all []*fakeredis.Instance) { all[1].SetLag(0) }, 1500 * time.Millisecond},
 		{"the candidate freezes before the pause", BeforePause, func(all []*fakeredis.Instance) { all[1].Hang() }, func(all []*fakeredis.Instance) { all[1].Resume() }, 1500 * time.Millisecond},
 		{"the candidate freezes after the step-down", AfterDown, func(all []*fakeredis.Instance) { all[1].Hang() }, func(all []*fakeredis.Instance) { all[1].Resume() }, 3 * time.Second},
 		{"the candidate dies after the step-down", AfterDown, func(all []*fakeredis.Instance) { all[1].Crash() }, func(all []*fakeredis.Instance) { all[1].Restart(false) }, 3 * time.Second},
-		{"the candidate loses bytes in the hand-over", BeforeDown, func(all []*fakeredis.Instance) { all[1].SetLag(10) }, func(all []*fakeredis.Instance) { all[1].SetLag(0) }, 3 * time.Second},
+		{"the leader stands still until the pause has run out, and the candidate lags", BeforeDown, func(all []*fakeredis.Instance) { all[1].SetLag(10); time.Sleep(2 * time.Second) }, func(all []*fakeredis.Instance) { all[1].SetLag(0) }, 3 * time.Second},
 		{"the candidate refuses", BeforePromote, func(all []*fakeredis.Instance) { all[1].Deny("replicaof") }, func(all []*fakeredis.Instance) { all[1].Deny() }, 3 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			play(t, func(t *testing.T, w *world) {
 				all := w.redis(1)
+				all[0].SetWriteRate(100_000)
 				var fired atomic.Bool
 				w.lead("a", func(p Point) {
 					if p == c.at && fired.CompareAndSwap(false, true) {
