@@ -523,7 +523,8 @@ func TestNewMasterSaves(t *testing.T) {
 		return s
 	}
 	t.Run("the old master is demoted first", func(t *testing.T) {
-		s := switched(t) // it is seen as the master that it was
+		s := switched(t)
+		s.see(addr(1), func(o *detector.Observation) { o.Down = false }) // it is back, as the master that it was
 		if r := is[failover.Repoint](t, s.next()); !r.Actions[0].Demote {
 			t.Errorf("%+v", r)
 		}
