@@ -223,6 +223,8 @@ func (n *fakeNode) ends(t *testing.T, outcome raftfsm.FailoverOutcome, reason st
 	}}})
 }
 
+func (n *fakeNode) Glance(*raftfsm.State, *raftfsm.Master) (x api.Explanation) { return x }
+
 func (n *fakeNode) Explain(context.Context, *raftfsm.State, *raftfsm.Master) (x api.Explanation, e error) {
 	return
 }
