@@ -155,7 +155,7 @@ func TestChanges(t *testing.T) {
 					t.Errorf("changed %t: JSON %s", changed, r.stdout)
 				}
 			}
-			if got := string(marshalJSON(fake.asked[len(fake.asked)-1])); got != c.asked {
+			if got := string(sentinelv1.JSON(fake.asked[len(fake.asked)-1])); got != c.asked {
 				t.Errorf("asked\n%s\nwant\n%s", got, c.asked)
 			}
 		})
