@@ -240,6 +240,14 @@ func (f fakeInspector) Inspect(_ context.Context, a raftfsm.Addr, _ raftfsm.Opti
 	return seen, nil
 }
 
+// Hear knows what two of the Sentinels of watched say of themselves, and one that nobody saw.
+func (f fakeInspector) Hear(_ context.Context, a raftfsm.Addr, _ raftfsm.Options, _ int) []ActiveSentinel {
+	if a.Host != "10.0.0.2" {
+		return nil
+	}
+	return []ActiveSentinel{{"10.0.0.8", 26379, "aa11"}, {"10.9.0.9", 26380, "bb22"}, {"10.0.0.7", 26379, "dd"}}
+}
+
 type fakeFleet map[string]detector.Observation
 
 func (f fakeFleet) Observe(a raftfsm.Addr) (Observation, bool) {

@@ -22,6 +22,8 @@ const (
 	callLimit = 5 * time.Second
 	// inspectLimit bounds the visits of one preflight; they also leave half of the call's time to the change.
 	inspectLimit = time.Second
+	// hearLimit bounds how long it is listened for where Sentinels are that were seen: each speaks every two seconds.
+	hearLimit = 2200 * time.Millisecond
 	// leaderSilence is how long a node may hear no leader before reads that need one fail at once.
 	leaderSilence = 2 * time.Second
 	// askLeader bounds the question what the leader sees, which a node answers for itself where the leader does not.
