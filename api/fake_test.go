@@ -218,7 +218,7 @@ func (p *fakePolicy) Begin(_ context.Context, o Order) (raftfsm.Result, error) {
 		to = m.Replicas()[0].Addr
 	}
 	return p.n.commit(&raftlogv1.Command{Op: &raftlogv1.Command_BeginFailover{BeginFailover: &raftlogv1.BeginFailover{
-		Master: m.Name, Generation: m.Generation, OperationId: o.OperationID, Kind: raftlogv1.FailoverKind_FAILOVER_KIND_FORCED,
+		Master: m.Name, Generation: m.Generation, OperationId: o.OperationID, Kind: o.Kind, MaxWaitMs: o.MaxWait.Milliseconds(),
 		From: m.Address.Proto(), Candidate: to.Proto(), OldOffset: -1, Reason: "ordered",
 	}}})
 }
