@@ -205,6 +205,8 @@ func (n *fakeNode) TransferLeadership(context.Context, string) error { return ni
 type fakePolicy struct {
 	n     *fakeNode
 	begun int
+	// rejected are told by Explain.
+	rejected []raftfsm.Candidate
 }
 
 func (p *fakePolicy) Begin(_ context.Context, o Order) (raftfsm.Result, error) {
@@ -227,7 +229,7 @@ func (p *fakePolicy) Explain(_ context.Context, _ *raftfsm.State, m *raftfsm.Mas
 	if len(m.Replicas()) == 0 {
 		return Explanation{Obstacles: []string{"no replica is known"}}, nil
 	}
-	return Explanation{Winner: m.Replicas()[0].Addr}, nil
+	return Explanation{Winner: m.Replicas()[0].Addr, Candidates: p.rejected}, nil
 }
 
 type fakeInspector map[string]Inspection
@@ -264,6 +266,8 @@ type rig struct {
 	admin   sentinelv1.AdminServiceClient
 	app     sentinelv1.SentinelServiceClient
 	cluster sentinelv1.ClusterServiceClient
+	// stop ends what Run does.
+	stop context.CancelFunc
 }
 
 // newRig serves until the test ends. alter changes the options.
@@ -299,7 +303,7 @@ func newRig(t *testing.T, alter ...func(*Options)) *rig {
 	})
 	return &rig{
 		node: node, policy: policy, server: s, conn: conn, admin: sentinelv1.NewAdminServiceClient(conn),
-		app: sentinelv1.NewSentinelServiceClient(conn), cluster: sentinelv1.NewClusterServiceClient(conn),
+		app: sentinelv1.NewSentinelServiceClient(conn), cluster: sentinelv1.NewClusterServiceClient(conn), stop: cancel,
 	}
 }
 
