@@ -119,7 +119,7 @@ func (s ActiveSentinel) is(spoke ActiveSentinel) bool {
 
 // visitResume looks at what a set that is to be acted upon again needs: that nobody else acts on it, that its instances
 // take the login, and that they know the commands of a failover. One that does not answer is no objection: it may be why
-// the set is resumed. That none does is one: nothing is known then of who else acts on the set.
+// the set is resumed. That none tells who else acts on the set is one.
 func (s *Server) visitResume(ctx context.Context, v *visit, m *raftfsm.Master) error {
 	if !m.Resting() || s.inspector == nil {
 		return nil
@@ -128,7 +128,7 @@ func (s *Server) visitResume(ctx context.Context, v *visit, m *raftfsm.Master) e
 	defer cancel()
 	var met meeting
 	var no, lacking []string
-	silent := 0
+	silent, telling := 0, 0
 	for i, f := range s.visitAll(bound, m.Instances, m.Options) {
 		a := m.Instances[i].Addr
 		switch {
@@ -142,6 +142,9 @@ func (s *Server) visitResume(ctx context.Context, v *visit, m *raftfsm.Master) e
 		}
 		met.add(a, f.seen.Sentinels)
 		v.unknown(a, f.seen)
+		if f.seen.SentinelsUnknown == "" {
+			telling++
+		}
 		if len(f.seen.Lacks) > 0 {
 			lacking = append(lacking, fmt.Sprintf("%s (%s)", a, strings.Join(f.seen.Lacks, ", ")))
 		}
@@ -151,10 +154,10 @@ func (s *Server) visitResume(ctx context.Context, v *visit, m *raftfsm.Master) e
 		v.objections = append(v.objections, overridable(v.force, ForceHint,
 			stillActive(m.Name, active, "stop them first, or there are two that decide")))
 	}
-	if silent > 0 && silent == len(m.Instances) {
+	if telling == 0 && len(no) == 0 {
 		v.objections = append(v.objections, overridable(v.force, ForceHint,
 			fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_SENTINELS_ACTIVE,
-				"no instance of %s answers, so whether Sentinels are still active on it could not be told (%s); make one reachable first",
+				"no instance of %s tells whether Sentinels are still active on it (%s); let one be asked first",
 				m.Name, strings.Join(v.warnings, "; "))))
 	}
 	if len(no) > 0 {

@@ -336,7 +336,7 @@ func TestResumeBlind(t *testing.T) {
 	}
 	_, err := r.admin.ResumeMaster(t.Context(), &sentinelv1.ResumeMasterRequest{Name: "m"})
 	wantError(t, err, codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_SENTINELS_ACTIVE)
-	if !strings.Contains(err.Error(), "no instance of m answers") || !strings.Contains(err.Error(), "connection refused") {
+	if !strings.Contains(err.Error(), "no instance of m tells") || !strings.Contains(err.Error(), "connection refused") {
 		t.Error(err)
 	}
 	if resp, err := r.admin.ResumeMaster(t.Context(), &sentinelv1.ResumeMasterRequest{Name: "m", Force: true}); err != nil || !resp.GetChanged() {

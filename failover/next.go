@@ -31,10 +31,13 @@ func Next(v View) Step {
 	if m.Enforce && !m.Resting() && m.Failover == nil && len(m.VotesAgainst(m.Address)) == 0 && v.alone() {
 		return Settle{}
 	}
-	if row != nil && v.unsaved(row) {
-		return Save{Row: row}
+	if row != nil && v.unmoved(row) {
+		return Move{Row: row}
 	}
 	r := reconcile(v)
+	if row != nil && v.unsaved(row) && !r.demotes() {
+		return Save{Row: row}
+	}
 	if len(r.actions) > 0 {
 		return Repoint{Actions: r.actions}
 	}

@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/detector"
@@ -67,6 +68,11 @@ func reconcile(v View) reconciliation {
 		r.actions = nil
 	}
 	return r
+}
+
+// demotes tells whether somebody beside the master takes writes, which are lost the longer that lasts.
+func (r reconciliation) demotes() bool {
+	return slices.ContainsFunc(r.actions, func(f Follow) bool { return f.Demote })
 }
 
 // formerMaster is the master that the last failover replaced. It may have to copy everything, and serves nobody meanwhile

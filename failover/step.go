@@ -54,6 +54,19 @@ type Promote struct {
 	Already bool
 }
 
+// HandOver: the old master of a switchover is to give way to the candidate, from wherever that stands: writes paused, the
+// candidate level, the old one demoted, level once more, the candidate promoted, and the commit.
+type HandOver struct{ Row *raftfsm.Failover }
+
+// RollBack: a switchover is to be given up, and its old master to be the master as before.
+type RollBack struct {
+	Row    *raftfsm.Failover
+	Reason string
+}
+
+// Move: the clients of the open row's old master are to be let go, so that they find the new one.
+type Move struct{ Row *raftfsm.Failover }
+
 // Save: the new master of the open row is to keep its role in its configuration file.
 type Save struct{ Row *raftfsm.Failover }
 
@@ -117,6 +130,9 @@ func (Measure) step()        {}
 func (Prepare) step()        {}
 func (Begin) step()          {}
 func (Promote) step()        {}
+func (HandOver) step()       {}
+func (RollBack) step()       {}
+func (Move) step()           {}
 func (Save) step()           {}
 func (Repoint) step()        {}
 func (Record) step()         {}

@@ -447,6 +447,8 @@ func TestCompletion(t *testing.T) {
 		{[]string{"__complete", "set", "cache", "tl"}, "tls=\n"},
 		{[]string{"__complete", "forget", ""}, "10.0.0.2:6379\n[fe80::1]:6380\n:4\n"},
 		{[]string{"__complete", "failover", "cache", "--to", ""}, "10.0.0.2:6379\n[fe80::1]:6380\n:4\n"},
+		{[]string{"__complete", "switchover", "cache", "--to", ""}, "10.0.0.2:6379\n[fe80::1]:6380\n:4\n"},
+		{[]string{"__complete", "operation", ""}, "OP1\tcache 2026-11-22T12:00:01.001Z\n:36\n"},
 		{[]string{"__complete", "--endpoints", "127.0.0.1:1", "master", ""}, ":4\n"},
 	} {
 		r := ctl(t.Context(), t, endpoint, nil, c.args...)

@@ -28,6 +28,12 @@ func (d *duties) perform(ctx context.Context, s *set, step failover.Step) error 
 		return d.begin(ctx, s, step)
 	case failover.Promote:
 		return d.promote(ctx, s, m, step)
+	case failover.HandOver:
+		return d.switchOver(ctx, s, m, step.Row)
+	case failover.RollBack:
+		return d.rollBack(ctx, s, m, step.Row, step.Reason)
+	case failover.Move:
+		return d.move(ctx, s, m, step.Row)
 	case failover.Save:
 		return d.save(ctx, s, m, step.Row)
 	case failover.Repoint:

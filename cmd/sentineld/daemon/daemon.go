@@ -255,8 +255,7 @@ func (d *Daemon) wire(o Options) error {
 func (d *Daemon) serveOn(l net.Listener) (*resp.Server, error) {
 	o := resp.Options{
 		Listener: l, Node: member{d.node}, API: d.api.Direct(), Switchover: d.api.Switchover, Fleet: d.fleet, Classify: classify,
-		LookupHost: d.options.LookupHost,
-		Local: local{d}, Scripts: jobs{d.scripts},
+		LookupHost: d.options.LookupHost, Local: local{d}, Scripts: jobs{d.scripts},
 		Protected: d.config.ProtectedMode, Shutdown: d.shutdown, ConfigFile: d.options.ConfigFile,
 		HeardWithin: timing(d.config).HeardWithin(),
 		Periods:     resp.Periods{Info: probe.InfoEvery, Ping: probe.LongestPeriod, Election: timing(d.config).Election},
