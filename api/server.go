@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"time"
 
 	"google.golang.org/grpc"
@@ -77,6 +78,8 @@ type Server struct {
 	hub       *hub
 	contact   contact
 	health    *health.Server
+	// lookupHost gives the addresses of a host name.
+	lookupHost func(ctx context.Context, host string) ([]string, error)
 
 	scriptsReconfig bool
 	checkScript     func(path string) error
@@ -96,6 +99,7 @@ func New(o Options) (*Server, error) {
 		node: o.Node, failovers: o.Failovers, fleet: o.Fleet, inspector: o.Inspector, classify: o.Classify,
 		protected: o.Protected, fromNode: o.FromNode, version: o.Version, log: o.Log,
 		hub: newHub(), contact: contact{turned: make(chan struct{})}, health: health.NewServer(),
+		lookupHost:      net.DefaultResolver.LookupHost,
 		scriptsReconfig: o.ScriptsReconfig, checkScript: o.CheckScript, closing: make(chan struct{}), began: time.Now(),
 	}
 	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)

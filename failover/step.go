@@ -110,6 +110,12 @@ type Restore struct{ Reason string }
 // Resume: the pause that ends at UntilMs has run out.
 type Resume struct{ UntilMs int64 }
 
+// EndMaintenance: the maintenance of the instance that ends at UntilMs has run out.
+type EndMaintenance struct {
+	Instance raftfsm.Addr
+	UntilMs  int64
+}
+
 // Settle: the instances were enforced to follow the committed master, and do.
 type Settle struct{}
 
@@ -119,21 +125,22 @@ type Transfer struct {
 	Reason string
 }
 
-func (Rest) step()     {}
-func (Measure) step()  {}
-func (Prepare) step()  {}
-func (Begin) step()    {}
-func (Promote) step()  {}
-func (HandOver) step() {}
-func (RollBack) step() {}
-func (Move) step()     {}
-func (Save) step()     {}
-func (Repoint) step()  {}
-func (Record) step()   {}
-func (End) step()      {}
-func (Adopt) step()    {}
-func (Hold) step()     {}
-func (Restore) step()  {}
-func (Resume) step()   {}
-func (Settle) step()   {}
-func (Transfer) step() {}
+func (Rest) step()           {}
+func (Measure) step()        {}
+func (Prepare) step()        {}
+func (Begin) step()          {}
+func (Promote) step()        {}
+func (HandOver) step()       {}
+func (RollBack) step()       {}
+func (Move) step()           {}
+func (Save) step()           {}
+func (Repoint) step()        {}
+func (Record) step()         {}
+func (End) step()            {}
+func (Adopt) step()          {}
+func (Hold) step()           {}
+func (Restore) step()        {}
+func (Resume) step()         {}
+func (EndMaintenance) step() {}
+func (Settle) step()         {}
+func (Transfer) step()       {}

@@ -361,6 +361,9 @@ func (d *draft) install(m *Master, from, to Addr) {
 	m.Address = to
 	m.ODown, m.ODownAtMs = 0, 0
 	m.Enforce = false
+	if in, _ := m.Instance(to); in.Maintenance != nil {
+		d.over(m, in)
+	}
 	d.newGeneration(m)
 	d.emitOn(m, EventSwitch, to, Event{Epoch: m.Epoch, From: from, To: to})
 	for _, in := range m.Replicas() {

@@ -169,7 +169,8 @@ func (l look) flags() string {
 	set(l.odown(), "o_down")
 	set(l.isMaster(), "master")
 	set(!l.isMaster(), "slave")
-	set(!l.seen.Connected || l.seen.AuthRejected, "disconnected")
+	// Clients skip what is disconnected: nobody is to be sent to what is in maintenance, whether it answers or not.
+	set(!l.seen.Connected || l.seen.AuthRejected || l.m.InMaintenance(l.a), "disconnected")
 	set(l.isMaster() && l.failingOver(), "failover_in_progress")
 	set(!l.isMaster() && l.failingOver() && l.m.Failover.To == l.a, "promoted")
 	set(l.reconf() == "reconf_inprog", "reconf_inprog")

@@ -62,6 +62,12 @@ func (d *duties) perform(ctx context.Context, s *set, step failover.Step) error 
 		d.e.o.Log.Info("pause has run out", "master", m.Name)
 		_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: &raftlogv1.Resume{Name: m.Name, UntilMs: step.UntilMs}}})
 		return err
+	case failover.EndMaintenance:
+		d.e.o.Log.Info("maintenance has run out", "master", m.Name, "instance", step.Instance.String())
+		_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_Maintain{Maintain: &raftlogv1.Maintain{
+			Instance: step.Instance.Proto(), End: true, UntilMs: step.UntilMs,
+		}}})
+		return err
 	case failover.Settle:
 		d.e.o.Log.Info("instances are as committed, enforcing ends", "master", m.Name)
 		_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_Settle{Settle: &raftlogv1.Settle{
