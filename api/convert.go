@@ -116,7 +116,7 @@ func (v view) instance(m *raftfsm.Master, in raftfsm.Instance) *sentinelv1.Insta
 	out := &sentinelv1.Instance{
 		Address: address(in.Addr), Role: sentinelv1.Role_ROLE_REPLICA, ReportedRole: sentinelv1.Role(in.Role), RunId: in.RunID,
 		ReplId: in.ReplID, ReplId2: in.ReplID2, SecondOffset: in.SecondOffset, SyncedReplId: in.SyncedReplID,
-		Unconfirmed: in.Unconfirmed,
+		Unconfirmed: in.Unconfirmed, Maintenance: pause(in.Maintenance),
 	}
 	if in.Addr == m.Address {
 		out.Role = sentinelv1.Role_ROLE_MASTER

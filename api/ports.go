@@ -144,11 +144,13 @@ type Inspection struct {
 	LacksUnknown string
 }
 
-// ActiveSentinel is a Redis Sentinel as its connections to an instance show it. Either may be empty: not told.
+// ActiveSentinel is a Redis Sentinel as its connections to an instance, or its own words, show it. What is empty is not told.
 type ActiveSentinel struct {
-	// Host is the address that it connects from.
+	// Host is the address that it connects from, or that it announces.
 	Host string
-	// ID is the beginning of its id.
+	// Port is where it serves; 0 where only its connections show it.
+	Port uint16
+	// ID is its id, or the beginning of it.
 	ID string
 }
 
@@ -156,6 +158,9 @@ type ActiveSentinel struct {
 // password. An error tells that it could not be reached or understood.
 type Inspector interface {
 	Inspect(ctx context.Context, a raftfsm.Addr, o raftfsm.Options) (Inspection, error)
+	// Hear listens to what Sentinels say of themselves on the instance, until it has heard so many or the context ends. They
+	// speak every two seconds.
+	Hear(ctx context.Context, a raftfsm.Addr, o raftfsm.Options, many int) []ActiveSentinel
 }
 
 // Failure classes the errors of a [Node].

@@ -56,7 +56,7 @@ func open(v View, due time.Time, reason string) Step {
 		return step
 	}
 	if !sel.OK {
-		if heir, ok := v.heir(); ok && !v.heldDown(heir) {
+		if heir, ok := v.heir(); ok && !v.heldDown(heir) && !v.Master.InMaintenance(heir) {
 			return Adopt{Address: heir, Reason: "it was promoted from this set, and no replica can be promoted"}
 		}
 		return stuck(v, sel)

@@ -499,6 +499,43 @@ func TestVotesFromBeforeTheLeadershipAreDoubted(t *testing.T) {
 	is[failover.Begin](t, s.next())
 }
 
+// The new master keeps its role in its file as soon as nobody beside it takes writes, and not for ever where that fails.
+func TestNewMasterSaves(t *testing.T) {
+	switched := func(t *testing.T) *scene {
+		s := newScene(t, 2)
+		s.down(addr(1), "a", "b")
+		s.begin()
+		s.promoted(addr(2), 1001)
+		s.switched()
+		s.v.Memory.Saved = 0
+		return s
+	}
+	t.Run("the old master is demoted first", func(t *testing.T) {
+		s := switched(t)
+		s.see(addr(1), func(o *detector.Observation) { o.Down = false }) // it is back, as the master that it was
+		if r := is[failover.Repoint](t, s.next()); !r.Actions[0].Demote {
+			t.Errorf("%+v", r)
+		}
+		s.see(addr(1), func(o *detector.Observation) { o.Down = true })
+		is[failover.Save](t, s.next())
+	})
+	t.Run("three attempts that come to nothing", func(t *testing.T) {
+		s := switched(t)
+		s.see(addr(1), func(o *detector.Observation) { o.Down = true })
+		s.next()
+		s.v.Memory.Unsaved = 3
+		is[failover.Repoint](t, s.next())
+	})
+	t.Run("paused", func(t *testing.T) {
+		s := switched(t)
+		s.see(addr(1), func(o *detector.Observation) { o.Down = true })
+		s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: &raftlogv1.Pause{Name: "m", Reason: "r"}}})
+		if step, saves := s.next().(failover.Save); saves {
+			t.Errorf("%+v", step)
+		}
+	})
+}
+
 // One node that cannot reach the new master keeps nobody from closing the row.
 func TestRowEndsInSpiteOfAVote(t *testing.T) {
 	s := newScene(t, 1)

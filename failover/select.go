@@ -13,6 +13,7 @@ import (
 
 // Why a replica cannot be, or was not, chosen.
 const (
+	RejectMaintenance = "maintenance"  // somebody is at work on it
 	RejectDown        = "down"         // this node holds it down
 	RejectVotedDown   = "voted-down"   // as many nodes as the quorum hold it down
 	RejectAuth        = "auth"         // it rejects our password or rights
@@ -129,6 +130,8 @@ func candidate(v View, in raftfsm.Instance, o detector.Observation) raftfsm.Cand
 func (v View) judge(in raftfsm.Instance, o detector.Observation) (code, detail string) {
 	votes, age := v.State.DownVotes(v.Master, in.Addr), v.Now.Sub(o.InfoAt)
 	switch {
+	case in.Maintenance != nil:
+		return RejectMaintenance, maintained(in.Maintenance)
 	case o.Down:
 		return RejectDown, "no acceptable reply: " + raftfsm.CauseWord(o.Cause)
 	case o.AuthRejected:

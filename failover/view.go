@@ -58,8 +58,12 @@ type Memory struct {
 	// Repointed is when each instance was last told to follow the committed master, which was then Head.
 	Repointed map[raftfsm.Addr]time.Time
 	Head      raftfsm.Addr
+	// Moved is the epoch of the row whose old master's clients were let go.
+	Moved uint64
 	// Saved is the epoch of the row whose new master was told to save its configuration.
 	Saved uint64
+	// Unsaved counts the attempts at that which never came to it.
+	Unsaved int
 	// Returned is what the old master of the open row said of itself before it was demoted; nil while it was not seen.
 	Returned *detector.Info
 }
@@ -102,7 +106,7 @@ func (v View) followRow(mem *Memory) {
 			if row.Replaces == 0 || row.Replaces != mem.Epoch {
 				mem.ChainSince = v.Now
 			}
-			mem.Epoch, mem.RowSince, mem.SwitchedSince, mem.Returned = row.Epoch, v.Now, time.Time{}, nil
+			mem.Epoch, mem.RowSince, mem.SwitchedSince, mem.Returned, mem.Unsaved = row.Epoch, v.Now, time.Time{}, nil, 0
 		}
 		mem.SwitchedSince = since(row.Switched, mem.SwitchedSince, v.Now)
 	}

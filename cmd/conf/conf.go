@@ -154,6 +154,8 @@ type parser struct {
 	// set holds the line that gave a directive its value; bad are those among them that were refused.
 	set map[string]line
 	bad map[string]bool
+	// listed are the kinds of names that a fault has listed.
+	listed map[string]bool
 	// clustered is the first line that only a member of several would have.
 	clustered *line
 	// mastersOnly passes over what concerns a node.
@@ -176,8 +178,9 @@ func newParser(in Input) *parser {
 			ProtectedMode: true,
 			RaftTiming:    TimingDefault,
 		},
-		set: map[string]line{},
-		bad: map[string]bool{},
+		set:    map[string]line{},
+		bad:    map[string]bool{},
+		listed: map[string]bool{},
 	}
 }
 
@@ -264,6 +267,10 @@ func (p *parser) apply(d directive, l line) {
 		return
 	}
 	p.bad[d.name] = false
+	if d.name == "user" && !p.mastersOnly {
+		p.warn(l.place, "user default has no meaning here and is ignored: this version knows no users and asks nobody for a password "+
+			"(protected-mode, bind and the firewall say who may come); users are of a later one")
+	}
 }
 
 // commentHint helps who wrote a comment behind a value.

@@ -141,11 +141,11 @@ func (p *parser) unknown(l line) {
 			names = append(names, d.name)
 		}
 	}
-	p.fault(l.place, "unknown directive %q%s", name, suggest(name, names))
+	p.fault(l.place, "unknown directive %q%s", name, p.suggest("directives", name, names))
 }
 
-// suggest names what is near to a misspelt word, or else everything there is.
-func suggest(word string, known []string) string {
+// suggest names what is near to a misspelt word, or else, once, everything of its kind that there is.
+func (p *parser) suggest(kind, word string, known []string) string {
 	best, least := "", 3
 	for _, k := range known {
 		if d := distance(word, k); d < least {
@@ -155,6 +155,10 @@ func suggest(word string, known []string) string {
 	if best != "" {
 		return fmt.Sprintf("; did you mean %s?", best)
 	}
+	if p.listed[kind] {
+		return "; see above for what is known"
+	}
+	p.listed[kind] = true
 	return "; known are " + strings.Join(known, ", ")
 }
 

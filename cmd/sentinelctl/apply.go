@@ -134,7 +134,8 @@ func (a *app) carryOut(ctx context.Context, out *applied, removals []*deed) {
 			continue
 		}
 		a.attempt(ctx, d, false)
-		if old := holder(d, removals); d.err != nil && old.Done {
+		// A removal of which nothing is known may have been made.
+		if old := holder(d, removals); d.err != nil && (old.Done || exitStatus(old.err, true, false) == exitUnknown) {
 			a.putBack(context.WithoutCancel(ctx), d, old)
 		}
 	}

@@ -59,8 +59,8 @@ func (a *app) printQuorum(r *reading, names []string, answers []*sentinelv1.Chec
 		if i > 0 {
 			list = append(list, ',')
 		}
-		list = append(appendString(append(list, `{"name":`...), names[i]), ',')
-		list = append(list, marshalJSON(answer)[1:]...)
+		list = append(sentinelv1.AppendJSONString(append(list, `{"name":`...), names[i]), ',')
+		list = append(list, sentinelv1.JSON(answer)[1:]...)
 	}
 	var err error
 	switch {

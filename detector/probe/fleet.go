@@ -181,8 +181,8 @@ func (f *Fleet) beat(ctx context.Context) {
 	}
 }
 
-// overdue is how long the process's own beat is missing.
-func (f *Fleet) overdue(now time.Time) time.Duration {
+// Overdue is how long the process's own beat is missing.
+func (f *Fleet) Overdue(now time.Time) time.Duration {
 	f.pulse.Lock()
 	defer f.pulse.Unlock()
 	return f.pulse.Late(now)

@@ -28,6 +28,12 @@ func (d *duties) perform(ctx context.Context, s *set, step failover.Step) error 
 		return d.begin(ctx, s, step)
 	case failover.Promote:
 		return d.promote(ctx, s, m, step)
+	case failover.HandOver:
+		return d.switchOver(ctx, s, m, step.Row)
+	case failover.RollBack:
+		return d.rollBack(ctx, s, m, step.Row, step.Reason)
+	case failover.Move:
+		return d.move(ctx, s, m, step.Row)
 	case failover.Save:
 		return d.save(ctx, s, m, step.Row)
 	case failover.Repoint:
@@ -55,6 +61,12 @@ func (d *duties) perform(ctx context.Context, s *set, step failover.Step) error 
 	case failover.Resume:
 		d.e.o.Log.Info("pause has run out", "master", m.Name)
 		_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: &raftlogv1.Resume{Name: m.Name, UntilMs: step.UntilMs}}})
+		return err
+	case failover.EndMaintenance:
+		d.e.o.Log.Info("maintenance has run out", "master", m.Name, "instance", step.Instance.String())
+		_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_Maintain{Maintain: &raftlogv1.Maintain{
+			Instance: step.Instance.Proto(), End: true, UntilMs: step.UntilMs,
+		}}})
 		return err
 	case failover.Settle:
 		d.e.o.Log.Info("instances are as committed, enforcing ends", "master", m.Name)
