@@ -265,6 +265,13 @@ func (f fakeFleet) Observe(a raftfsm.Addr) (Observation, bool) {
 	return o, ok
 }
 
+func (fakeFleet) Braked() string { return "" }
+
+// braked sees nothing and doubts itself.
+type braked struct{ fakeFleet }
+
+func (braked) Braked() string { return "12 of 12 masters do not answer" }
+
 // rig is a server on a pipe, and clients of it.
 type rig struct {
 	node    *fakeNode

@@ -77,6 +77,8 @@ type Observation = detector.Observation
 // Fleet is what this node sees of the instances. It is nil on a node that probes nothing.
 type Fleet interface {
 	Observe(a raftfsm.Addr) (Observation, bool)
+	// Braked is why this node withholds its verdicts, doubting itself; "" where it does not.
+	Braked() string
 }
 
 // Order is a failover that an operator ordered.

@@ -242,6 +242,8 @@ func lookup(_ context.Context, host string) ([]string, error) {
 
 type fakeFleet map[string]api.Observation
 
+func (fakeFleet) Braked() string { return "" }
+
 func (f fakeFleet) Observe(a raftfsm.Addr) (api.Observation, bool) {
 	o, ok := f[a.String()]
 	return o, ok

@@ -59,6 +59,8 @@ type Fleet struct {
 		sync.Mutex
 		changed chan struct{}
 	}
+	// braked is why verdicts are withheld; nil where they are not.
+	braked   atomic.Pointer[string]
 	reporter *reporter
 	stater   *stater
 }
