@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -75,9 +76,10 @@ func TestVerbose(t *testing.T) {
 // A part that hangs fails the check in time, holds one goroutine however often it is asked, and is asked again once it answers.
 func TestHangingPart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked, release := 0, make(chan struct{})
+		var asked atomic.Int32
+		release := make(chan struct{})
 		o := options(t, newFakeNode(t), nil)
-		o.Live = []Check{{"probes", func() error { asked++; <-release; return nil }}}
+		o.Live = []Check{{"probes", func() error { asked.Add(1); <-release; return nil }}}
 		s := newServer(t, o)
 		for range 3 {
 			began := time.Now()
@@ -86,13 +88,13 @@ func TestHangingPart(t *testing.T) {
 				t.Errorf("%d %q after %v", w.Code, w.Body, time.Since(began))
 			}
 		}
-		if asked != 1 {
-			t.Errorf("asked %d times at once", asked)
+		if n := asked.Load(); n != 1 {
+			t.Errorf("asked %d times at once", n)
 		}
 		close(release)
 		synctest.Wait()
-		if w := ask(s, http.MethodGet, "/livez"); w.Code != 200 || asked != 2 {
-			t.Errorf("%d %q, asked %d times", w.Code, w.Body, asked)
+		if w := ask(s, http.MethodGet, "/livez"); w.Code != 200 || asked.Load() != 2 {
+			t.Errorf("%d %q, asked %d times", w.Code, w.Body, asked.Load())
 		}
 	})
 }
