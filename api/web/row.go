@@ -2,6 +2,7 @@ package web
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"sync"
 
@@ -93,9 +94,9 @@ func lastSwitch(m *raftfsm.Master) *raftfsm.Failover {
 	if f := m.Failover; f != nil && f.Switched {
 		return f
 	}
-	for i := len(m.History) - 1; i >= 0; i-- {
-		if m.History[i].Switched {
-			return m.History[i]
+	for _, f := range slices.Backward(m.History) {
+		if f.Switched {
+			return f
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -27,16 +28,24 @@ func TestHealth(t *testing.T) {
 	}{
 		{name: "leader", status: api.NodeStatus{Role: api.RoleLeader}},
 		{name: "follower", status: api.NodeStatus{Role: "follower", LeaderID: "b-1", LastContact: 300 * time.Millisecond}},
-		{name: "silence", status: api.NodeStatus{Role: "follower", LeaderID: "b-1", LastContact: 2100 * time.Millisecond},
-			ready: "[-] leader: no leader heard for 2.1s\n"},
+		{
+			name: "silence", status: api.NodeStatus{Role: "follower", LeaderID: "b-1", LastContact: 2100 * time.Millisecond},
+			ready: "[-] leader: no leader heard for 2.1s\n",
+		},
 		{name: "election", status: api.NodeStatus{Role: "candidate", LastContact: time.Second}, ready: "[-] leader: no leader heard for 1s\n"},
 		{name: "never", status: api.NodeStatus{Role: "follower", LastContact: -1}, ready: "[-] leader: no leader heard since the start\n"},
-		{name: "forming", status: api.NodeStatus{Role: "joining", LastContact: -1, Waiting: "1 of 3 nodes"},
-			ready: "[-] leader: no cluster yet: 1 of 3 nodes\n"},
-		{name: "loading", status: api.NodeStatus{Role: "follower", LeaderID: "b-1"}, state: errLoading,
-			ready: "[-] state: the node has not caught up\n"},
-		{name: "broken", status: api.NodeStatus{Role: api.RoleLeader}, part: broken,
-			live: "[-] probes: its beat is missing\n", ready: "[-] probes: its beat is missing\n"},
+		{
+			name: "forming", status: api.NodeStatus{Role: "joining", LastContact: -1, Waiting: "1 of 3 nodes"},
+			ready: "[-] leader: no cluster yet: 1 of 3 nodes\n",
+		},
+		{
+			name: "loading", status: api.NodeStatus{Role: "follower", LeaderID: "b-1"}, state: errLoading,
+			ready: "[-] state: the node has not caught up\n",
+		},
+		{
+			name: "broken", status: api.NodeStatus{Role: api.RoleLeader}, part: broken,
+			live: "[-] probes: its beat is missing\n", ready: "[-] probes: its beat is missing\n",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n := newFakeNode(t)
@@ -67,9 +76,10 @@ func TestVerbose(t *testing.T) {
 // A part that hangs fails the check in time, holds one goroutine however often it is asked, and is asked again once it answers.
 func TestHangingPart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked, release := 0, make(chan struct{})
+		var asked atomic.Int32
+		release := make(chan struct{})
 		o := options(t, newFakeNode(t), nil)
-		o.Live = []Check{{"probes", func() error { asked++; <-release; return nil }}}
+		o.Live = []Check{{"probes", func() error { asked.Add(1); <-release; return nil }}}
 		s := newServer(t, o)
 		for range 3 {
 			began := time.Now()
@@ -78,13 +88,13 @@ func TestHangingPart(t *testing.T) {
 				t.Errorf("%d %q after %v", w.Code, w.Body, time.Since(began))
 			}
 		}
-		if asked != 1 {
-			t.Errorf("asked %d times at once", asked)
+		if n := asked.Load(); n != 1 {
+			t.Errorf("asked %d times at once", n)
 		}
 		close(release)
 		synctest.Wait()
-		if w := ask(s, http.MethodGet, "/livez"); w.Code != 200 || asked != 2 {
-			t.Errorf("%d %q, asked %d times", w.Code, w.Body, asked)
+		if w := ask(s, http.MethodGet, "/livez"); w.Code != 200 || asked.Load() != 2 {
+			t.Errorf("%d %q, asked %d times", w.Code, w.Body, asked.Load())
 		}
 	})
 }
@@ -95,8 +105,14 @@ func TestProtectedMode(t *testing.T) {
 		protected bool
 		code      int
 	}{
-		{"127.0.0.1:99", true, 200}, {"127.8.9.10:99", true, 200}, {"[::1]:99", true, 200}, {"[::ffff:127.0.0.1]:99", true, 200},
-		{"192.0.2.1:99", true, 403}, {"[2001:db8::1]:99", true, 403}, {"[::ffff:192.0.2.1]:99", true, 403}, {"", true, 403},
+		{"127.0.0.1:99", true, 200},
+		{"127.8.9.10:99", true, 200},
+		{"[::1]:99", true, 200},
+		{"[::ffff:127.0.0.1]:99", true, 200},
+		{"192.0.2.1:99", true, 403},
+		{"[2001:db8::1]:99", true, 403},
+		{"[::ffff:192.0.2.1]:99", true, 403},
+		{"", true, 403},
 		{"192.0.2.1:99", false, 200},
 	} {
 		o := options(t, newFakeNode(t), nil)

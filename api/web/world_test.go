@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"github.com/raftsentinel/raftsentinel/api"
 	"github.com/raftsentinel/raftsentinel/detector"
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
@@ -211,8 +209,7 @@ func options(t testing.TB, n *fakeNode, fleet api.Fleet) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var conn grpc.ClientConnInterface = a.Direct()
-	return Options{Node: n, API: conn, Fleet: fleet, Version: "test", Log: log}
+	return Options{Node: n, API: a.Direct(), Fleet: fleet, Version: "test", Log: log}
 }
 
 func newServer(t testing.TB, o Options) *Server {
