@@ -103,6 +103,9 @@ func TestForwarding(t *testing.T) {
 	wantError(t, err, codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NO_LEADER)
 	follower.node.set(func(n *fakeNode) { n.leader = leader.conn })
 	x, err := follower.admin.ExplainMaster(t.Context(), explain)
+	if !x.GetCanSwitchover() || x.GetPredictedLossKind() != sentinelv1.LossKind_LOSS_KIND_LOWER_BOUND || x.GetPredictedLossBytes() != 12 || x.GetMasterAgeMs() != 7 {
+		t.Errorf("%v", x)
+	}
 	if err != nil || !x.GetFromLeader() || x.GetWinner().GetHost() != "10.0.0.2" {
 		t.Fatalf("%v, %v", x, err)
 	}
@@ -242,6 +245,11 @@ func TestStatusNodesAndQuorum(t *testing.T) {
 	r.report(t, "c-1", raftfsm.CauseTimeout)
 	st, _ = r.cluster.GetStatus(t.Context(), &sentinelv1.GetStatusRequest{})
 	if st.GetHealthy() || len(st.GetProblems()) != 2 || st.GetMastersSdown() != 1 {
+		t.Errorf("problems %q", st.GetProblems())
+	}
+	doubting := newRig(t, func(o *Options) { o.Fleet = braked{} })
+	if st, _ = doubting.cluster.GetStatus(t.Context(), &sentinelv1.GetStatusRequest{}); st.GetHealthy() ||
+		!strings.Contains(st.GetProblems()[0], "node a withholds its verdicts: 12 of 12 masters") {
 		t.Errorf("problems %q", st.GetProblems())
 	}
 	nodes, err := r.cluster.ListNodes(t.Context(), &sentinelv1.ListNodesRequest{})

@@ -132,7 +132,11 @@ func (s *Server) status() *sentinelv1.GetStatusResponse {
 	for m := range st.Masters() {
 		count(out, v, m)
 	}
-	out.Problems = append(nodeProblems(st, status), out.GetProblems()...)
+	problems := nodeProblems(st, status)
+	if s.fleet != nil && s.fleet.Braked() != "" {
+		problems = append(problems, fmt.Sprintf("node %s withholds its verdicts: %s", status.NodeID, s.fleet.Braked()))
+	}
+	out.Problems = append(problems, out.GetProblems()...)
 	out.Healthy = len(out.GetProblems()) == 0
 	return out
 }

@@ -225,11 +225,19 @@ func (p *fakePolicy) Begin(_ context.Context, o Order) (raftfsm.Result, error) {
 	}}})
 }
 
-func (p *fakePolicy) Explain(_ context.Context, _ *raftfsm.State, m *raftfsm.Master) (Explanation, error) {
+func (p *fakePolicy) Explain(_ context.Context, st *raftfsm.State, m *raftfsm.Master) (Explanation, error) {
+	return p.Glance(st, m), nil
+}
+
+func (p *fakePolicy) Glance(_ *raftfsm.State, m *raftfsm.Master) Explanation {
+	x := Explanation{PredictedLoss: raftfsm.Loss{Kind: raftfsm.LossLowerBound, Bytes: 12}, MasterAgeMs: 7}
 	if len(m.Replicas()) == 0 {
-		return Explanation{Obstacles: []string{"no replica is known"}}, nil
+		none := []Blocker{{Code: "no_replica", Detail: "no replica is known"}}
+		x.FailoverBlockers, x.SwitchoverBlockers = none, none
+		return x
 	}
-	return Explanation{Winner: m.Replicas()[0].Addr, Candidates: p.rejected}, nil
+	x.Winner, x.Candidates = m.Replicas()[0].Addr, p.rejected
+	return x
 }
 
 type fakeInspector map[string]Inspection
@@ -256,6 +264,13 @@ func (f fakeFleet) Observe(a raftfsm.Addr) (Observation, bool) {
 	o, ok := f[a.String()]
 	return o, ok
 }
+
+func (fakeFleet) Braked() string { return "" }
+
+// braked sees nothing and doubts itself.
+type braked struct{ fakeFleet }
+
+func (braked) Braked() string { return "12 of 12 masters do not answer" }
 
 // rig is a server on a pipe, and clients of it.
 type rig struct {

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/failover"
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
@@ -76,6 +77,8 @@ type Observation = detector.Observation
 // Fleet is what this node sees of the instances. It is nil on a node that probes nothing.
 type Fleet interface {
 	Observe(a raftfsm.Addr) (Observation, bool)
+	// Braked is why this node withholds its verdicts, doubting itself; "" where it does not.
+	Braked() string
 }
 
 // Order is a failover that an operator ordered.
@@ -98,16 +101,30 @@ type Failovers interface {
 	Begin(ctx context.Context, o Order) (raftfsm.Result, error)
 	// Explain tells which replica would be promoted now, from what this node observes.
 	Explain(ctx context.Context, st *raftfsm.State, m *raftfsm.Master) (Explanation, error)
+	// Glance is Explain by what this node read last. It asks nobody and is cheap.
+	Glance(st *raftfsm.State, m *raftfsm.Master) Explanation
 }
 
-// Explanation is a selection that nobody has ordered.
+// Explanation is what a failover and a switchover would do, which nobody has ordered.
 type Explanation struct {
-	// Winner is the replica that would be promoted; zero for none.
+	// Winner is the replica that a failover would promote; zero for none. Candidates are all of them, with the reason.
 	Winner     raftfsm.Addr
 	Candidates []raftfsm.Candidate
-	// Obstacles are, in words, what stands in the way of a failover.
-	Obstacles []string
+	// Heir and Planned are the same of a switchover.
+	Heir    raftfsm.Addr
+	Planned []raftfsm.Candidate
+	// FailoverBlockers are what stands in the way of an automatic failover, were the master down now, SwitchoverBlockers what
+	// does in that of a switchover. Their codes are a closed set.
+	FailoverBlockers   []Blocker
+	SwitchoverBlockers []Blocker
+	// PredictedLoss is what a failover at this moment would lose: at least so much, or unknown.
+	PredictedLoss raftfsm.Loss
+	// MasterAgeMs is the age of what was last read of the master; -1 for never.
+	MasterAgeMs int64
 }
+
+// Blocker is one thing that stands in the way.
+type Blocker = failover.Blocker
 
 // Inspection is what one visit to an instance showed.
 type Inspection struct {

@@ -192,7 +192,25 @@ func (s *Server) ExplainMaster(ctx context.Context, req *sentinelv1.ExplainMaste
 	status := s.node.Status()
 	return &sentinelv1.ExplainMasterResponse{
 		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, CanFailover: !x.Winner.IsZero(), Winner: address(x.Winner),
-		Candidates: candidates(x.Candidates), Obstacles: x.Obstacles, NodeId: status.NodeID,
-		FromLeader: status.Role == RoleLeader,
+		Candidates: candidates(x.Candidates), Obstacles: details(x.FailoverBlockers), NodeId: status.NodeID,
+		FromLeader: status.Role == RoleLeader, CanSwitchover: len(x.SwitchoverBlockers) == 0,
+		FailoverBlockers: blockers(x.FailoverBlockers), SwitchoverBlockers: blockers(x.SwitchoverBlockers),
+		PredictedLossKind: sentinelv1.LossKind(x.PredictedLoss.Kind), PredictedLossBytes: x.PredictedLoss.Bytes, MasterAgeMs: x.MasterAgeMs,
 	}, nil
+}
+
+func blockers(in []Blocker) []*sentinelv1.Blocker {
+	var out []*sentinelv1.Blocker
+	for _, b := range in {
+		out = append(out, &sentinelv1.Blocker{Code: b.Code, Detail: b.Detail})
+	}
+	return out
+}
+
+func details(in []Blocker) []string {
+	var out []string
+	for _, b := range in {
+		out = append(out, b.Detail)
+	}
+	return out
 }

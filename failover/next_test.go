@@ -458,18 +458,6 @@ func TestCkQuorum(t *testing.T) {
 	}
 }
 
-func TestExplain(t *testing.T) {
-	s := newScene(t, 1)
-	if e := failover.Explain(s.view()); len(e.Hinders) != 0 || e.Choice.Best != addr(2) {
-		t.Errorf("%+v", e)
-	}
-	s.see(addr(2), func(o *detector.Observation) { o.Info.Priority = 0 })
-	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: &raftlogv1.Pause{Name: "m", Reason: "r"}}})
-	if e := failover.Explain(s.view()); len(e.Hinders) != 2 {
-		t.Errorf("%+v", e)
-	}
-}
-
 func TestLonelyLeaderHandsOver(t *testing.T) {
 	s := newScene(t, 1)
 	s.down(addr(1), "a")

@@ -61,6 +61,8 @@ type Scripts struct {
 	// dropped counts jobs that gave way and were not told of yet; both are the follower's alone.
 	dropped     map[string]int
 	toldDropped time.Time
+	// runs and failures count since the start.
+	runs, failures uint64
 	// stopping: what is made now is killed at once.
 	stopping bool
 }
@@ -126,6 +128,13 @@ func (s *Scripts) Counts() (running, queued int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.queue.running(), len(s.queue.jobs)
+}
+
+// Totals count the runs that were begun since the start, repeats too, and those of them that failed or were killed.
+func (s *Scripts) Totals() (runs, failures uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runs, s.failures
 }
 
 // ScriptMaxRuntime is how long a script may run.
@@ -268,6 +277,7 @@ func (s *Scripts) due(now time.Time) []*job {
 			continue
 		}
 		j.begin(now)
+		s.runs++
 		out = append(out, j)
 	}
 	s.mu.Unlock()
@@ -311,9 +321,13 @@ func (s *Scripts) ended(j *job, e exit, err error) {
 	s.mu.Lock()
 	delay, again := s.queue.end(j, e, time.Now(), s.retryDelay)
 	runs := j.runs
+	over := e == (exit{}) || s.stopping
+	if !over {
+		s.failures++
+	}
 	s.mu.Unlock()
 	s.stir()
-	if e == (exit{}) || s.isStopping() {
+	if over {
 		s.log.Debug("script ended", "master", j.master, "argv", j.argv, "signal", e.signal, "exit_code", e.code)
 		return
 	}

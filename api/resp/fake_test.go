@@ -223,6 +223,8 @@ func (n *fakeNode) ends(t *testing.T, outcome raftfsm.FailoverOutcome, reason st
 	}}})
 }
 
+func (n *fakeNode) Glance(*raftfsm.State, *raftfsm.Master) (x api.Explanation) { return x }
+
 func (n *fakeNode) Explain(context.Context, *raftfsm.State, *raftfsm.Master) (x api.Explanation, e error) {
 	return
 }
@@ -239,6 +241,8 @@ func lookup(_ context.Context, host string) ([]string, error) {
 }
 
 type fakeFleet map[string]api.Observation
+
+func (fakeFleet) Braked() string { return "" }
 
 func (f fakeFleet) Observe(a raftfsm.Addr) (api.Observation, bool) {
 	o, ok := f[a.String()]

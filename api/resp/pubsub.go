@@ -36,6 +36,7 @@ func (s *subscriptions) count() int { return len(s.names[byChannel]) + len(s.nam
 type subscribers struct {
 	mu        sync.Mutex
 	audiences [2]audience
+	messages  int64 // that were sent
 }
 
 // audience are the connections that subscribed to each name.
@@ -173,6 +174,7 @@ func (s *subscribers) publish(channel, payload string) {
 	m := message{head: push{bulk("message"), bulk(channel), bulk(payload)}}
 	for c := range s.audiences[byChannel][channel] {
 		c.send(m.frame(c.proto))
+		s.messages++
 	}
 	for pattern, listeners := range s.audiences[byPattern] {
 		if !raftfsm.Glob(pattern, channel) {
@@ -181,6 +183,7 @@ func (s *subscribers) publish(channel, payload string) {
 		m := message{head: push{bulk("pmessage"), bulk(pattern), bulk(channel), bulk(payload)}}
 		for c := range listeners {
 			c.send(m.frame(c.proto))
+			s.messages++
 		}
 	}
 }

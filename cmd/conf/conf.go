@@ -61,7 +61,8 @@ type Config struct {
 	Dev bool
 	// Seeds are the masters of the file, in name order.
 	Seeds []Seed
-	// Settings of the whole cluster that the file gives a first value: resolve-hostnames and announce-hostnames, yes or no.
+	// Settings of the whole cluster that the file gives a first value: resolve-hostnames and announce-hostnames, yes or no,
+	// and failover-brake, in percent.
 	Settings map[string]string
 
 	places map[string]Place
@@ -219,7 +220,7 @@ func (p *parser) directives() {
 }
 
 // settings are the directives about the whole cluster.
-var settings = []string{"resolve-hostnames", "announce-hostnames"}
+var settings = []string{"resolve-hostnames", "announce-hostnames", "failover-brake"}
 
 // nodeLines are the directives that may stand behind "sentinel" without being about a master.
 var nodeLines = append([]string{"announce-ip", "announce-port", "deny-scripts-reconfig"}, settings...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -216,6 +217,12 @@ func (a *app) applySettings(ctx context.Context, settings map[string]string) (*d
 			*s.to = new(want == "yes")
 			d.Differences = append(d.Differences, difference{s.name, word[s.have], want})
 		}
+	}
+	have := strconv.Itoa(int(now.GetSettings().GetFailoverBrakePercent()))
+	if want := settings["failover-brake"]; want != "" && want != have {
+		percent, _ := strconv.ParseInt(want, 10, 32) // the configuration's reader has checked it
+		q.Settings.FailoverBrakePercent = new(int32(percent))
+		d.Differences = append(d.Differences, difference{"failover-brake", have, want})
 	}
 	if len(d.Differences) == 0 {
 		return d, nil

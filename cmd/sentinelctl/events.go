@@ -121,7 +121,7 @@ func (a *app) printEvents(events []*sentinelv1.Event, from time.Time, local bool
 // printEvent writes one event as one line: JSON, or columns that stay aligned from event to event.
 func (a *app) printEvent(w io.Writer, e *sentinelv1.Event, local bool) error {
 	if a.set.json() {
-		_, err := fmt.Fprintf(w, "%s,\"local\":%t}\n", bytes.TrimSuffix(marshalJSON(e), []byte("}")), local)
+		_, err := fmt.Fprintf(w, "%s,\"local\":%t}\n", bytes.TrimSuffix(sentinelv1.JSON(e), []byte("}")), local)
 		return err
 	}
 	_, err := fmt.Fprintf(w, "%s  %-24s  %s\n", stamp(e.GetAt()), printable(e.GetKind()), printable(eventText(e)))

@@ -59,8 +59,8 @@ func (a *app) printQuorum(r *reading, names []string, answers []*sentinelv1.Chec
 		if i > 0 {
 			list = append(list, ',')
 		}
-		list = append(appendString(append(list, `{"name":`...), names[i]), ',')
-		list = append(list, marshalJSON(answer)[1:]...)
+		list = append(sentinelv1.AppendJSONString(append(list, `{"name":`...), names[i]), ',')
+		list = append(list, sentinelv1.JSON(answer)[1:]...)
 	}
 	var err error
 	switch {
@@ -98,13 +98,13 @@ func (a *app) explainCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := r.print(answer, func() *table { return explainTable(answer) }); err != nil {
-				return err
+			if a.set.json() {
+				err = r.print(answer, nil)
+			} else {
+				err = r.printExplanation(answer)
 			}
-			if !a.set.json() {
-				for _, o := range answer.GetObstacles() {
-					a.say("in the way: %s", printable(o))
-				}
+			if err != nil {
+				return err
 			}
 			if !answer.GetCanFailover() {
 				return checkf("no replica of %s can be promoted now", args[0])
@@ -114,9 +114,52 @@ func (a *app) explainCmd() *cobra.Command {
 	}
 }
 
+func (r *reading) printExplanation(e *sentinelv1.ExplainMasterResponse) error {
+	defer r.mark()
+	if err := explainTable(e).write(r.a.stdout); err != nil {
+		return err
+	}
+	if len(e.GetCandidates()) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintln(r.a.stdout); err != nil {
+		return err
+	}
+	return candidateTable(e.GetCandidates()).write(r.a.stdout)
+}
+
+// explainTable says first what can be done and what cannot, and why.
 func explainTable(e *sentinelv1.ExplainMasterResponse) *table {
-	t := newTable("REPLICA", "VERDICT", "OFFSET", "PRIORITY", "MEASURED", "WHY")
-	for _, c := range e.GetCandidates() {
+	t := newTable()
+	winner := "nobody"
+	if e.GetWinner() != nil {
+		winner = client.HostPort(e.GetWinner())
+	}
+	t.add("would win", winner)
+	t.add("would lose", lossOf(e.GetPredictedLossKind(), e.GetPredictedLossBytes()))
+	for _, kind := range []struct {
+		name     string
+		blockers []*sentinelv1.Blocker
+	}{{"failover", e.GetFailoverBlockers()}, {"switchover", e.GetSwitchoverBlockers()}} {
+		if len(kind.blockers) == 0 {
+			t.add(kind.name, "possible")
+		}
+		for _, b := range kind.blockers {
+			t.add(kind.name, fmt.Sprintf("blocked (%s): %s", b.GetCode(), b.GetDetail()))
+		}
+	}
+	seen := e.GetNodeId()
+	if e.GetFromLeader() {
+		seen += ", which leads"
+	}
+	t.add("master read", agoWord(e.GetMasterAgeMs()))
+	t.add("seen by", seen)
+	return t
+}
+
+func candidateTable(candidates []*sentinelv1.Candidate) *table {
+	t := newTable("REPLICA", "VERDICT", "BEHIND", "SILENT", "OFFSET", "PRIORITY", "MEASURED", "WHY")
+	for _, c := range candidates {
 		verdict, why := "no", c.GetDetail()
 		switch {
 		case c.GetChosen():
@@ -124,11 +167,12 @@ func explainTable(e *sentinelv1.ExplainMasterResponse) *table {
 		case why == "":
 			why = c.GetRejection()
 		}
-		measured := "never"
-		if c.GetAgeMs() >= 0 {
-			measured = age(time.Duration(c.GetAgeMs())*time.Millisecond) + " ago"
+		silent := "?"
+		if c.GetBehindMs() >= 0 {
+			silent = age(time.Duration(c.GetBehindMs()) * time.Millisecond)
 		}
-		t.add(client.HostPort(c.GetAddress()), verdict, c.GetOffsetBytes(), c.GetPriority(), measured, why)
+		t.add(client.HostPort(c.GetAddress()), verdict, bytesWord(c.GetBehindBytes()), silent, c.GetOffsetBytes(), c.GetPriority(),
+			agoWord(c.GetAgeMs()), why)
 	}
 	return t
 }

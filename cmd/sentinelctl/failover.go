@@ -119,12 +119,14 @@ func outcomeWord(o sentinelv1.FailoverOutcome) string {
 }
 
 // lossWord tells what a failover may have lost of the old master's writes.
-func lossWord(f *sentinelv1.Failover) string {
-	switch f.GetLossKind() {
+func lossWord(f *sentinelv1.Failover) string { return lossOf(f.GetLossKind(), f.GetLossBytes()) }
+
+func lossOf(kind sentinelv1.LossKind, bytes int64) string {
+	switch kind {
 	case sentinelv1.LossKind_LOSS_KIND_EXACT:
-		return bytesWord(f.GetLossBytes())
+		return bytesWord(bytes)
 	case sentinelv1.LossKind_LOSS_KIND_LOWER_BOUND:
-		return "at least " + bytesWord(f.GetLossBytes())
+		return "at least " + bytesWord(bytes)
 	case sentinelv1.LossKind_LOSS_KIND_UNKNOWN:
 		return "unknown"
 	case sentinelv1.LossKind_LOSS_KIND_UNSPECIFIED:
@@ -149,6 +151,12 @@ func failoverTable(f *sentinelv1.Failover) *table {
 	t.add("from", client.HostPort(f.GetFrom()))
 	t.add("to", client.HostPort(f.GetTo()))
 	t.add("why", f.GetReason())
+	if f.GetActor() != "" {
+		t.add("ordered by", f.GetActor())
+	}
+	if f.GetMaxWaitMs() > 0 {
+		t.add("to be done in", age(time.Duration(f.GetMaxWaitMs())*time.Millisecond))
+	}
 	t.add("outcome", outcomeWord(f.GetOutcome()))
 	if f.GetEndReason() != "" {
 		t.add("because", f.GetEndReason())
@@ -173,13 +181,36 @@ func failoverTable(f *sentinelv1.Failover) *table {
 // candidateWord tells why a candidate was chosen or not.
 func candidateWord(c *sentinelv1.Candidate) string {
 	if c.GetChosen() {
-		return fmt.Sprintf("chosen, offset %d, priority %d", c.GetOffsetBytes(), c.GetPriority())
+		return "chosen, " + measuredWord(c)
 	}
 	why := c.GetDetail()
 	if why == "" {
 		why = c.GetRejection()
 	}
-	return fmt.Sprintf("%s (offset %d, priority %d)", why, c.GetOffsetBytes(), c.GetPriority())
+	return fmt.Sprintf("%s (%s)", why, measuredWord(c))
+}
+
+// measuredWord is what was measured of a candidate.
+func measuredWord(c *sentinelv1.Candidate) string {
+	text := fmt.Sprintf("offset %d, priority %d", c.GetOffsetBytes(), c.GetPriority())
+	if c.GetBehindBytes() >= 0 {
+		text += ", " + bytesWord(c.GetBehindBytes()) + " behind"
+	}
+	if c.GetBehindMs() >= 0 {
+		text += ", silent for " + age(time.Duration(c.GetBehindMs())*time.Millisecond)
+	}
+	if c.GetAgeMs() >= 0 {
+		text += ", measured " + agoWord(c.GetAgeMs())
+	}
+	return text
+}
+
+// agoWord is an age in milliseconds, in words; below 0 is never.
+func agoWord(ms int64) string {
+	if ms < 0 {
+		return "never"
+	}
+	return age(time.Duration(ms)*time.Millisecond) + " ago"
 }
 
 func stepWord(s *sentinelv1.Step) string {

@@ -351,8 +351,8 @@ func sample() *cluster {
 		LeaderNodeId: "n2", BegunAt: at(1001), SwitchedAt: at(1012), EndedAt: at(1040), BegunRevision: 30, SwitchedRevision: 31, EndedRevision: 34,
 		Votes: []*sentinelv1.FailoverVote{{NodeId: "n1", Cause: sentinelv1.Cause_CAUSE_REFUSED, Since: at(0), ReportedAt: at(1000)}},
 		Candidates: []*sentinelv1.Candidate{
-			{Address: addr("10.0.0.1", 6379), Chosen: true, OffsetBytes: 900, Priority: 100, AgeMs: 3},
-			{Address: addr("10.0.0.2", 6379), Rejection: "OFFSET", Detail: "14 bytes behind", OffsetBytes: 886, Priority: 100, AgeMs: 3},
+			{Address: addr("10.0.0.1", 6379), Chosen: true, OffsetBytes: 900, Priority: 100, AgeMs: 3, BehindBytes: 0, BehindMs: 1003},
+			{Address: addr("10.0.0.2", 6379), Rejection: "OFFSET", Detail: "14 bytes behind", OffsetBytes: 886, Priority: 100, AgeMs: 3, BehindBytes: 14, BehindMs: -1},
 		},
 		Steps: []*sentinelv1.Step{{Name: "promote", Instance: addr("10.0.0.1", 6379), AtMs: 3.25, TookMs: 1.5}},
 	}
@@ -384,9 +384,15 @@ func sample() *cluster {
 		explain: &sentinelv1.ExplainMasterResponse{
 			ClusterId: "c1", Revision: 42, CanFailover: true, Winner: addr("10.0.0.2", 6379), NodeId: "n2", FromLeader: true,
 			Candidates: []*sentinelv1.Candidate{
-				{Address: addr("10.0.0.2", 6379), Chosen: true, OffsetBytes: 900, Priority: 100, AgeMs: 20},
-				{Address: addr("fe80::1", 6380), Rejection: "LINK_DOWN", Detail: "link down for 12.5 s", OffsetBytes: 800, Priority: 100, AgeMs: -1},
+				{Address: addr("10.0.0.2", 6379), Chosen: true, OffsetBytes: 900, Priority: 100, AgeMs: 20, BehindBytes: 14, BehindMs: 320},
+				{
+					Address: addr("fe80::1", 6380), Rejection: "LINK_DOWN", Detail: "link down for 12.5 s", OffsetBytes: 800, Priority: 100,
+					AgeMs: -1, BehindBytes: -1, BehindMs: -1,
+				},
 			},
+			CanSwitchover: true, PredictedLossKind: sentinelv1.LossKind_LOSS_KIND_LOWER_BOUND, PredictedLossBytes: 14, MasterAgeMs: 35,
+			FailoverBlockers: []*sentinelv1.Blocker{{Code: "cooldown", Detail: "the next automatic one may begin in 3100 ms"}},
+			Obstacles:        []string{"the next automatic one may begin in 3100 ms"},
 		},
 	}
 }

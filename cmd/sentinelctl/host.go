@@ -167,7 +167,7 @@ func (a *app) printDrained(q *sentinelv1.DrainHostRequest, told []*sentinelv1.Dr
 		out := drained{Host: q.GetHost(), RequestID: q.GetRequestId(), DryRun: q.GetValidateOnly(), Refused: refusals(told)}
 		for _, d := range told {
 			out.Changed = out.Changed || d.GetChanged()
-			out.Instances = append(out.Instances, marshalJSON(d))
+			out.Instances = append(out.Instances, sentinelv1.JSON(d))
 		}
 		return a.writeValue(out)
 	}

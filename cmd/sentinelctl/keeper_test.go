@@ -37,7 +37,7 @@ type keeper struct {
 func newKeeper(masters ...*sentinelv1.Master) *keeper {
 	return &keeper{
 		cluster: &cluster{masters: masters}, passwords: map[string]string{}, refuse: map[string]error{}, wants: map[string]bool{},
-		settings: &sentinelv1.Settings{ResolveHostnames: new(false), AnnounceHostnames: new(false)},
+		settings: &sentinelv1.Settings{ResolveHostnames: new(false), AnnounceHostnames: new(false), FailoverBrakePercent: new(int32(50))},
 	}
 }
 

@@ -95,7 +95,7 @@ func TestChanges(t *testing.T) {
 			"monitoring m at 10.0.0.9:6379\n", "m is monitored already, at 10.0.0.9:6379; nothing changed\n",
 			`{"name":"m","address":{"host":"10.0.0.9","port":6379},"options":{"quorum":2,"down_after_ms":900,"failover_timeout_ms":null,` +
 				`"parallel_syncs":null,"auth_user":null,"auth_pass":null,"auth_pass_set":false,"notification_script":null,` +
-				`"client_reconfig_script":null,"master_reboot_down_after_ms":null,"rename_command":{},"tls":"TLS_MODE_YES"},` +
+				`"client_reconfig_script":null,"master_reboot_down_after_ms":null,"rename_command":{},"tls":"TLS_MODE_YES","failover_cooldown_ms":null},` +
 				`"validate_only":false,"force":true,"expected_revision":0,"paused_reason":"","epoch":0,"replicas":[],"paused_until":null}`,
 		},
 		{
@@ -103,7 +103,7 @@ func TestChanges(t *testing.T) {
 			"options of cache set\n", "cache has these options already; nothing changed\n",
 			`{"name":"cache","options":{"quorum":1,"down_after_ms":null,"failover_timeout_ms":null,"parallel_syncs":null,` +
 				`"auth_user":null,"auth_pass":"","auth_pass_set":false,"notification_script":null,"client_reconfig_script":null,` +
-				`"master_reboot_down_after_ms":null,"rename_command":{"config":"CFG","keys":"NOKEYS"},"tls":null},` +
+				`"master_reboot_down_after_ms":null,"rename_command":{"config":"CFG","keys":"NOKEYS"},"tls":null,"failover_cooldown_ms":null},` +
 				`"update_mask":{"paths":["auth_pass","quorum","rename_command"]},"expected_revision":40,"validate_only":false,"force":false}`,
 		},
 		{
@@ -155,7 +155,7 @@ func TestChanges(t *testing.T) {
 					t.Errorf("changed %t: JSON %s", changed, r.stdout)
 				}
 			}
-			if got := string(marshalJSON(fake.asked[len(fake.asked)-1])); got != c.asked {
+			if got := string(sentinelv1.JSON(fake.asked[len(fake.asked)-1])); got != c.asked {
 				t.Errorf("asked\n%s\nwant\n%s", got, c.asked)
 			}
 		})

@@ -100,7 +100,7 @@ func (a *app) print(m proto.Message, t func() *table, more ...key) error {
 	if !a.set.json() {
 		return t().write(a.stdout)
 	}
-	b := bytes.TrimSuffix(marshalJSON(m), []byte("}"))
+	b := bytes.TrimSuffix(sentinelv1.JSON(m), []byte("}"))
 	for _, k := range more {
 		v, err := json.Marshal(k.value)
 		if err != nil {
@@ -109,7 +109,7 @@ func (a *app) print(m proto.Message, t func() *table, more ...key) error {
 		if len(b) > 1 {
 			b = append(b, ',')
 		}
-		b = append(append(appendString(b, k.name), ':'), v...)
+		b = append(append(sentinelv1.AppendJSONString(b, k.name), ':'), v...)
 	}
 	return a.writeJSON(append(b, '}'))
 }

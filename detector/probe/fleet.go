@@ -59,6 +59,8 @@ type Fleet struct {
 		sync.Mutex
 		changed chan struct{}
 	}
+	// braked is why verdicts are withheld; nil where they are not.
+	braked   atomic.Pointer[string]
 	reporter *reporter
 	stater   *stater
 }
@@ -179,8 +181,8 @@ func (f *Fleet) beat(ctx context.Context) {
 	}
 }
 
-// overdue is how long the process's own beat is missing.
-func (f *Fleet) overdue(now time.Time) time.Duration {
+// Overdue is how long the process's own beat is missing.
+func (f *Fleet) Overdue(now time.Time) time.Duration {
 	f.pulse.Lock()
 	defer f.pulse.Unlock()
 	return f.pulse.Late(now)

@@ -42,6 +42,8 @@ type reporter struct {
 	mu    sync.Mutex
 	dirty map[string]bool // sets that may differ
 	kick  chan struct{}
+	// doubts belongs to the goroutine that reports.
+	doubts detector.Brake
 }
 
 // Bounds on one attempt to propose, and on the wait before the next where nothing else shows that it may succeed now.
@@ -82,10 +84,13 @@ func (r *reporter) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		for ctx.Err() == nil {
-			report := r.difference(r.f.o.Cluster.State())
+			report, withheld := r.difference(r.f.o.Cluster.State())
 			if report == nil {
 				wait = firstRetry
 				timer.Stop()
+				if withheld {
+					timer.Reset(brakeRetry)
+				}
 				break
 			}
 			if !r.propose(ctx, report) {
@@ -116,18 +121,18 @@ func (r *reporter) propose(ctx context.Context, report *raftlogv1.Report) bool {
 }
 
 // difference is the report that makes the state say what this node holds; nil where it does. The sets without a difference
-// are not looked at again before they change.
-func (r *reporter) difference(s *raftfsm.State) *raftlogv1.Report {
+// are not looked at again before they change. Where the node doubts itself, new verdicts that count are withheld.
+func (r *reporter) difference(s *raftfsm.State) (report *raftlogv1.Report, withheld bool) {
 	self := r.f.o.Cluster.RaftID()
 	node, registered := s.Node(self)
 	if !registered {
-		return nil // the registration will come as a change of the state; what is dirty stays so
+		return nil, false // the registration will come as a change of the state; what is dirty stays so
 	}
 	r.mu.Lock()
 	names := slices.Sorted(maps.Keys(r.dirty))
 	clear(r.dirty)
 	r.mu.Unlock()
-	report := &raftlogv1.Report{Node: self, Base: node.ReportBase}
+	report = &raftlogv1.Report{Node: self, Base: node.ReportBase}
 	for _, name := range names {
 		m, ok := s.Master(name)
 		if !ok {
@@ -139,10 +144,17 @@ func (r *reporter) difference(s *raftfsm.State) *raftlogv1.Report {
 			r.mark(name)
 		}
 	}
-	if len(report.GetDown())+len(report.GetUp()) == 0 {
-		return nil
+	counts := func(v *raftlogv1.Verdict) bool { return raftfsm.Counts(v.GetCause()) }
+	switch {
+	case !slices.ContainsFunc(report.GetDown(), counts):
+		r.release()
+	case r.brake(s):
+		report.Down, withheld = slices.DeleteFunc(report.GetDown(), counts), true
 	}
-	return report
+	if len(report.GetDown())+len(report.GetUp()) == 0 {
+		return nil, withheld
+	}
+	return report, withheld
 }
 
 // compare adds what differs in one set. A verdict that was not judged under the set's present generation is left out: the

@@ -107,7 +107,7 @@ func TestVerdictOfAnotherGenerationIsNotReported(t *testing.T) {
 			t.Fatal(res.Detail)
 		}
 		r.fleet.reporter.mark("m")
-		if d := r.fleet.reporter.difference(next); d != nil {
+		if d, _ := r.fleet.reporter.difference(next); d != nil {
 			t.Errorf("reported: %v", d)
 		}
 	})

@@ -195,7 +195,7 @@ func (w *watch) wait(ctx context.Context, until time.Time, slots chan<- struct{}
 // counts afresh instead. The caller holds mu.
 func (w *watch) judge(now, planned time.Time) {
 	patience := w.plan.limits.DownAfter
-	if detector.Late(planned, now, patience) || detector.Doubts(w.f.overdue(now), patience) {
+	if detector.Late(planned, now, patience) || detector.Doubts(w.f.Overdue(now), patience) {
 		w.track.Doubt(now)
 	}
 	if w.track.Judge(now, w.plan.limits) {

@@ -51,6 +51,8 @@ type Fleet interface {
 	Refresh(a raftfsm.Addr)
 	// Changed is closed when any verdict or INFO changes. Take the channel first, then observe.
 	Changed() <-chan struct{}
+	// Braked is why this node withholds its verdicts; "" where it does not.
+	Braked() string
 }
 
 // Conn is a control connection to one instance; detector/instance describes each method.
@@ -154,6 +156,6 @@ func (e *Executor) stayed() {
 func (e *Executor) view(s *raftfsm.State, m *raftfsm.Master) failover.View {
 	return failover.View{
 		State: s, Master: m, Observe: e.o.Fleet.Observe, Now: time.Now(), Self: e.o.Cluster.Self(), Renewed: e.o.Cluster.Renewed(),
-		Heard: e.o.Cluster.Heard(),
+		Heard: e.o.Cluster.Heard(), Braked: e.o.Fleet.Braked(),
 	}
 }

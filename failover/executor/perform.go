@@ -142,10 +142,8 @@ func beginCommand(master, operation, actor string, b failover.Begin) *raftlogv1.
 		Replaces: b.Replaces, MaxWaitMs: b.MaxWait.Milliseconds(), Reason: plain(b.Reason), OldOffset: b.OldOffset, OldOffsetAgeMs: b.OldOffsetAgeMs, OldReplId: plain(b.OldReplID),
 	}
 	for _, x := range b.Candidates {
-		c.Candidates = append(c.Candidates, &raftlogv1.Candidate{
-			Address: x.Addr.Proto(), Chosen: x.Chosen, Rejection: x.Rejection, Detail: plain(x.Detail), Offset: x.Offset,
-			Priority: int32(x.Priority), RunId: plain(x.RunID), AgeMs: x.AgeMs,
-		})
+		x.Detail, x.RunID = plain(x.Detail), plain(x.RunID)
+		c.Candidates = append(c.Candidates, x.Proto())
 	}
 	return &raftlogv1.Command{
 		Header: &raftlogv1.Header{Actor: actor},
@@ -161,7 +159,7 @@ func described(cs []raftfsm.Candidate) []string {
 		if !c.Chosen {
 			why = c.Rejection + ": " + c.Detail
 		}
-		out[i] = fmt.Sprintf("%s offset %d priority %d age %d ms: %s", c.Addr, c.Offset, c.Priority, c.AgeMs, why)
+		out[i] = fmt.Sprintf("%s offset %d behind %d priority %d age %d ms: %s", c.Addr, c.Offset, c.BehindBytes, c.Priority, c.AgeMs, why)
 	}
 	return out
 }

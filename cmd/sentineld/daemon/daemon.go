@@ -19,6 +19,7 @@ import (
 	"github.com/raftsentinel/raftsentinel/api"
 	"github.com/raftsentinel/raftsentinel/api/notify"
 	"github.com/raftsentinel/raftsentinel/api/resp"
+	"github.com/raftsentinel/raftsentinel/api/web"
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
 	"github.com/raftsentinel/raftsentinel/detector/instance"
 	"github.com/raftsentinel/raftsentinel/detector/probe"
@@ -74,11 +75,13 @@ type Daemon struct {
 	seeds    seeder
 	scripts  *notify.Scripts
 	webhooks *notify.Webhooks
+	web      *web.Server
 	crashes  crashes
 	halt     chan struct{} // closed when a client asked for the node's end
 	haltOnce sync.Once
 
 	grpcListener net.Listener
+	httpListener net.Listener // nil where http-port is 0
 }
 
 // New validates, binds every port and starts nothing. What it opened is closed again where it fails.
@@ -133,6 +136,9 @@ func New(o Options) (_ *Daemon, err error) {
 	}
 	d.grpcListener = bind("grpc-port", o.Config.GRPCPort)
 	raftListener := bind("raft-port", o.Config.RaftPort)
+	if o.Config.HTTPPort != 0 {
+		d.httpListener = bind("http-port", o.Config.HTTPPort)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -192,12 +198,16 @@ func timing(c *conf.Config) node.Timing {
 
 func nodeOptions(c *conf.Config, log *slog.Logger, host string, secret raftfsm.Secret, raft net.Listener) node.Options {
 	at := func(port int) raftfsm.Addr { return raftfsm.Addr{Host: host, Port: uint16(port)} }
-	return node.Options{
+	o := node.Options{
 		NodeID: c.NodeID, ClusterName: c.ClusterName, Dir: c.Dir, Peers: c.Peers, BootstrapExpect: c.BootstrapExpect,
 		Observer: c.NodeRole == conf.RoleObserver,
 		Secret:   secret, Timing: timing(c), RaftListener: raft, Raft: at(c.RaftPort), GRPC: at(c.GRPCPort), RESP: sentinelAddr(c, host),
 		Version: Version(), Log: log,
 	}
+	if c.HTTPPort != 0 {
+		o.HTTP = at(c.HTTPPort)
+	}
+	return o
 }
 
 // sentinelAddr is where a node says that it serves the Sentinel protocol; zero for nowhere.
@@ -248,7 +258,11 @@ func (d *Daemon) wire(o Options) error {
 	if err != nil {
 		return err
 	}
-	return d.setWebhooks(d.config)
+	if err := d.setWebhooks(d.config); err != nil {
+		return err
+	}
+	d.web, err = web.New(d.webOptions(self))
+	return err
 }
 
 // serveOn makes a server of the Sentinel protocol.
@@ -270,9 +284,17 @@ func (d *Daemon) serveOn(l net.Listener) (*resp.Server, error) {
 // shutdown does what SIGTERM does; once is enough.
 func (d *Daemon) shutdown() { d.haltOnce.Do(func() { close(d.halt) }) }
 
-// Addr tells where the node listens; nil for what is off.
+// Addr tells where the node listens for clients of either protocol; nil for what is off.
 func (d *Daemon) Addr() (resp, grpc net.Addr) {
 	return d.sentinel.addr(), d.grpcListener.Addr()
+}
+
+// HTTPAddr tells where the node serves HTTP; nil for nowhere.
+func (d *Daemon) HTTPAddr() net.Addr {
+	if d.httpListener == nil {
+		return nil
+	}
+	return d.httpListener.Addr()
 }
 
 // State is this node's latest applied state.
@@ -310,6 +332,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	start(&outer, serving, "api", d.api.Run)
 	start(&outer, serving, "grpc", d.serveGRPC)
 	start(&outer, serving, "resp", d.sentinel.run)
+	if d.httpListener != nil {
+		start(&outer, serving, "http", func(ctx context.Context) error { return d.web.Run(ctx, d.httpListener) })
+	}
 	start(&inner, duties, "node", d.node.Run)
 	start(&inner, duties, "fleet", d.fleet.Run)
 	start(&inner, duties, "executor", func(ctx context.Context) error { return d.node.Lead(ctx, d.executor.Duties) })

@@ -8,6 +8,7 @@ import (
 
 	"github.com/raftsentinel/raftsentinel/api"
 	"github.com/raftsentinel/raftsentinel/api/resp"
+	"github.com/raftsentinel/raftsentinel/api/web"
 )
 
 // front is a server of the Sentinel protocol on its listener; the zero value serves nothing.
@@ -47,6 +48,17 @@ func (p *sentinelPort) addr() net.Addr {
 		return nil
 	}
 	return p.now.listener.Addr()
+}
+
+// counts are the clients of the present port; false while it is off.
+func (p *sentinelPort) counts() (web.Clients, bool) {
+	p.mu.Lock()
+	server := p.now.server
+	p.mu.Unlock()
+	if server == nil {
+		return web.Clients{}, false
+	}
+	return web.Clients(server.Counts()), true
 }
 
 // publish tells subscribers what only this node knows.

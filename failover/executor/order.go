@@ -37,14 +37,23 @@ func (e *Executor) Begin(ctx context.Context, o Order) (raftfsm.Result, error) {
 	if err != nil {
 		return raftfsm.Result{}, err
 	}
-	if !sel.OK && !began(m, operationID) {
-		return raftfsm.Result{}, raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: noGoodReplica(name, sel)}
-	}
 	st = e.o.Cluster.State()
 	if m, ok = st.Master(name); !ok {
 		return raftfsm.Result{}, raftfsm.Refusal{Code: raftfsm.NotFound, Detail: fmt.Sprintf("no master named %q", name)}
 	}
-	b := failover.NewBegin(e.view(st, m), sel, o.Kind, "ordered by "+orderedBy(actor))
+	v := e.view(st, m)
+	var refusal error
+	if o.Kind == raftfsm.KindPlanned {
+		var blockers []failover.Blocker
+		sel, blockers = failover.Preflight(v, o.To)
+		refusal = blocked(name, blockers)
+	} else if !sel.OK {
+		refusal = raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: noGoodReplica(name, sel)}
+	}
+	if refusal != nil && !began(m, operationID) {
+		return raftfsm.Result{}, refusal
+	}
+	b := failover.NewBegin(v, sel, o.Kind, "ordered by "+orderedBy(actor))
 	b.MaxWait = o.MaxWait
 	e.o.Log.Info("failover ordered", "master", name, "from", b.From.String(), "to", b.To.String(), "actor", actor,
 		"operation", operationID, "candidates", described(b.Candidates))
@@ -57,6 +66,29 @@ func (e *Executor) Begin(ctx context.Context, o Order) (raftfsm.Result, error) {
 	return res, res.Err()
 }
 
+// blockCodes are the law's words for what stands in the way of a switchover; all others are the candidate's.
+var blockCodes = map[string]raftfsm.Code{
+	failover.BlockHeld: raftfsm.Paused, failover.BlockInProgress: raftfsm.InProgress, failover.BlockFeatureLevel: raftfsm.LevelTooHigh,
+	failover.BlockMasterDown: raftfsm.MasterDown, failover.BlockMasterUnseen: raftfsm.MasterDown, failover.BlockMasterRole: raftfsm.MasterDown,
+	failover.BlockMasterLoading: raftfsm.MasterDown, failover.BlockMasterBusy: raftfsm.MasterDown,
+}
+
+// blocked refuses a switchover for all that stands in its way; the first is the refusal's own.
+func blocked(name string, blockers []failover.Blocker) error {
+	if len(blockers) == 0 {
+		return nil
+	}
+	code, other := blockCodes[blockers[0].Code]
+	if !other {
+		code = raftfsm.BadCandidate
+	}
+	var why []string
+	for _, b := range blockers {
+		why = append(why, b.Detail)
+	}
+	return raftfsm.Refusal{Code: code, Detail: fmt.Sprintf("%s cannot be switched over: %s", name, strings.Join(why, "; "))}
+}
+
 // Explain tells what a failover of the set would do now, from what this node observes, after the replicas were measured
 // as they would be before one: for at most the executor's deadline.
 func (e *Executor) Explain(ctx context.Context, s *raftfsm.State, m *raftfsm.Master) (failover.Explanation, error) {
@@ -64,6 +96,13 @@ func (e *Executor) Explain(ctx context.Context, s *raftfsm.State, m *raftfsm.Mas
 		return failover.Explanation{}, err
 	}
 	return failover.Explain(e.view(s, m)), nil
+}
+
+// Glance is Explain by what was read last, without asking anybody: for gauges.
+func (e *Executor) Glance(s *raftfsm.State, m *raftfsm.Master) failover.Explanation {
+	v := e.view(s, m)
+	v.Glance = true
+	return failover.Explain(v)
 }
 
 // measure has the INFO of every instance that answers read afresh, and selects.

@@ -1,4 +1,4 @@
-package main
+package sentinelv1
 
 import (
 	"bytes"
@@ -17,10 +17,11 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// marshalJSON is the JSON of an answer: the proto's snake_case names in their order, no key left out (what is not set is
-// null), numbers as numbers, times as RFC 3339 in UTC, durations as whole or broken milliseconds under a name in _ms.
+// JSON is a message as sentinelctl and the HTTP port write it: the proto's snake_case names in their order, no key left out
+// (what is not set is null), numbers as numbers, times as RFC 3339 in UTC, durations as whole or broken milliseconds under a
+// name in _ms.
 // protojson differs: it writes 64-bit integers as strings and leaves unset members of a oneof out.
-func marshalJSON(m proto.Message) []byte {
+func JSON(m proto.Message) []byte {
 	return appendMessage(nil, m.ProtoReflect())
 }
 
@@ -38,7 +39,7 @@ func appendMessage(b []byte, m protoreflect.Message) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendString(b, keyName(f))
+		b = AppendJSONString(b, keyName(f))
 		b = append(b, ':')
 		b = appendField(b, m, f)
 	}
@@ -86,7 +87,7 @@ func appendMap(b []byte, f protoreflect.FieldDescriptor, m protoreflect.Map) []b
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(appendString(b, k), ':')
+		b = append(AppendJSONString(b, k), ':')
 		b = appendValue(b, f.MapValue(), values[k])
 	}
 	return append(b, '}')
@@ -98,7 +99,7 @@ func appendValue(b []byte, f protoreflect.FieldDescriptor, v protoreflect.Value)
 		return strconv.AppendBool(b, v.Bool())
 	case protoreflect.EnumKind:
 		if e := f.Enum().Values().ByNumber(v.Enum()); e != nil {
-			return appendString(b, string(e.Name()))
+			return AppendJSONString(b, string(e.Name()))
 		}
 		return strconv.AppendInt(b, int64(v.Enum()), 10)
 	case protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Sfixed32Kind,
@@ -109,13 +110,13 @@ func appendValue(b []byte, f protoreflect.FieldDescriptor, v protoreflect.Value)
 	case protoreflect.FloatKind, protoreflect.DoubleKind:
 		return appendFloat(b, v.Float())
 	case protoreflect.StringKind:
-		return appendString(b, v.String())
+		return AppendJSONString(b, v.String())
 	case protoreflect.BytesKind:
-		return appendString(b, base64.StdEncoding.EncodeToString(v.Bytes()))
+		return AppendJSONString(b, base64.StdEncoding.EncodeToString(v.Bytes()))
 	case protoreflect.MessageKind, protoreflect.GroupKind:
 		return appendMessage(b, v.Message())
 	}
-	panic(fmt.Sprintf("sentinelctl: field %s has unknown kind %v", f.FullName(), f.Kind()))
+	panic(fmt.Sprintf("sentinelv1: field %s has unknown kind %v", f.FullName(), f.Kind()))
 }
 
 func appendFloat(b []byte, v float64) []byte {
@@ -125,7 +126,8 @@ func appendFloat(b []byte, v float64) []byte {
 	return strconv.AppendFloat(b, v, 'f', -1, 64)
 }
 
-func appendString(b []byte, s string) []byte {
+// AppendJSONString appends a quoted string as [JSON] writes it.
+func AppendJSONString(b []byte, s string) []byte {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
