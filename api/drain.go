@@ -304,19 +304,17 @@ func (d *drain) insist(ctx context.Context, try func(context.Context) error) err
 
 // passing tells whether an error says nothing about what was asked for.
 func passing(err error) bool {
-	switch ReasonOf(err) {
-	case sentinelv1.ErrorReason_ERROR_REASON_NO_LEADER, sentinelv1.ErrorReason_ERROR_REASON_UNKNOWN_OUTCOME,
+	return slices.Contains([]sentinelv1.ErrorReason{
+		sentinelv1.ErrorReason_ERROR_REASON_NO_LEADER, sentinelv1.ErrorReason_ERROR_REASON_UNKNOWN_OUTCOME,
 		sentinelv1.ErrorReason_ERROR_REASON_TIMEOUT, sentinelv1.ErrorReason_ERROR_REASON_LOADING,
-		sentinelv1.ErrorReason_ERROR_REASON_CONFLICT, sentinelv1.ErrorReason_ERROR_REASON_REVISION_MISMATCH:
-		return true
-	}
-	return false
+		sentinelv1.ErrorReason_ERROR_REASON_CONFLICT, sentinelv1.ErrorReason_ERROR_REASON_REVISION_MISMATCH,
+	}, ReasonOf(err))
 }
 
 // refusalOf is, in words, why the present state forbids something; "" where the error is none of that kind.
 func refusalOf(err error) string {
-	switch st := status.Convert(err); st.Code() {
-	case codes.FailedPrecondition, codes.NotFound, codes.InvalidArgument, codes.AlreadyExists:
+	st := status.Convert(err)
+	if slices.Contains([]codes.Code{codes.FailedPrecondition, codes.NotFound, codes.InvalidArgument, codes.AlreadyExists}, st.Code()) {
 		return st.Message()
 	}
 	return ""

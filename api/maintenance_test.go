@@ -282,8 +282,12 @@ func TestDrainHostRefusals(t *testing.T) {
 		do   func(r *rig, p *willing)
 		want []string
 	}{
-		{"rolled back", map[string][]string{"m": {"10.0.0.1", "10.0.0.2", "10.0.0.3"}}, func(_ *rig, p *willing) { p.rollBack = true },
-			[]string{"m 10.0.0.1 to 10.0.0.2: the... changed"}},
+		{
+			"rolled back",
+			map[string][]string{"m": {"10.0.0.1", "10.0.0.2", "10.0.0.3"}},
+			func(_ *rig, p *willing) { p.rollBack = true },
+			[]string{"m 10.0.0.1 to 10.0.0.2: the... changed"},
+		},
 		{"refused", map[string][]string{"m": {"10.0.0.1", "10.0.0.2", "10.0.0.3"}}, func(_ *rig, p *willing) {
 			p.refuse <- raftfsm.Refusal{Code: raftfsm.InProgress, Detail: "another one"}
 		}, []string{"m 10.0.0.1: another..."}},

@@ -107,8 +107,15 @@ func TestMaintenanceCommands(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{
-		{"maintenance"}, {"maintenance", "start"}, {"maintenance", "start", "10.0.0.2"}, {"maintenance", "start", "a:1", "--for", "-1s"},
-		{"maintenance", "end", "a:0"}, {"host"}, {"host", "drain"}, {"host", "drain", "a", "--for", "1us"}, {"host", "undrain", "a", "--max-wait", "0s"},
+		{"maintenance"},
+		{"maintenance", "start"},
+		{"maintenance", "start", "10.0.0.2"},
+		{"maintenance", "start", "a:1", "--for", "-1s"},
+		{"maintenance", "end", "a:0"},
+		{"host"},
+		{"host", "drain"},
+		{"host", "drain", "a", "--for", "1us"},
+		{"host", "undrain", "a", "--max-wait", "0s"},
 	} {
 		if r := ctl(t.Context(), t, "127.0.0.1:1", nil, args...); r.status != exitUsage {
 			t.Errorf("%v: exit %d, %q", args, r.status, r.stderr)

@@ -33,7 +33,9 @@ func TestMaintenanceIsEndedByItsOwnEnd(t *testing.T) {
 			t.Error("it was repointed meanwhile")
 		}
 		w.until("ended", 32*time.Second, func() bool { return !w.master().InMaintenance(addr(2)) })
-		if n := w.count(func(c *raftlogv1.Command) bool { return c.GetMaintain().GetEnd() && c.GetMaintain().GetUntilMs() == last }); n != 1 {
+		if n := w.count(func(c *raftlogv1.Command) bool {
+			return c.GetMaintain().GetEnd() && c.GetMaintain().GetUntilMs() == last
+		}); n != 1 {
 			t.Errorf("%d entries name the end", n)
 		}
 		w.until("it follows again", 30*time.Second, w.converged)

@@ -138,11 +138,11 @@ func TestHostDrain(t *testing.T) {
 	l.must(leader.Restart(t.Context()))
 	l.formed()
 	for i, s := range sets {
-		m, err := s.local(t.Context(), l.follower())
-		if err != nil || m.GetAddress().GetHost() != near {
-			t.Fatalf("%s: %v, %v", s.name, m, err)
+		r, err := asked.masters.GetMaster(t.Context(), &sentinelv1.GetMasterRequest{Name: s.name})
+		if err != nil || r.GetMaster().GetAddress().GetHost() != near {
+			t.Fatalf("%s: %v, %v", s.name, r, err)
 		}
-		for _, in := range m.GetInstances() {
+		for _, in := range r.GetMaster().GetInstances() {
 			drained := in.GetAddress().GetHost() == far && i != 3
 			if p := in.GetMaintenance(); (p != nil) != drained || drained && p.GetReason() != "kernel" {
 				t.Errorf("%s: %v", s.name, in)
