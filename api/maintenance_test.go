@@ -30,7 +30,11 @@ type willing struct {
 	rollBack bool
 }
 
-func (p *willing) Explain(_ context.Context, _ *raftfsm.State, m *raftfsm.Master) (Explanation, error) {
+func (p *willing) Explain(_ context.Context, st *raftfsm.State, m *raftfsm.Master) (Explanation, error) {
+	return p.Glance(st, m), nil
+}
+
+func (p *willing) Glance(_ *raftfsm.State, m *raftfsm.Master) Explanation {
 	var x Explanation
 	for _, in := range m.Replicas() {
 		c := raftfsm.Candidate{Addr: in.Addr}
@@ -46,7 +50,7 @@ func (p *willing) Explain(_ context.Context, _ *raftfsm.State, m *raftfsm.Master
 		}
 		x.Candidates = append(x.Candidates, c)
 	}
-	return x, nil
+	return x
 }
 
 func (p *willing) Begin(_ context.Context, o Order) (raftfsm.Result, error) {

@@ -42,7 +42,7 @@ func TestMaintenanceIsNoCandidate(t *testing.T) {
 		t.Errorf("asked for: %+v", sel)
 	}
 	alone := maintained(t, 1, 0)
-	if e := failover.Explain(alone.view()); e.Choice.OK || !slices.Contains(e.Hinders, "no replica can be promoted") {
+	if e := failover.Explain(alone.view()); e.Choice.OK || len(e.Failover) != 1 || e.Failover[0].Code != failover.BlockNoGoodReplica {
 		t.Errorf("%+v", e)
 	}
 }

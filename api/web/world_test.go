@@ -170,6 +170,8 @@ func (f fakeFleet) Observe(a raftfsm.Addr) (api.Observation, bool) {
 	return o, ok
 }
 
+func (fakeFleet) Braked() string { return "" }
+
 // alive is an instance that was read just now; change alters what it says.
 func alive(role raftfsm.Role, offset int64, change ...func(*api.Observation)) api.Observation {
 	o := api.Observation{
@@ -188,6 +190,8 @@ type noPolicy struct{}
 func (noPolicy) Begin(context.Context, api.Order) (raftfsm.Result, error) {
 	return raftfsm.Result{}, errors.New("not here")
 }
+
+func (noPolicy) Glance(*raftfsm.State, *raftfsm.Master) api.Explanation { return api.Explanation{} }
 
 func (noPolicy) Explain(context.Context, *raftfsm.State, *raftfsm.Master) (api.Explanation, error) {
 	return api.Explanation{}, errors.New("not here")

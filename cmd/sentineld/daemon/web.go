@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/api/web"
@@ -19,7 +20,7 @@ func (d *Daemon) webOptions(self member) web.Options {
 		Protected: d.config.ProtectedMode, Version: Version(), Log: d.log,
 	}
 	if d.config.NodeRole != conf.RoleObserver {
-		o.Fleet, o.Outlook = d.fleet, outlook
+		o.Fleet, o.Outlook = d.fleet, d.outlook
 		o.Live = []web.Check{{Name: "probes", Ask: d.fleetBeats}}
 	}
 	return o
@@ -39,22 +40,17 @@ func (d *Daemon) scriptCounts() web.Scripts {
 	return web.Scripts{Running: running, Waiting: queued - running, Runs: runs, Failures: failures}
 }
 
-// outlook is what the state alone tells of a failover of a set. The loss is not known from it.
-func outlook(st *raftfsm.State, m *raftfsm.Master) web.Outlook {
+// outlook is what a failover of a set would meet now, by what this node read last.
+func (d *Daemon) outlook(st *raftfsm.State, m *raftfsm.Master) web.Outlook {
+	x := orders{d.executor}.Glance(st, m)
 	out := web.Outlook{LossBytes: -1}
-	for _, b := range []struct {
-		stands bool
-		code   string
-	}{
-		{m.Hold != nil, "held"},
-		{m.Failover != nil && !m.Failover.Switched, "in_progress"},
-		{m.Pause != nil, "paused"},
-		{m.Options.Quorum > st.Voters(), "quorum_impossible"},
-		{len(m.Instances) < 2, "no_replica"},
-	} {
-		if b.stands {
-			out.Blockers = append(out.Blockers, b.code)
+	for _, b := range x.FailoverBlockers {
+		if !slices.Contains(out.Blockers, b.Code) {
+			out.Blockers = append(out.Blockers, b.Code)
 		}
+	}
+	if x.PredictedLoss.Kind == raftfsm.LossLowerBound {
+		out.LossBytes = x.PredictedLoss.Bytes
 	}
 	return out
 }
