@@ -49,10 +49,7 @@ func (s *Server) MonitorMaster(ctx context.Context, req *sentinelv1.MonitorMaste
 			if err := s.visitMaster(ctx, st, &visit, name, addr, opts); err != nil {
 				return err
 			}
-			if len(visit.sentinels) > 0 && monitor.GetPausedReason() == "" {
-				monitor.PausedReason = SentinelsReason(visit.sentinels)
-				visit.warn("%s comes up paused: %s", name, monitor.GetPausedReason())
-			}
+			s.pauseNew(ctx, st, &visit, monitor, opts)
 			return nil
 		},
 	})
@@ -91,6 +88,12 @@ func monitorOf(req *sentinelv1.MonitorMasterRequest) (*raftlogv1.Monitor, raftfs
 	}
 	if err := checkWords("paused_reason", req.GetPausedReason(), maxReason); err != nil {
 		return nil, none, err
+	}
+	if until := req.GetPausedUntil(); until != nil {
+		if m.GetPausedReason() == "" || until.AsTime().UnixMilli() <= 0 || time.Until(until.AsTime()) > maxPause {
+			return nil, none, invalid("paused_until: wants a paused_reason and a time within ten years")
+		}
+		m.PausedUntilMs = until.AsTime().UnixMilli()
 	}
 	for _, r := range req.GetReplicas() {
 		a, err := watchable("replica of "+name, r)
@@ -286,7 +289,7 @@ func (s *Server) PauseMaster(ctx context.Context, req *sentinelv1.PauseMasterReq
 	if err := checkWords("reason", req.GetReason(), maxReason); err != nil {
 		return nil, err
 	}
-	if req.GetDurationMs() < 0 || req.GetDurationMs() > (10*365*24*time.Hour).Milliseconds() {
+	if req.GetDurationMs() < 0 || req.GetDurationMs() > maxPause.Milliseconds() {
 		return nil, invalid("duration_ms: %d is not allowed; want 1 to ten years, or 0 for until resumed", req.GetDurationMs())
 	}
 	base, err := s.fresh(ctx)
@@ -343,13 +346,17 @@ func (s *Server) ResumeMaster(ctx context.Context, req *sentinelv1.ResumeMasterR
 	if err != nil {
 		return nil, err
 	}
-	visit := visit{force: req.GetForce()}
+	visit := visit{force: req.GetForce(), incomplete: req.GetIncomplete()}
 	out, err := s.carryOut(ctx, base, change{
 		command: &raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: r}},
 		name:    r.GetName(), expected: req.GetExpectedRevision(), validate: req.GetValidateOnly(),
 		preflight: func(ctx context.Context, st *raftfsm.State) error {
 			m, _ := st.Master(r.GetName()) // a resume that is due has a master
-			return s.visitResume(ctx, &visit, m)
+			err := s.visitResume(ctx, &visit, m)
+			if st.FeatureLevel() >= 2 { // else not every member would keep it
+				r.Overridden = cut(strings.Join(visit.overridden, "; "), maxReason)
+			}
+			return err
 		},
 	})
 	if err != nil {

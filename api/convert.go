@@ -116,7 +116,7 @@ func (v view) instance(m *raftfsm.Master, in raftfsm.Instance) *sentinelv1.Insta
 	out := &sentinelv1.Instance{
 		Address: address(in.Addr), Role: sentinelv1.Role_ROLE_REPLICA, ReportedRole: sentinelv1.Role(in.Role), RunId: in.RunID,
 		ReplId: in.ReplID, ReplId2: in.ReplID2, SecondOffset: in.SecondOffset, SyncedReplId: in.SyncedReplID,
-		Unconfirmed: in.Unconfirmed,
+		Unconfirmed: in.Unconfirmed, Maintenance: pause(in.Maintenance),
 	}
 	if in.Addr == m.Address {
 		out.Role = sentinelv1.Role_ROLE_MASTER
@@ -188,6 +188,7 @@ func (v view) failover(master string, f *raftfsm.Failover) *sentinelv1.Failover 
 		LossKind: sentinelv1.LossKind(f.Loss.Kind), LossBytes: f.Loss.Bytes, LeaderNodeId: v.st.NodeName(f.Leader),
 		Replaces: f.Replaces, OdownAt: stamp(f.ODownAtMs), BegunAt: stamp(f.BegunAtMs), SwitchedAt: stamp(f.SwitchedAtMs),
 		EndedAt: stamp(f.EndedAtMs), BegunRevision: f.BegunIndex, SwitchedRevision: f.SwitchedIndex, EndedRevision: f.EndedIndex,
+		Actor: v.st.NodeName(f.Actor), MaxWaitMs: f.MaxWaitMs,
 	}
 	for _, vote := range f.Votes {
 		out.Votes = append(out.Votes, &sentinelv1.FailoverVote{
@@ -208,7 +209,7 @@ func candidates(in []raftfsm.Candidate) []*sentinelv1.Candidate {
 	for _, c := range in {
 		out = append(out, &sentinelv1.Candidate{
 			Address: address(c.Addr), Chosen: c.Chosen, Rejection: c.Rejection, Detail: c.Detail, OffsetBytes: c.Offset,
-			Priority: int32(c.Priority), RunId: c.RunID, AgeMs: c.AgeMs,
+			Priority: int32(c.Priority), RunId: c.RunID, AgeMs: c.AgeMs, BehindBytes: c.BehindBytes, BehindMs: c.BehindMs,
 		})
 	}
 	return out

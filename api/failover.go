@@ -5,26 +5,66 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/raftsentinel/raftsentinel/failover"
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
 // FailoverMaster begins a forced failover. The interceptor has brought it to the leader.
 func (s *Server) FailoverMaster(ctx context.Context, req *sentinelv1.FailoverMasterRequest) (*sentinelv1.FailoverMasterResponse, error) {
-	order := Order{Master: req.GetName(), Kind: raftfsm.KindForced, OperationID: req.GetRequestId(), Actor: s.actor(ctx)}
-	if err := checkWords("request_id", order.OperationID, 128); err != nil {
+	order, err := s.orderOf(ctx, raftfsm.KindForced, req)
+	if err != nil {
 		return nil, err
 	}
-	if req.GetTo() != nil {
-		to, err := parseAddress("to", req.GetTo())
-		if err != nil {
-			return nil, err
-		}
-		order.To = to
+	return s.place(ctx, order, terms{
+		expected: req.GetExpectedRevision(), validate: req.GetValidateOnly(),
+		may: func(m *raftfsm.Master) error {
+			if req.GetForce() || m.IsODown() || s.seesDown(m.Address) {
+				return nil
+			}
+			return fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_HEALTHY,
+				"master %s at %s is not held down: a failover may lose data; force it if that is meant", m.Name, m.Address)
+		},
+	})
+}
+
+// ordering is what requests for failovers of every kind have.
+type ordering interface {
+	GetName() string
+	GetTo() *sentinelv1.Address
+	GetRequestId() string
+}
+
+// orderOf is the order that a request gives.
+func (s *Server) orderOf(ctx context.Context, kind raftfsm.FailoverKind, req ordering) (Order, error) {
+	order := Order{Master: req.GetName(), Kind: kind, OperationID: req.GetRequestId(), Actor: s.actor(ctx)}
+	if err := checkWords("request_id", order.OperationID, 128); err != nil {
+		return order, err
 	}
+	if req.GetTo() == nil {
+		return order, nil
+	}
+	var err error
+	order.To, err = parseAddress("to", req.GetTo())
+	return order, err
+}
+
+// terms are what an order must meet before it is carried out.
+type terms struct {
+	// expected is the master's revision that the caller saw; 0 = any.
+	expected uint64
+	validate bool
+	// may refuses what its kind of failover is not for.
+	may func(m *raftfsm.Master) error
+}
+
+// place carries an order out until its row is committed.
+func (s *Server) place(ctx context.Context, order Order, t terms) (*sentinelv1.FailoverMasterResponse, error) {
 	st, err := s.fresh(ctx)
 	if err != nil {
 		return nil, err
@@ -36,43 +76,44 @@ func (s *Server) FailoverMaster(ctx context.Context, req *sentinelv1.FailoverMas
 	if done, err := s.begun(st, order); done != nil || err != nil {
 		return done, err
 	}
-	if err := s.mayFailOver(st, m, order.To, req); err != nil {
+	if err := mayMove(st, m, order.To, t.expected); err != nil {
 		return nil, err
 	}
 	if order.To == m.Address {
 		// What was ordered is so already.
 		return &sentinelv1.FailoverMasterResponse{ClusterId: st.Cluster().ID, Revision: st.Index(), Epoch: m.Epoch}, nil
 	}
-	if order.OperationID == "" {
-		var id [16]byte
-		_, _ = rand.Read(id[:]) // it never fails
-		order.OperationID = hex.EncodeToString(id[:])
+	if err := t.may(m); err != nil {
+		return nil, err
 	}
-	if req.GetValidateOnly() {
+	if order.OperationID == "" {
+		order.OperationID = newOperation()
+	}
+	if t.validate {
 		return s.rehearse(ctx, st, m, order)
 	}
 	return s.begin(ctx, order)
 }
 
-// mayFailOver holds an order against the state; the law does so again when it is committed.
-func (s *Server) mayFailOver(st *raftfsm.State, m *raftfsm.Master, to raftfsm.Addr, req *sentinelv1.FailoverMasterRequest) error {
-	if err := expect(st, m.Name, req.GetExpectedRevision()); err != nil {
+// newOperation makes an operation's id.
+func newOperation() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // it never fails
+	return hex.EncodeToString(id[:])
+}
+
+// mayMove holds an order of any kind against the state; the law does so again when it is committed.
+func mayMove(st *raftfsm.State, m *raftfsm.Master, to raftfsm.Addr, expected uint64) error {
+	if err := expect(st, m.Name, expected); err != nil {
 		return err
 	}
 	if f := m.Failover; f != nil && !f.Switched {
 		return fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_FAILOVER_IN_PROGRESS,
 			"a failover of %s to %s is under way (operation %s, epoch %d)", m.Name, f.To, f.OperationID, f.Epoch)
 	}
-	if to == m.Address {
-		return nil
-	}
-	if _, member := m.Instance(to); !to.IsZero() && !member {
+	if _, member := m.Instance(to); !to.IsZero() && to != m.Address && !member {
 		return fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_NO_GOOD_REPLICA,
 			"%s is no replica of %s", to, m.Name)
-	}
-	if !req.GetForce() && !m.IsODown() && !s.seesDown(m.Address) {
-		return fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_HEALTHY,
-			"master %s at %s is not held down: a failover may lose data; force it if that is meant", m.Name, m.Address)
 	}
 	return nil
 }
@@ -85,6 +126,9 @@ func (s *Server) seesDown(a raftfsm.Addr) bool {
 	o, ok := s.fleet.Observe(a)
 	return ok && o.Down && raftfsm.Counts(o.Cause)
 }
+
+// orderWord is how the audit calls an order.
+var orderWord = map[raftfsm.FailoverKind]string{raftfsm.KindForced: "failover", raftfsm.KindPlanned: "switchover"}
 
 // begin commits the row.
 func (s *Server) begin(ctx context.Context, order Order) (*sentinelv1.FailoverMasterResponse, error) {
@@ -102,7 +146,7 @@ func (s *Server) begin(ctx context.Context, order Order) (*sentinelv1.FailoverMa
 	if err := res.Err(); err != nil {
 		return nil, s.readError(err)
 	}
-	s.record(ctx, "failover", order.Master, outcome{st: st, index: res.Index, changed: res.Changed}, false)
+	s.record(ctx, orderWord[order.Kind], order.Master, outcome{st: st, index: res.Index, changed: res.Changed}, false)
 	resp := &sentinelv1.FailoverMasterResponse{
 		ClusterId: st.Cluster().ID, Revision: res.Index, Changed: res.Changed, OperationId: order.OperationID, Epoch: res.Epoch,
 	}
@@ -141,15 +185,42 @@ func (s *Server) rehearse(ctx context.Context, st *raftfsm.State, m *raftfsm.Mas
 	if to.IsZero() {
 		to = x.Winner
 	}
-	if to.IsZero() {
+	if why := unfit(x, to); why != "" {
 		return nil, fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_NO_GOOD_REPLICA,
-			"no replica of %s can be promoted: explain tells why", m.Name)
+			"no replica of %s can be promoted (%s)", m.Name, why)
+	}
+	row := &raftlogv1.Command{Header: &raftlogv1.Header{}, Op: &raftlogv1.Command_BeginFailover{BeginFailover: &raftlogv1.BeginFailover{
+		Master: m.Name, Generation: m.Generation, OperationId: order.OperationID, Kind: order.Kind, From: m.Address.Proto(),
+		Candidate: to.Proto(), MaxWaitMs: order.MaxWait.Milliseconds(),
+	}}}
+	if _, trial := raftfsm.Apply(st, st.Index()+1, row); trial.Err() != nil {
+		return nil, s.readError(trial.Err())
 	}
 	return &sentinelv1.FailoverMasterResponse{
 		ClusterId: st.Cluster().ID, Revision: st.Index(), Changed: true, OperationId: order.OperationID,
 		Failover: &sentinelv1.Failover{
-			OperationId: order.OperationID, Master: m.Name, Kind: sentinelv1.FailoverKind_FAILOVER_KIND_FORCED,
-			From: address(m.Address), To: address(to), Candidates: candidates(x.Candidates),
+			OperationId: order.OperationID, Master: m.Name, Kind: sentinelv1.FailoverKind(order.Kind), From: address(m.Address),
+			To: address(to), Candidates: candidates(x.Candidates), MaxWaitMs: order.MaxWait.Milliseconds(),
 		},
 	}, nil
+}
+
+// unfit tells why a replica, or with the zero address any, cannot be promoted by an explanation; "" where it can.
+func unfit(x Explanation, to raftfsm.Addr) string {
+	if !to.IsZero() && to == x.Winner {
+		return ""
+	}
+	var why []string
+	for _, c := range x.Candidates {
+		if c.Addr == to && c.Rejection == failover.RejectOutranked {
+			return ""
+		}
+		if to.IsZero() || c.Addr == to {
+			why = append(why, c.Addr.String()+": "+c.Detail)
+		}
+	}
+	if len(why) == 0 {
+		why = append(why, "none is known")
+	}
+	return strings.Join(why, "; ")
 }

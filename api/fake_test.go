@@ -205,6 +205,8 @@ func (n *fakeNode) TransferLeadership(context.Context, string) error { return ni
 type fakePolicy struct {
 	n     *fakeNode
 	begun int
+	// rejected are told by Explain.
+	rejected []raftfsm.Candidate
 }
 
 func (p *fakePolicy) Begin(_ context.Context, o Order) (raftfsm.Result, error) {
@@ -218,16 +220,24 @@ func (p *fakePolicy) Begin(_ context.Context, o Order) (raftfsm.Result, error) {
 		to = m.Replicas()[0].Addr
 	}
 	return p.n.commit(&raftlogv1.Command{Op: &raftlogv1.Command_BeginFailover{BeginFailover: &raftlogv1.BeginFailover{
-		Master: m.Name, Generation: m.Generation, OperationId: o.OperationID, Kind: raftlogv1.FailoverKind_FAILOVER_KIND_FORCED,
+		Master: m.Name, Generation: m.Generation, OperationId: o.OperationID, Kind: o.Kind, MaxWaitMs: o.MaxWait.Milliseconds(),
 		From: m.Address.Proto(), Candidate: to.Proto(), OldOffset: -1, Reason: "ordered",
 	}}})
 }
 
-func (p *fakePolicy) Explain(_ context.Context, _ *raftfsm.State, m *raftfsm.Master) (Explanation, error) {
+func (p *fakePolicy) Explain(_ context.Context, st *raftfsm.State, m *raftfsm.Master) (Explanation, error) {
+	return p.Glance(st, m), nil
+}
+
+func (p *fakePolicy) Glance(_ *raftfsm.State, m *raftfsm.Master) Explanation {
+	x := Explanation{PredictedLoss: raftfsm.Loss{Kind: raftfsm.LossLowerBound, Bytes: 12}, MasterAgeMs: 7}
 	if len(m.Replicas()) == 0 {
-		return Explanation{Obstacles: []string{"no replica is known"}}, nil
+		none := []Blocker{{Code: "no_replica", Detail: "no replica is known"}}
+		x.FailoverBlockers, x.SwitchoverBlockers = none, none
+		return x
 	}
-	return Explanation{Winner: m.Replicas()[0].Addr}, nil
+	x.Winner, x.Candidates = m.Replicas()[0].Addr, p.rejected
+	return x
 }
 
 type fakeInspector map[string]Inspection
@@ -238,6 +248,14 @@ func (f fakeInspector) Inspect(_ context.Context, a raftfsm.Addr, _ raftfsm.Opti
 		return Inspection{}, errors.New("connection refused")
 	}
 	return seen, nil
+}
+
+// Hear knows what two of the Sentinels of watched say of themselves, and one that nobody saw.
+func (f fakeInspector) Hear(_ context.Context, a raftfsm.Addr, _ raftfsm.Options, _ int) []ActiveSentinel {
+	if a.Host != "10.0.0.2" {
+		return nil
+	}
+	return []ActiveSentinel{{"10.0.0.8", 26379, "aa11"}, {"10.9.0.9", 26380, "bb22"}, {"10.0.0.7", 26379, "dd"}}
 }
 
 type fakeFleet map[string]detector.Observation
@@ -256,6 +274,8 @@ type rig struct {
 	admin   sentinelv1.AdminServiceClient
 	app     sentinelv1.SentinelServiceClient
 	cluster sentinelv1.ClusterServiceClient
+	// stop ends what Run does.
+	stop context.CancelFunc
 }
 
 // newRig serves until the test ends. alter changes the options.
@@ -291,7 +311,7 @@ func newRig(t *testing.T, alter ...func(*Options)) *rig {
 	})
 	return &rig{
 		node: node, policy: policy, server: s, conn: conn, admin: sentinelv1.NewAdminServiceClient(conn),
-		app: sentinelv1.NewSentinelServiceClient(conn), cluster: sentinelv1.NewClusterServiceClient(conn),
+		app: sentinelv1.NewSentinelServiceClient(conn), cluster: sentinelv1.NewClusterServiceClient(conn), stop: cancel,
 	}
 }
 

@@ -98,33 +98,50 @@ func (s *Server) answersHere(req any, method string) (change, here bool) {
 
 // forward passes a call on to the leader, once.
 func (s *Server) forward(ctx context.Context, req any, method string, change bool) (any, error) {
-	if forwarded(ctx) {
-		return nil, fail(codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NO_LEADER,
-			"the call was passed on to this node, which does not lead any more: nothing was changed; try again")
-	}
-	if silence, deaf := s.silence(); deaf && !change {
-		return nil, noContact(silence)
-	}
 	reply, err := newReply(method)
 	if err != nil {
 		return nil, err
 	}
-	hint := ", or read with LOCAL"
-	if change {
-		hint = ""
+	conn, out, err := s.toLeader(ctx, change)
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.Invoke(out, method, req, reply); err != nil {
+		return nil, s.forwardError(err, change)
+	}
+	return reply, nil
+}
+
+// toLeader is the way to the leader, for one call that is marked as passed on.
+func (s *Server) toLeader(ctx context.Context, change bool) (*grpc.ClientConn, context.Context, error) {
+	if forwarded(ctx) {
+		return nil, nil, fail(codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NO_LEADER,
+			"the call was passed on to this node, which does not lead any more: nothing was changed; try again")
+	}
+	if silence, deaf := s.silence(); deaf && !change {
+		return nil, nil, noContact(silence)
 	}
 	conn, err := s.node.LeaderConn(ctx)
 	if err != nil {
-		return nil, s.failure(err, hint)
+		return nil, nil, s.failure(err, adviceOf(change))
 	}
-	out := metadata.NewOutgoingContext(ctx, metadata.Pairs(forwardedKey, "1", actorKey, s.actor(ctx)))
-	if err := conn.Invoke(out, method, req, reply); err != nil {
-		if change && ReasonOf(err) == sentinelv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
-			return nil, unknownOutcome()
-		}
-		return nil, s.failure(err, hint)
+	return conn, metadata.NewOutgoingContext(ctx, metadata.Pairs(forwardedKey, "1", actorKey, s.actor(ctx))), nil
+}
+
+// forwardError is the error of a call that was passed on.
+func (s *Server) forwardError(err error, change bool) error {
+	if change && ReasonOf(err) == sentinelv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
+		return unknownOutcome()
 	}
-	return reply, nil
+	return s.failure(err, adviceOf(change))
+}
+
+// adviceOf ends the advice of a call that found no majority.
+func adviceOf(change bool) string {
+	if change {
+		return ""
+	}
+	return ", or read with LOCAL"
 }
 
 func forwarded(ctx context.Context) bool {

@@ -94,6 +94,11 @@ func fields() []field {
 			set: func(o *sentinelv1.MasterOptions, v string) { o.MasterRebootDownAfterMs = new(number(v)) },
 		},
 		{
+			path: "failover_cooldown_ms", option: "failover-cooldown", normal: millis(normal.FailoverCooldown),
+			get: func(o *sentinelv1.MasterOptions) (string, bool) { return intField(o.FailoverCooldownMs) },
+			set: func(o *sentinelv1.MasterOptions, v string) { o.FailoverCooldownMs = new(number(v)) },
+		},
+		{
 			path: "tls", option: "tls", get: tlsField,
 			set: func(o *sentinelv1.MasterOptions, v string) { o.Tls = tlsModes[v].Enum() },
 		},
@@ -259,6 +264,6 @@ func options(o raftfsm.Options) *sentinelv1.MasterOptions {
 		AuthUser: new(o.AuthUser), AuthPassSet: !o.AuthPass.IsZero(),
 		NotificationScript: new(o.NotificationScript), ClientReconfigScript: new(o.ClientReconfigScript),
 		MasterRebootDownAfterMs: new(o.MasterRebootDownAfter.Milliseconds()), RenameCommand: maps.Clone(o.RenameCommand),
-		Tls: tlsModes[o.TLS].Enum(),
+		Tls: tlsModes[o.TLS].Enum(), FailoverCooldownMs: new(o.FailoverCooldown.Milliseconds()),
 	}
 }

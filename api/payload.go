@@ -29,7 +29,7 @@ type Notice struct {
 // that clients wait for comes with the event that stands for it. Another node's verdict is that node's to tell. Addresses are
 // those that clients are told.
 func Notices(st *raftfsm.State, self string, e raftfsm.Event) []Notice {
-	e = st.ToldOf(e)
+	e = e.Told()
 	var out []Notice
 	add := func(channel, payload string) {
 		out = append(out, Notice{Channel: channel, Payload: payload, Master: e.Master, Warning: !publishedOnly[channel]})

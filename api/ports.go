@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/failover"
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
@@ -98,16 +99,30 @@ type Failovers interface {
 	Begin(ctx context.Context, o Order) (raftfsm.Result, error)
 	// Explain tells which replica would be promoted now, from what this node observes.
 	Explain(ctx context.Context, st *raftfsm.State, m *raftfsm.Master) (Explanation, error)
+	// Glance is Explain by what this node read last. It asks nobody and is cheap.
+	Glance(st *raftfsm.State, m *raftfsm.Master) Explanation
 }
 
-// Explanation is a selection that nobody has ordered.
+// Explanation is what a failover and a switchover would do, which nobody has ordered.
 type Explanation struct {
-	// Winner is the replica that would be promoted; zero for none.
+	// Winner is the replica that a failover would promote; zero for none. Candidates are all of them, with the reason.
 	Winner     raftfsm.Addr
 	Candidates []raftfsm.Candidate
-	// Obstacles are, in words, what stands in the way of a failover.
-	Obstacles []string
+	// Heir and Planned are the same of a switchover.
+	Heir    raftfsm.Addr
+	Planned []raftfsm.Candidate
+	// FailoverBlockers are what stands in the way of an automatic failover, were the master down now, SwitchoverBlockers what
+	// does in that of a switchover. Their codes are a closed set.
+	FailoverBlockers   []Blocker
+	SwitchoverBlockers []Blocker
+	// PredictedLoss is what a failover at this moment would lose: at least so much, or unknown.
+	PredictedLoss raftfsm.Loss
+	// MasterAgeMs is the age of what was last read of the master; -1 for never.
+	MasterAgeMs int64
 }
+
+// Blocker is one thing that stands in the way.
+type Blocker = failover.Blocker
 
 // Inspection is what one visit to an instance showed.
 type Inspection struct {
@@ -127,11 +142,13 @@ type Inspection struct {
 	LacksUnknown string
 }
 
-// ActiveSentinel is a Redis Sentinel as its connections to an instance show it. Either may be empty: not told.
+// ActiveSentinel is a Redis Sentinel as its connections to an instance, or its own words, show it. What is empty is not told.
 type ActiveSentinel struct {
-	// Host is the address that it connects from.
+	// Host is the address that it connects from, or that it announces.
 	Host string
-	// ID is the beginning of its id.
+	// Port is where it serves; 0 where only its connections show it.
+	Port uint16
+	// ID is its id, or the beginning of it.
 	ID string
 }
 
@@ -139,6 +156,9 @@ type ActiveSentinel struct {
 // password. An error tells that it could not be reached or understood.
 type Inspector interface {
 	Inspect(ctx context.Context, a raftfsm.Addr, o raftfsm.Options) (Inspection, error)
+	// Hear listens to what Sentinels say of themselves on the instance, until it has heard so many or the context ends. They
+	// speak every two seconds.
+	Hear(ctx context.Context, a raftfsm.Addr, o raftfsm.Options, many int) []ActiveSentinel
 }
 
 // Failure classes the errors of a [Node].

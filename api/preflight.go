@@ -21,10 +21,14 @@ const visitors = 16
 
 // visit is a preflight's account. What force allows becomes a warning.
 type visit struct {
-	force    bool
-	warnings []string
+	// force and incomplete are what the operator insists on; of a resume, each overrides objections of its own.
+	force, incomplete bool
+	warnings          []string
 	// sentinels are active on what was visited.
 	sentinels []ActiveSentinel
+	// objections of all instances together, and the texts of those that the operator overrode.
+	objections []objection
+	overridden []string
 }
 
 // ForceHint ends the text of a refusal that force overrides. A wire that knows no force leaves it out.
@@ -151,11 +155,11 @@ func (s *Server) visitLogin(ctx context.Context, v *visit, m *raftfsm.Master, va
 	if err != nil {
 		return invalid("master %s: %v", m.Name, err)
 	}
-	ctx, cancel := visitBound(ctx)
+	bound, cancel := visitBound(ctx)
 	defer cancel()
 	var no []string
-	var active []ActiveSentinel
-	for i, f := range s.visitAll(ctx, m.Instances, o) {
+	var met meeting
+	for i, f := range s.visitAll(bound, m.Instances, o) {
 		a := m.Instances[i].Addr
 		switch {
 		case f.err != nil:
@@ -163,18 +167,19 @@ func (s *Server) visitLogin(ctx context.Context, v *visit, m *raftfsm.Master, va
 		case f.seen.AuthRejected != "":
 			no = append(no, fmt.Sprintf("%s (%s)", a, f.seen.AuthRejected))
 		default:
-			active = append(active, f.seen.Sentinels...)
+			met.add(a, f.seen.Sentinels)
 		}
 	}
-	var objections []*Error
 	if len(no) > 0 {
-		objections = append(objections, rejected(no))
+		v.objections = append(v.objections, overridable(v.force, ForceHint, rejected(no)))
 	}
-	if len(active) > 0 && !m.Resting() {
-		objections = append(objections, stillActive(m.Name, active,
-			"pause it first, or there are two that decide: sentinelctl pause "+m.Name))
+	if len(met.sentinels) > 0 && !m.Resting() {
+		// The way is to pause it, which is always open: that a password is forced says nothing of Sentinels.
+		active := Introduce(ctx, s.inspector, met.at, o, met.sentinels)
+		v.objections = append(v.objections, objection{Error: stillActive(m.Name, active,
+			"pause it first, or there are two that decide: sentinelctl pause "+m.Name)})
 	}
-	return v.objectAll(objections)
+	return v.settle()
 }
 
 type finding struct {

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"iter"
 	"slices"
 	"strconv"
 
@@ -104,11 +105,12 @@ func (s *Server) ListFailovers(ctx context.Context, req *sentinelv1.ListFailover
 
 // failoverRows are the failovers of one master, or of all, newest first.
 func failoverRows(st *raftfsm.State, master, operation string) []row {
+	masters := st.Masters()
+	if master != "" {
+		masters = oneMaster(st, master)
+	}
 	var rows []row
-	for m := range st.Masters() {
-		if master != "" && m.Name != master {
-			continue
-		}
+	for m := range masters {
 		all := slices.Clone(m.History)
 		if m.Failover != nil {
 			all = append(all, m.Failover)
@@ -121,6 +123,15 @@ func failoverRows(st *raftfsm.State, master, operation string) []row {
 	}
 	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(b.f.BegunIndex, a.f.BegunIndex) })
 	return rows
+}
+
+// oneMaster is the master of that name, or none.
+func oneMaster(st *raftfsm.State, name string) iter.Seq[*raftfsm.Master] {
+	return func(yield func(*raftfsm.Master) bool) {
+		if m, ok := st.Master(name); ok {
+			yield(m)
+		}
+	}
 }
 
 // CheckQuorum counts the voters that are heard. Asked LOCAL of a node that does not lead, it tells what that node can know:
@@ -181,7 +192,25 @@ func (s *Server) ExplainMaster(ctx context.Context, req *sentinelv1.ExplainMaste
 	status := s.node.Status()
 	return &sentinelv1.ExplainMasterResponse{
 		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, CanFailover: !x.Winner.IsZero(), Winner: address(x.Winner),
-		Candidates: candidates(x.Candidates), Obstacles: x.Obstacles, NodeId: status.NodeID,
-		FromLeader: status.Role == RoleLeader,
+		Candidates: candidates(x.Candidates), Obstacles: details(x.FailoverBlockers), NodeId: status.NodeID,
+		FromLeader: status.Role == RoleLeader, CanSwitchover: len(x.SwitchoverBlockers) == 0,
+		FailoverBlockers: blockers(x.FailoverBlockers), SwitchoverBlockers: blockers(x.SwitchoverBlockers),
+		PredictedLossKind: sentinelv1.LossKind(x.PredictedLoss.Kind), PredictedLossBytes: x.PredictedLoss.Bytes, MasterAgeMs: x.MasterAgeMs,
 	}, nil
+}
+
+func blockers(in []Blocker) []*sentinelv1.Blocker {
+	var out []*sentinelv1.Blocker
+	for _, b := range in {
+		out = append(out, &sentinelv1.Blocker{Code: b.Code, Detail: b.Detail})
+	}
+	return out
+}
+
+func details(in []Blocker) []string {
+	var out []string
+	for _, b := range in {
+		out = append(out, b.Detail)
+	}
+	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"time"
 
 	"google.golang.org/grpc"
@@ -22,6 +23,8 @@ const (
 	callLimit = 5 * time.Second
 	// inspectLimit bounds the visits of one preflight; they also leave half of the call's time to the change.
 	inspectLimit = time.Second
+	// hearLimit bounds how long it is listened for where Sentinels are that were seen: each speaks every two seconds.
+	hearLimit = 2200 * time.Millisecond
 	// leaderSilence is how long a node may hear no leader before reads that need one fail at once.
 	leaderSilence = 2 * time.Second
 	// askLeader bounds the question what the leader sees, which a node answers for itself where the leader does not.
@@ -75,6 +78,8 @@ type Server struct {
 	hub       *hub
 	contact   contact
 	health    *health.Server
+	// lookupHost gives the addresses of a host name.
+	lookupHost func(ctx context.Context, host string) ([]string, error)
 
 	scriptsReconfig bool
 	checkScript     func(path string) error
@@ -94,6 +99,7 @@ func New(o Options) (*Server, error) {
 		node: o.Node, failovers: o.Failovers, fleet: o.Fleet, inspector: o.Inspector, classify: o.Classify,
 		protected: o.Protected, fromNode: o.FromNode, version: o.Version, log: o.Log,
 		hub: newHub(), contact: contact{turned: make(chan struct{})}, health: health.NewServer(),
+		lookupHost:      net.DefaultResolver.LookupHost,
 		scriptsReconfig: o.ScriptsReconfig, checkScript: o.CheckScript, closing: make(chan struct{}), began: time.Now(),
 	}
 	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"strconv"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
@@ -20,7 +21,9 @@ func (s *Server) GetSettings(ctx context.Context, req *sentinelv1.GetSettingsReq
 }
 
 func settings(s raftfsm.Settings) *sentinelv1.Settings {
-	return &sentinelv1.Settings{ResolveHostnames: &s.ResolveHostnames, AnnounceHostnames: &s.AnnounceHostnames}
+	return &sentinelv1.Settings{
+		ResolveHostnames: &s.ResolveHostnames, AnnounceHostnames: &s.AnnounceHostnames, FailoverBrakePercent: new(int32(s.BrakePercent)),
+	}
 }
 
 // UpdateSettings changes the settings that the request has.
@@ -41,8 +44,12 @@ func (s *Server) UpdateSettings(ctx context.Context, req *sentinelv1.UpdateSetti
 			configure.Settings = append(configure.Settings, &raftlogv1.OptionValue{Name: f.name, Value: word})
 		}
 	}
+	if wanted.FailoverBrakePercent != nil {
+		percent := strconv.Itoa(int(wanted.GetFailoverBrakePercent()))
+		configure.Settings = append(configure.Settings, &raftlogv1.OptionValue{Name: "failover-brake", Value: percent})
+	}
 	if len(configure.GetSettings()) == 0 {
-		return nil, invalid("settings: nothing to set; known fields are resolve_hostnames, announce_hostnames")
+		return nil, invalid("settings: nothing to set; known fields are resolve_hostnames, announce_hostnames, failover_brake_percent")
 	}
 	base, err := s.fresh(ctx)
 	if err != nil {

@@ -7,12 +7,13 @@ import (
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
 // raise brings the cluster to the level of this release.
 func (r *rig) raise(t *testing.T) {
 	t.Helper()
-	r.node.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_SetFeatureLevel{SetFeatureLevel: &raftlogv1.SetFeatureLevel{Level: 2}}})
+	r.node.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_SetFeatureLevel{SetFeatureLevel: &raftlogv1.SetFeatureLevel{Level: raftfsm.Level}}})
 }
 
 func TestSettings(t *testing.T) {
@@ -57,6 +58,30 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%+v: changed %t, answers %v, holds %v", c, resp.GetChanged(), answer, told())
 		}
 	}
+}
+
+// TestBrake: the setting is a share in percent.
+func TestBrake(t *testing.T) {
+	r := newRig(t)
+	r.raise(t)
+	for _, c := range []struct {
+		set     *int32
+		changed bool
+		want    int32
+	}{{nil, false, 50}, {new(int32(70)), true, 70}, {new(int32(0)), true, 0}, {new(int32(0)), false, 0}} {
+		if c.set != nil {
+			resp, err := r.admin.UpdateSettings(t.Context(), &sentinelv1.UpdateSettingsRequest{Settings: &sentinelv1.Settings{FailoverBrakePercent: c.set}})
+			if err != nil || resp.GetChanged() != c.changed || resp.GetSettings().GetFailoverBrakePercent() != c.want {
+				t.Errorf("set %d: %v, %v", *c.set, resp, err)
+			}
+		}
+		resp, err := r.admin.GetSettings(t.Context(), &sentinelv1.GetSettingsRequest{})
+		if err != nil || resp.GetSettings().GetFailoverBrakePercent() != c.want {
+			t.Errorf("want %d: %v, %v", c.want, resp, err)
+		}
+	}
+	_, err := r.admin.UpdateSettings(t.Context(), &sentinelv1.UpdateSettingsRequest{Settings: &sentinelv1.Settings{FailoverBrakePercent: new(int32(101))}})
+	wantError(t, err, codes.InvalidArgument, sentinelv1.ErrorReason_ERROR_REASON_INVALID_ARGUMENT)
 }
 
 // TestImport: what another control plane knows of a set comes with it.

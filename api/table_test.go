@@ -12,7 +12,7 @@ import (
 )
 
 func TestEveryRefusalHasItsReason(t *testing.T) {
-	for c := raftfsm.NotFound; c <= raftfsm.TooMany; c++ {
+	for c := raftfsm.NotFound; c <= raftfsm.Cooldown; c++ {
 		if _, ok := refusals[c]; !ok {
 			t.Errorf("code %d has no row", c)
 		}

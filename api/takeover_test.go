@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +19,7 @@ import (
 // watched is a visit to an instance on which three Sentinels are active, two of them on one host.
 func watched() Inspection {
 	return Inspection{Info: &detector.Info{Role: raftfsm.RoleMaster, RunID: "run1"}, Sentinels: []ActiveSentinel{
-		{"10.0.0.9", "bb"}, {"10.0.0.8", "aa"}, {"10.0.0.9", "bb"}, {"10.0.0.9", "cc"}, {"10.0.0.8", "aa"},
+		{Host: "10.0.0.9", ID: "bb"}, {Host: "10.0.0.8", ID: "aa"}, {Host: "10.0.0.9", ID: "bb"}, {Host: "10.0.0.9", ID: "cc"}, {Host: "10.0.0.8", ID: "aa"},
 	}}
 }
 
@@ -109,7 +108,8 @@ func metaOf(err error) map[string]string {
 	return nil
 }
 
-// TestResumeIsVisited: what stands in the way of a failover is named and refused, and becomes a warning where forced.
+// TestResumeIsVisited: what stands in the way of a failover is named and refused. Force overrides Sentinels and nothing else,
+// incomplete all else, and what was overridden is in the answer and on the record.
 func TestResumeIsVisited(t *testing.T) {
 	up := func(change func(*Inspection)) Inspection {
 		i := Inspection{Info: &detector.Info{Role: raftfsm.RoleMaster}}
@@ -117,35 +117,53 @@ func TestResumeIsVisited(t *testing.T) {
 		return i
 	}
 	good := up(func(*Inspection) {})
+	locked := func(why string) Inspection { return Inspection{AuthRejected: why} }
+	const both = ": nothing was changed"
 	for _, c := range []struct {
-		name            string
-		master, replica Inspection
-		reason          sentinelv1.ErrorReason // unspecified: not refused
-		says            []string
+		name              string
+		master, replica   Inspection
+		reason            sentinelv1.ErrorReason // unspecified: not refused
+		force, incomplete bool                   // what it takes
+		never             bool
+		says              []string // in every refusal and warning
+		end               string   // of the refusal
 	}{
-		{"well", good, good, 0, nil},
+		{name: "well", master: good, replica: good},
 		{
-			"Sentinels on a replica alone", good, watched(), sentinelv1.ErrorReason_ERROR_REASON_SENTINELS_ACTIVE,
-			[]string{"Sentinels are still active on m: 10.0.0.8 (aa), 10.0.0.9 (bb), 10.0.0.9 (cc); stop them first"},
+			name: "Sentinels on a replica alone", master: good, replica: watched(), reason: sentinelv1.ErrorReason_ERROR_REASON_SENTINELS_ACTIVE,
+			force: true,
+			says:  []string{"Sentinels are still active on m: 10.0.0.7:26379, 10.0.0.8:26379, 10.0.0.9 (cc), 10.9.0.9:26380; stop them first"},
+			end:   both + ForceHint,
 		},
 		{
-			"login", up(func(i *Inspection) { i.Info, i.AuthRejected = nil, "NOAUTH" }), good, sentinelv1.ErrorReason_ERROR_REASON_AUTH_REJECTED,
-			[]string{"the login is rejected by 10.0.0.1:6379 (NOAUTH); set it first: sentinelctl set m auth-pass=-"},
+			name: "login", master: locked("NOAUTH"), replica: good, reason: sentinelv1.ErrorReason_ERROR_REASON_AUTH_REJECTED,
+			incomplete: true,
+			says:       []string{"the login is rejected by 10.0.0.1:6379 (NOAUTH); set it first: sentinelctl set m auth-pass=-"},
+			end:        both + incompleteHint,
 		},
 		{
-			"commands", good, up(func(i *Inspection) { i.Lacks = []string{"config", "role"} }), sentinelv1.ErrorReason_ERROR_REASON_COMMANDS_MISSING,
-			[]string{"10.0.0.2:6379 (config, role)", "sentinelctl set m rename-command="},
+			name: "login at all that answer", master: locked("NOAUTH"), replica: locked("WRONGPASS"),
+			reason: sentinelv1.ErrorReason_ERROR_REASON_AUTH_REJECTED, never: true,
+			says: []string{"10.0.0.1:6379 (NOAUTH), 10.0.0.2:6379 (WRONGPASS)"}, end: both,
 		},
 		{
-			"everything", up(func(i *Inspection) { i.Info, i.AuthRejected = nil, "WRONGPASS" }), watched(),
-			sentinelv1.ErrorReason_ERROR_REASON_SENTINELS_ACTIVE,
-			[]string{"10.0.0.8 (aa)", "rejected by 10.0.0.1:6379"},
+			name: "commands", master: good, replica: up(func(i *Inspection) { i.Lacks = []string{"config", "role"} }),
+			reason: sentinelv1.ErrorReason_ERROR_REASON_COMMANDS_MISSING, incomplete: true,
+			says: []string{"10.0.0.2:6379 (config, role)", "sentinelctl set m rename-command="}, end: both + incompleteHint,
 		},
-		{"no rights", good, up(func(i *Inspection) { i.SentinelsUnknown, i.LacksUnknown = "NOPERM a", "NOPERM b" }), 0, []string{"NOPERM a", "NOPERM b"}},
+		{
+			name: "everything", master: locked("WRONGPASS"), replica: watched(), reason: sentinelv1.ErrorReason_ERROR_REASON_SENTINELS_ACTIVE,
+			force: true, incomplete: true, says: []string{"10.0.0.8:26379", "rejected by 10.0.0.1:6379"}, end: both,
+		},
+		{
+			name: "no rights", master: good, replica: up(func(i *Inspection) { i.SentinelsUnknown, i.LacksUnknown = "NOPERM a", "NOPERM b" }),
+			says: []string{"NOPERM a", "NOPERM b"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			seen := fakeInspector{}
 			r := newRig(t, func(o *Options) { o.Inspector = seen })
+			r.raise(t)
 			r.monitor(t, "m", "10.0.0.1")
 			r.replica(t, "10.0.0.2")
 			if resp, err := r.admin.ResumeMaster(t.Context(), &sentinelv1.ResumeMasterRequest{Name: "m"}); err != nil || len(resp.GetWarnings()) > 0 {
@@ -155,37 +173,56 @@ func TestResumeIsVisited(t *testing.T) {
 				t.Fatal(err)
 			}
 			seen["10.0.0.1:6379"], seen["10.0.0.2:6379"] = c.master, c.replica
-			req := &sentinelv1.ResumeMasterRequest{Name: "m"}
-			if c.reason != 0 {
-				_, err := r.admin.ResumeMaster(t.Context(), req)
+			for _, q := range []struct{ force, incomplete bool }{{false, false}, {true, false}, {false, true}, {true, true}} {
+				enough := !c.never && (q.force || !c.force) && (q.incomplete || !c.incomplete)
+				resp, err := r.admin.ResumeMaster(t.Context(), &sentinelv1.ResumeMasterRequest{Name: "m", Force: q.force, Incomplete: q.incomplete})
+				if enough {
+					if err != nil || !resp.GetChanged() || resp.GetMaster().GetPause() != nil {
+						t.Fatalf("%+v: %v, %v", q, resp, err)
+					}
+					r.wantOverridden(t, resp.GetWarnings(), c.says, c.force || c.incomplete)
+					return
+				}
+				if err == nil {
+					t.Fatalf("%+v: it was resumed", q)
+				}
+				if q.force || q.incomplete {
+					continue
+				}
 				wantError(t, err, codes.FailedPrecondition, c.reason)
-				for _, w := range append(slices.Clone(c.says), "nothing was changed"+ForceHint) {
-					if !strings.Contains(err.Error(), w) {
-						t.Errorf("%q does not say %q", err, w)
+				for _, w := range c.says {
+					if !strings.Contains(err.Error(), w) || !strings.HasSuffix(err.Error(), c.end) {
+						t.Errorf("%q does not say %q, or does not end with %q", err, w, c.end)
 					}
 				}
-				if hosts := metaOf(err)["sentinels"]; c.reason == sentinelv1.ErrorReason_ERROR_REASON_SENTINELS_ACTIVE && hosts != "10.0.0.8,10.0.0.9" {
-					t.Errorf("metadata names %q", hosts)
-				}
-				if m, _ := r.node.State().Master("m"); m.Pause == nil {
-					t.Fatal("it was resumed")
-				}
-				req.Force = true
-			}
-			resp, err := r.admin.ResumeMaster(t.Context(), req)
-			if err != nil || !resp.GetChanged() || resp.GetMaster().GetPause() != nil {
-				t.Fatalf("%v, %v", resp, err)
-			}
-			warned := strings.Join(resp.GetWarnings(), "; ")
-			for _, w := range c.says {
-				if !strings.Contains(warned, w) {
-					t.Errorf("warnings %q do not say %q", warned, w)
+				if at := metaOf(err)["sentinels"]; c.force && at != "10.0.0.7:26379,10.0.0.8:26379,10.0.0.9,10.9.0.9:26380" {
+					t.Errorf("metadata names %q", at)
 				}
 			}
-			if len(c.says) == 0 && warned != "" || strings.Contains(warned, "nothing was changed") {
-				t.Errorf("warnings %q", warned)
+			if !c.never {
+				t.Fatal("it was never resumed")
 			}
 		})
+	}
+}
+
+// wantOverridden looks for words in the warnings of a resume, and, where they were objections, in its event.
+func (r *rig) wantOverridden(t *testing.T, warnings, says []string, recorded bool) {
+	t.Helper()
+	warned, detail := strings.Join(warnings, "; "), ""
+	events, _ := r.node.State().EventsSince(raftfsm.Cursor{})
+	for e := range events {
+		if e.Kind == raftfsm.EventResume {
+			detail = e.Detail
+		}
+	}
+	for _, w := range says {
+		if !strings.Contains(warned, w) || recorded != strings.Contains(detail, w) {
+			t.Errorf("warnings %q or event %q do not say %q", warned, detail, w)
+		}
+	}
+	if len(says) == 0 && warned != "" || strings.Contains(warned, "nothing was changed") {
+		t.Errorf("warnings %q", warned)
 	}
 }
 
@@ -299,7 +336,7 @@ func TestResumeBlind(t *testing.T) {
 	}
 	_, err := r.admin.ResumeMaster(t.Context(), &sentinelv1.ResumeMasterRequest{Name: "m"})
 	wantError(t, err, codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_SENTINELS_ACTIVE)
-	if !strings.Contains(err.Error(), "no instance of m answers") || !strings.Contains(err.Error(), "connection refused") {
+	if !strings.Contains(err.Error(), "no instance of m tells") || !strings.Contains(err.Error(), "connection refused") {
 		t.Error(err)
 	}
 	if resp, err := r.admin.ResumeMaster(t.Context(), &sentinelv1.ResumeMasterRequest{Name: "m", Force: true}); err != nil || !resp.GetChanged() {
@@ -308,7 +345,7 @@ func TestResumeBlind(t *testing.T) {
 }
 
 // locked is an inspector of instances that want a password, and on which Sentinels are active.
-type locked struct{}
+type locked struct{ fakeInspector }
 
 func (locked) Inspect(_ context.Context, _ raftfsm.Addr, o raftfsm.Options) (Inspection, error) {
 	if o.AuthPass.IsZero() {
@@ -320,7 +357,7 @@ func (locked) Inspect(_ context.Context, _ raftfsm.Addr, o raftfsm.Options) (Ins
 // TestPasswordShowsSentinels: the first password that works shows the Sentinels that could not be seen before.
 func TestPasswordShowsSentinels(t *testing.T) {
 	for _, c := range []struct{ paused, force, refused bool }{
-		{false, false, true}, {false, true, false}, {true, false, false},
+		{false, false, true}, {false, true, true}, {true, false, false},
 	} {
 		r := newRig(t, func(o *Options) { o.Inspector = locked{} })
 		if m := r.monitor(t, "m", "10.0.0.1"); m.GetMaster().GetPause() != nil {

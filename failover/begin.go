@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,13 +56,32 @@ func open(v View, due time.Time, reason string) Step {
 		return step
 	}
 	if !sel.OK {
-		if heir, ok := v.heir(); ok && !v.heldDown(heir) {
+		if heir, ok := v.heir(); ok && !v.heldDown(heir) && !v.Master.InMaintenance(heir) {
 			return Adopt{Address: heir, Reason: "it was promoted from this set, and no replica can be promoted"}
 		}
 		return stuck(v, sel)
 	}
+	if wait := v.cooling(); wait > 0 {
+		return Rest{Reason: "two failovers followed each other; failover-cooldown holds the next one back until " +
+			v.Now.Add(wait).UTC().Format(clock), For: wait}
+	}
 	return NewBegin(v, sel, raftfsm.KindAutomatic, reason)
 }
+
+// clock is a moment of the day, for reasons.
+const clock = "15:04:05.000 UTC"
+
+// cooling is for how long the law lets no automatic failover begin. Neither a failover that a person orders nor one that
+// replaces another waits for it.
+func (v View) cooling() time.Duration {
+	if v.State.FeatureLevel() < cooldownLevel {
+		return 0
+	}
+	return time.Duration(v.Master.Cooling(v.Now.UnixMilli())) * time.Millisecond
+}
+
+// cooldownLevel is the feature level from which the law knows the cooldown.
+const cooldownLevel = 3
 
 // succeeded is what to do where somebody else has put another member in the place of a master that is down: Sentinels that
 // were in charge until now, or an operator. Clients write there already, and to promote a second one would lose that. Where
@@ -146,7 +166,7 @@ func stuck(v View, sel Selection) Step {
 func NewBegin(v View, sel Selection, kind raftfsm.FailoverKind, reason string) Begin {
 	m := v.Master
 	b := Begin{
-		Kind: kind, Generation: m.Generation, From: m.Address, To: sel.Best, Candidates: sel.Candidates, Reason: reason,
+		Kind: kind, Generation: m.Generation, From: m.Address, To: sel.Best, Candidates: v.recorded(sel.Candidates), Reason: reason,
 		OldOffset: -1, OldOffsetAgeMs: -1, OldReplID: v.fact().ReplID,
 	}
 	if o, ok := v.Observe(m.Address); ok && o.Info != nil {
@@ -154,6 +174,21 @@ func NewBegin(v View, sel Selection, kind raftfsm.FailoverKind, reason string) B
 		b.OldReplID = o.Info.ReplID
 	}
 	return b
+}
+
+// behindLevel is the feature level from which a row tells how far its candidates are behind.
+const behindLevel = 3
+
+// recorded are candidates as a row may tell of them at the present feature level.
+func (v View) recorded(all []raftfsm.Candidate) []raftfsm.Candidate {
+	if v.State.FeatureLevel() >= behindLevel {
+		return all
+	}
+	out := slices.Clone(all)
+	for i := range out {
+		out[i].BehindBytes, out[i].BehindMs = -1, -1
+	}
+	return out
 }
 
 // replacing stands in the reason of a row between why its chain began and what it replaces.

@@ -10,9 +10,13 @@ import (
 //
 // It is exact only where the old master's process survived and still has its offset. Otherwise the offset last seen of it
 // bounds the loss from below: it may have gone on unseen. Where not even the history is known to be the same, the loss is
-// unknown; a restarted process comes back with the offset of its last save, which proves nothing.
+// unknown; a restarted process comes back with the offset of its last save, which proves nothing. Where the old master gave way
+// first and the promoted one had every byte of it, nothing is lost.
 func Loss(row *raftfsm.Failover, promoted raftfsm.Instance, old *detector.Info) raftfsm.Loss {
 	at := lineageOf(promoted)
+	if handedOver(row) {
+		return raftfsm.Loss{Kind: raftfsm.LossExact}
+	}
 	if old != nil && old.Role == raftfsm.RoleMaster && old.ReplID == row.OldReplID {
 		if bytes, ok := detector.LostBytes(old.Lineage(), at); ok {
 			return raftfsm.Loss{Kind: raftfsm.LossExact, Bytes: bytes}

@@ -1,10 +1,6 @@
 package failover
 
-import (
-	"time"
-
-	"github.com/raftsentinel/raftsentinel/raftfsm"
-)
+import "github.com/raftsentinel/raftsentinel/raftfsm"
 
 // Next is what to do now about a set. It is derived from the state and the observations alone, so that a new leader goes
 // on wherever the last one stopped.
@@ -16,6 +12,9 @@ func Next(v View) Step {
 	}
 	if row != nil && !row.Switched {
 		return resume(v)
+	}
+	if step := v.ranOut(); step != nil {
+		return step
 	}
 	var near Step
 	if !m.Resting() {
@@ -32,10 +31,13 @@ func Next(v View) Step {
 	if m.Enforce && !m.Resting() && m.Failover == nil && len(m.VotesAgainst(m.Address)) == 0 && v.alone() {
 		return Settle{}
 	}
-	if row != nil && v.unsaved(row) {
-		return Save{Row: row}
+	if row != nil && v.unmoved(row) {
+		return Move{Row: row}
 	}
 	r := reconcile(v)
+	if row != nil && v.unsaved(row) && !r.demotes() {
+		return Save{Row: row}
+	}
 	if len(r.actions) > 0 {
 		return Repoint{Actions: r.actions}
 	}
@@ -53,10 +55,7 @@ func Next(v View) Step {
 // idle is when to look again where nothing can be done.
 func idle(v View, r reconciliation) Step {
 	m, period := v.Master, ProbePeriod(v.Master.Options)
-	var rest time.Duration
-	if m.Pause != nil && m.Pause.UntilMs != 0 {
-		rest = max(time.UnixMilli(m.Pause.UntilMs).Sub(v.Now), time.Millisecond)
-	}
+	rest := v.rest()
 	if m.Failover != nil || (!r.done && !m.Resting()) {
 		ask := r.stale
 		if m.Failover != nil {
@@ -86,6 +85,9 @@ func NeedsCare(m *raftfsm.Master) bool {
 		return true
 	}
 	for _, in := range m.Instances {
+		if in.Maintenance != nil && in.Role != raftfsm.RoleMaster {
+			continue
+		}
 		if in.Addr != m.Address && (in.Role != raftfsm.RoleReplica || in.ReplID != master.ReplID) {
 			return true
 		}

@@ -458,18 +458,6 @@ func TestCkQuorum(t *testing.T) {
 	}
 }
 
-func TestExplain(t *testing.T) {
-	s := newScene(t, 1)
-	if e := failover.Explain(s.view()); len(e.Hinders) != 0 || e.Choice.Best != addr(2) {
-		t.Errorf("%+v", e)
-	}
-	s.see(addr(2), func(o *detector.Observation) { o.Info.Priority = 0 })
-	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: &raftlogv1.Pause{Name: "m", Reason: "r"}}})
-	if e := failover.Explain(s.view()); len(e.Hinders) != 2 {
-		t.Errorf("%+v", e)
-	}
-}
-
 func TestLonelyLeaderHandsOver(t *testing.T) {
 	s := newScene(t, 1)
 	s.down(addr(1), "a")
@@ -509,6 +497,43 @@ func TestVotesFromBeforeTheLeadershipAreDoubted(t *testing.T) {
 	is[failover.Prepare](t, s.next()) // its own vote it does not see any reason for
 	s.see(addr(1), func(o *detector.Observation) { o.Down = true })
 	is[failover.Begin](t, s.next())
+}
+
+// The new master keeps its role in its file as soon as nobody beside it takes writes, and not for ever where that fails.
+func TestNewMasterSaves(t *testing.T) {
+	switched := func(t *testing.T) *scene {
+		s := newScene(t, 2)
+		s.down(addr(1), "a", "b")
+		s.begin()
+		s.promoted(addr(2), 1001)
+		s.switched()
+		s.v.Memory.Saved = 0
+		return s
+	}
+	t.Run("the old master is demoted first", func(t *testing.T) {
+		s := switched(t)
+		s.see(addr(1), func(o *detector.Observation) { o.Down = false }) // it is back, as the master that it was
+		if r := is[failover.Repoint](t, s.next()); !r.Actions[0].Demote {
+			t.Errorf("%+v", r)
+		}
+		s.see(addr(1), func(o *detector.Observation) { o.Down = true })
+		is[failover.Save](t, s.next())
+	})
+	t.Run("three attempts that come to nothing", func(t *testing.T) {
+		s := switched(t)
+		s.see(addr(1), func(o *detector.Observation) { o.Down = true })
+		s.next()
+		s.v.Memory.Unsaved = 3
+		is[failover.Repoint](t, s.next())
+	})
+	t.Run("paused", func(t *testing.T) {
+		s := switched(t)
+		s.see(addr(1), func(o *detector.Observation) { o.Down = true })
+		s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: &raftlogv1.Pause{Name: "m", Reason: "r"}}})
+		if step, saves := s.next().(failover.Save); saves {
+			t.Errorf("%+v", step)
+		}
+	})
 }
 
 // One node that cannot reach the new master keeps nobody from closing the row.

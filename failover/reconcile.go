@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/detector"
@@ -69,6 +70,11 @@ func reconcile(v View) reconciliation {
 	return r
 }
 
+// demotes tells whether somebody beside the master takes writes, which are lost the longer that lasts.
+func (r reconciliation) demotes() bool {
+	return slices.ContainsFunc(r.actions, func(f Follow) bool { return f.Demote })
+}
+
 // formerMaster is the master that the last failover replaced. It may have to copy everything, and serves nobody meanwhile
 // that was served before: the others, which go on from where they are, do not wait for it.
 func formerMaster(m *raftfsm.Master) raftfsm.Addr {
@@ -92,6 +98,9 @@ func AtRest(m *raftfsm.Master) bool {
 // look judges one instance: what to do about it, and whether it counts as one that syncs at this moment.
 func (r *reconciliation) look(v View, in raftfsm.Instance, master *detector.Info) (act *Follow, busy bool) {
 	i, fresh := v.info(in.Addr)
+	if leftAlone(in, i) {
+		return nil, false
+	}
 	if i == nil {
 		if v.answers(in.Addr) {
 			r.done = false
@@ -185,7 +194,7 @@ func (v View) may(in raftfsm.Instance, i *detector.Info) bool {
 // moment, and why. The instances of the view are not looked at again.
 func (v View) Astray(a raftfsm.Addr, i, master *detector.Info) (reason string, wrong bool) {
 	in, member := v.Master.Instance(a)
-	if !member || follows(v, i, master) || !v.may(in, i) {
+	if !member || leftAlone(in, i) || follows(v, i, master) || !v.may(in, i) {
 		return "", false
 	}
 	return v.astray(i)

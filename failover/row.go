@@ -11,6 +11,9 @@ import (
 // resume is the next step of a row whose master is not switched yet. Until it is, the committed master is the truth.
 func resume(v View) Step {
 	m, row := v.Master, v.Master.Failover
+	if row.Kind == raftfsm.KindPlanned {
+		return switching(v, row)
+	}
 	promoted := v.promoted(row.To)
 	if reason := v.calledOff(row, promoted); reason != "" {
 		return End{Epoch: row.Epoch, Outcome: raftfsm.OutcomeAborted, Reason: reason, Late: v.late()}
@@ -123,10 +126,13 @@ func chainPause(failed int) time.Duration {
 	return min(100*time.Millisecond<<min(failed-1, 7), 10*time.Second)
 }
 
-// unsaved tells whether the new master is to be told to keep its role. Each leadership sees to it once: it does no harm twice.
+// saveAttempts are made to have a new master keep its role, in one leadership.
+const saveAttempts = 3
+
+// unsaved tells whether the new master is to be told to keep its role. Each leadership sees to it: it does no harm twice.
 func (v View) unsaved(row *raftfsm.Failover) bool {
 	m := v.Master
-	return v.Memory.Saved != row.Epoch && v.answers(m.Address) && len(m.VotesAgainst(m.Address)) == 0 && !AtRest(m)
+	return v.Memory.Unsaved < saveAttempts && v.Memory.Saved != row.Epoch && v.answers(m.Address) && len(m.VotesAgainst(m.Address)) == 0 && !AtRest(m)
 }
 
 // finish is the next step of a row that has switched, apart from repointing; nil where it has to wait.

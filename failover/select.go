@@ -13,6 +13,7 @@ import (
 
 // Why a replica cannot be, or was not, chosen.
 const (
+	RejectMaintenance = "maintenance"  // somebody is at work on it
 	RejectDown        = "down"         // this node holds it down
 	RejectVotedDown   = "voted-down"   // as many nodes as the quorum hold it down
 	RejectAuth        = "auth"         // it rejects our password or rights
@@ -28,6 +29,9 @@ const (
 	RejectPriority    = "priority"     // replica-priority 0: never
 	RejectNotAsked    = "not-asked"    // the operator named another
 	RejectOutranked   = "outranked"    // it could be promoted; another is better
+	RejectLink        = "link-down"    // of a switchover: it does not follow the master at this moment
+	RejectOffline     = "not-online"   // of a switchover: the master does not send it its stream
+	RejectLag         = "lag"          // of a switchover: it lacks too much
 )
 
 // linkSlack is by how much the moments at which replicas lost their link may differ and still be the same moment: INFO
@@ -60,14 +64,17 @@ type contender struct {
 // chosen. The order of the instances does not matter, and no two replicas are ever equal: the kinship of its data, a link
 // that broke long before the others', failed attempts, votes against it, the state and age of its link, priority (the
 // lowest wins), the freshest offset of one history, run id, and the address last.
-func Select(v View, to raftfsm.Addr) Selection {
+func Select(v View, to raftfsm.Addr) Selection { return choose(v, to, v.judge) }
+
+// choose is Select with what a replica is judged by.
+func choose(v View, to raftfsm.Addr, judge func(raftfsm.Instance, detector.Observation) (code, detail string)) Selection {
 	var sel Selection
 	var able []contender
 	var unable []raftfsm.Candidate
 	for _, in := range v.Master.Replicas() {
 		o, _ := v.Observe(in.Addr)
 		c := candidate(v, in, o)
-		code, detail := v.judge(in, o)
+		code, detail := judge(in, o)
 		if !to.IsZero() && to != in.Addr {
 			code, detail = notAsked(to, detail)
 		}
@@ -109,7 +116,7 @@ func notAsked(to raftfsm.Addr, detail string) (code, _ string) {
 
 // candidate is the measurement, as the row keeps it.
 func candidate(v View, in raftfsm.Instance, o detector.Observation) raftfsm.Candidate {
-	c := raftfsm.Candidate{Addr: in.Addr, RunID: in.RunID, Offset: -1, AgeMs: -1}
+	c := raftfsm.Candidate{Addr: in.Addr, RunID: in.RunID, Offset: -1, AgeMs: -1, BehindBytes: v.behindBytes(in, o), BehindMs: v.behindMs(o)}
 	if o.Info != nil {
 		c.Offset, c.Priority, c.AgeMs = o.Info.Offset, o.Info.Priority, v.Now.Sub(o.InfoAt).Milliseconds()
 		if o.Info.RunID != "" {
@@ -123,6 +130,8 @@ func candidate(v View, in raftfsm.Instance, o detector.Observation) raftfsm.Cand
 func (v View) judge(in raftfsm.Instance, o detector.Observation) (code, detail string) {
 	votes, age := v.State.DownVotes(v.Master, in.Addr), v.Now.Sub(o.InfoAt)
 	switch {
+	case in.Maintenance != nil:
+		return RejectMaintenance, maintained(in.Maintenance)
 	case o.Down:
 		return RejectDown, "no acceptable reply: " + raftfsm.CauseWord(o.Cause)
 	case o.AuthRejected:

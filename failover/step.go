@@ -54,6 +54,19 @@ type Promote struct {
 	Already bool
 }
 
+// HandOver: the old master of a switchover is to give way to the candidate, from wherever that stands: writes paused, the
+// candidate level, the old one demoted, level once more, the candidate promoted, and the commit.
+type HandOver struct{ Row *raftfsm.Failover }
+
+// RollBack: a switchover is to be given up, and its old master to be the master as before.
+type RollBack struct {
+	Row    *raftfsm.Failover
+	Reason string
+}
+
+// Move: the clients of the open row's old master are to be let go, so that they find the new one.
+type Move struct{ Row *raftfsm.Failover }
+
 // Save: the new master of the open row is to keep its role in its configuration file.
 type Save struct{ Row *raftfsm.Failover }
 
@@ -97,6 +110,12 @@ type Restore struct{ Reason string }
 // Resume: the pause that ends at UntilMs has run out.
 type Resume struct{ UntilMs int64 }
 
+// EndMaintenance: the maintenance of the instance that ends at UntilMs has run out.
+type EndMaintenance struct {
+	Instance raftfsm.Addr
+	UntilMs  int64
+}
+
 // Settle: the instances were enforced to follow the committed master, and do.
 type Settle struct{}
 
@@ -106,18 +125,22 @@ type Transfer struct {
 	Reason string
 }
 
-func (Rest) step()     {}
-func (Measure) step()  {}
-func (Prepare) step()  {}
-func (Begin) step()    {}
-func (Promote) step()  {}
-func (Save) step()     {}
-func (Repoint) step()  {}
-func (Record) step()   {}
-func (End) step()      {}
-func (Adopt) step()    {}
-func (Hold) step()     {}
-func (Restore) step()  {}
-func (Resume) step()   {}
-func (Settle) step()   {}
-func (Transfer) step() {}
+func (Rest) step()           {}
+func (Measure) step()        {}
+func (Prepare) step()        {}
+func (Begin) step()          {}
+func (Promote) step()        {}
+func (HandOver) step()       {}
+func (RollBack) step()       {}
+func (Move) step()           {}
+func (Save) step()           {}
+func (Repoint) step()        {}
+func (Record) step()         {}
+func (End) step()            {}
+func (Adopt) step()          {}
+func (Hold) step()           {}
+func (Restore) step()        {}
+func (Resume) step()         {}
+func (EndMaintenance) step() {}
+func (Settle) step()         {}
+func (Transfer) step()       {}

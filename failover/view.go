@@ -21,6 +21,10 @@ type View struct {
 	Renewed map[string]bool
 	// Heard holds the Raft server ids of the members that the leader heard lately. Nobody else is offered leadership.
 	Heard []string
+	// Braked is why this node withholds its verdicts, doubting itself; "" where it does not.
+	Braked string
+	// Glance: INFO may be as old as it is where nothing happens. That is enough to tell what would be, and not to act on.
+	Glance bool
 	// Since is the index of the state with which the present leadership began; votes up to it are older than it.
 	Since  uint64
 	Memory Memory
@@ -54,8 +58,12 @@ type Memory struct {
 	// Repointed is when each instance was last told to follow the committed master, which was then Head.
 	Repointed map[raftfsm.Addr]time.Time
 	Head      raftfsm.Addr
+	// Moved is the epoch of the row whose old master's clients were let go.
+	Moved uint64
 	// Saved is the epoch of the row whose new master was told to save its configuration.
 	Saved uint64
+	// Unsaved counts the attempts at that which never came to it.
+	Unsaved int
 	// Returned is what the old master of the open row said of itself before it was demoted; nil while it was not seen.
 	Returned *detector.Info
 }
@@ -98,7 +106,7 @@ func (v View) followRow(mem *Memory) {
 			if row.Replaces == 0 || row.Replaces != mem.Epoch {
 				mem.ChainSince = v.Now
 			}
-			mem.Epoch, mem.RowSince, mem.SwitchedSince, mem.Returned = row.Epoch, v.Now, time.Time{}, nil
+			mem.Epoch, mem.RowSince, mem.SwitchedSince, mem.Returned, mem.Unsaved = row.Epoch, v.Now, time.Time{}, nil, 0
 		}
 		mem.SwitchedSince = since(row.Switched, mem.SwitchedSince, v.Now)
 	}
@@ -140,7 +148,12 @@ const minTimeout = 2 * time.Second
 func failoverTimeout(o raftfsm.Options) time.Duration { return max(o.FailoverTimeout, minTimeout) }
 
 // maxInfoAge is how old INFO may be to decide by: two probe periods.
-func (v View) maxInfoAge() time.Duration { return 2 * ProbePeriod(v.Master.Options) }
+func (v View) maxInfoAge() time.Duration {
+	if v.Glance {
+		return settleAge
+	}
+	return 2 * ProbePeriod(v.Master.Options)
+}
 
 // info is the INFO that this node last read of an instance that it does not hold down; fresh tells whether it is young
 // enough to act on.

@@ -40,7 +40,7 @@ func newScene(t testing.TB, replicas int, kv ...string) *scene {
 	s.st = raftfsm.ApplyServers(s.st, 1, servers)
 	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_FoundCluster{FoundCluster: &raftlogv1.FoundCluster{ClusterId: "c", ClusterName: "t"}}})
 	for _, id := range []string{"a", "b", "c"} {
-		s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: &raftlogv1.RegisterNode{RaftId: id, NodeId: id, MaxLevel: 1}}})
+		s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: &raftlogv1.RegisterNode{RaftId: id, NodeId: id, MaxLevel: raftfsm.Level}}})
 	}
 	options := []*raftlogv1.OptionValue{{Name: "quorum", Value: "2"}, {Name: "down-after-milliseconds", Value: "1000"}}
 	for i := 0; i < len(kv); i += 2 {
@@ -79,6 +79,12 @@ func (s *scene) apply(c *raftlogv1.Command) raftfsm.Result {
 	}
 	s.st = next
 	return res
+}
+
+// raise brings the cluster to a feature level.
+func (s *scene) raise(level uint32) {
+	s.t.Helper()
+	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_SetFeatureLevel{SetFeatureLevel: &raftlogv1.SetFeatureLevel{Level: level}}})
 }
 
 func (s *scene) master() *raftfsm.Master {
@@ -184,9 +190,7 @@ func (s *scene) commit(b failover.Begin) *raftfsm.Failover {
 		Candidate: b.To.Proto(), Replaces: b.Replaces, Reason: b.Reason, OldOffset: b.OldOffset, OldReplId: b.OldReplID,
 	}
 	for _, x := range b.Candidates {
-		c.Candidates = append(c.Candidates, &raftlogv1.Candidate{
-			Address: x.Addr.Proto(), Chosen: x.Chosen, Rejection: x.Rejection, Detail: x.Detail, Offset: x.Offset,
-		})
+		c.Candidates = append(c.Candidates, x.Proto())
 	}
 	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_BeginFailover{BeginFailover: c}})
 	return s.master().Failover

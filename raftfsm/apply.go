@@ -194,6 +194,7 @@ func (d *draft) emitOn(m *Master, kind string, instance Addr, e Event) {
 	if instance == m.Address {
 		e.Role = RoleMaster
 	}
+	d.tellOf(m, &e)
 	d.emit(e)
 }
 

@@ -197,8 +197,13 @@ func stepEvent(name string) string {
 const (
 	StepMeasure = "measure"
 	StepFence   = "fence"
+	StepPause   = "pause"
+	StepLevel   = "level"
+	StepDown    = "step-down"
+	StepCheck   = "check"
 	StepPromote = "promote"
 	StepSwitch  = "switch"
+	StepMove    = "move"
 	StepSave    = "save"
 	StepRepoint = "repoint"
 	StepDemote  = "demote"

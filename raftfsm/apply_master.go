@@ -58,7 +58,9 @@ func (d *draft) monitor(c *raftlogv1.Monitor) verdict {
 		Instances: []Instance{{Addr: addr, SecondOffset: -1, Since: d.index}},
 	}
 	if reason := clip(c.GetPausedReason()); reason != "" {
-		m.Pause = &Pause{Actor: d.head.GetActor(), Reason: reason, SinceMs: d.head.GetProposedAtMs()}
+		m.Pause = &Pause{
+			Actor: d.head.GetActor(), Reason: reason, SinceMs: d.head.GetProposedAtMs(), UntilMs: c.GetPausedUntilMs(),
+		}
 	}
 	d.track(m)
 	d.s.tombstones, _, _ = d.s.tombstones.Delete([]byte(name))
@@ -228,9 +230,9 @@ func (d *draft) forget(c *raftlogv1.Forget) verdict {
 
 // drop takes an instance out of the set, with the verdicts against it.
 func (d *draft) drop(m *Master, a Addr) {
+	d.emitOn(m, EventForget, a, Event{}) // while it is known what clients are told of it
 	m.Instances = slices.DeleteFunc(slices.Clone(m.Instances), func(in Instance) bool { return in.Addr == a })
 	m.Votes = slices.DeleteFunc(slices.Clone(m.Votes), func(v Vote) bool { return v.Instance == a })
-	d.emitOn(m, EventForget, a, Event{})
 }
 
 func (d *draft) pause(c *raftlogv1.Pause) verdict {
@@ -275,7 +277,7 @@ func (d *draft) resume(c *raftlogv1.Resume) verdict {
 	e.Enforce = c.GetEnforce() && m.Hold != nil
 	e.Pause, e.Hold = nil, nil
 	if m.Resting() {
-		d.emitOn(e, EventResume, e.Address, Event{})
+		d.emitOn(e, EventResume, e.Address, Event{Detail: clip(c.GetOverridden())})
 	}
 	if moves {
 		d.moveTo(e, to, "adopted by hand")
@@ -359,6 +361,9 @@ func (d *draft) install(m *Master, from, to Addr) {
 	m.Address = to
 	m.ODown, m.ODownAtMs = 0, 0
 	m.Enforce = false
+	if in, _ := m.Instance(to); in.Maintenance != nil {
+		d.over(m, in)
+	}
 	d.newGeneration(m)
 	d.emitOn(m, EventSwitch, to, Event{Epoch: m.Epoch, From: from, To: to})
 	for _, in := range m.Replicas() {

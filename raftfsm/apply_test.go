@@ -559,19 +559,22 @@ func scenario(l *log) {
 	e = l.ok(l.begin("k", 80, func(b *raftlogv1.BeginFailover) { b.Kind = raftfsm.KindForced })).Epoch
 	l.ok(switchTo("k", e, 81, 80))
 	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Remove{Remove: &raftlogv1.Remove{Name: "k"}}})
+	l.ok(pausedUntil("p", 70, 99))
+	l.ok(pausedUntil("q", 71, 98))
+	l.ok(resumed("q", "something stood in the way"))
 
 	l.ok(raise(3))
 	l.ok(configure("failover-brake", "70"))
-	l.ok(monitor("q", 70))
-	l.ok(l.facts("q", 71))
-	l.ok(maintain(71, "new memory"))
-	l.ok(monitor("p", 60, "failover-cooldown", "5000"))
-	l.ok(l.facts("p", 61, 62))
-	e = l.ok(l.planned("p", 61)).Epoch
-	l.ok(switchTo("p", e, 60, 61))
-	l.ok(end("p", e, raftlogv1.FailoverOutcome_FAILOVER_OUTCOME_COMPLETED))
-	l.ok(l.amended("p", 60, e, raftlogv1.LossKind_LOSS_KIND_EXACT, 33))
-	l.ok(l.planned("p", 62))
+	l.ok(monitor("r", 170))
+	l.ok(l.facts("r", 171))
+	l.ok(maintain(171, "new memory"))
+	l.ok(monitor("s", 60, "failover-cooldown", "5000"))
+	l.ok(l.facts("s", 61, 62))
+	e = l.ok(l.planned("s", 61)).Epoch
+	l.ok(switchTo("s", e, 60, 61))
+	l.ok(end("s", e, raftlogv1.FailoverOutcome_FAILOVER_OUTCOME_COMPLETED))
+	l.ok(l.amended("s", 60, e, raftlogv1.LossKind_LOSS_KIND_EXACT, 33))
+	l.ok(l.planned("s", 62))
 }
 
 // planned is a switchover.

@@ -82,10 +82,14 @@ type Event struct {
 	// Actor proposed the entry: a Raft server id.
 	Actor string
 	Epoch uint64
-	// From and To of a switch are the master's addresses. Where To is not Instance, the master is the same as before and
-	// clients are told another address of it: From and To are those that they are told.
+	// From and To of a switch are the master's addresses. Where only what clients are told of the master has changed, they
+	// are what clients were and are told.
 	From, To Addr
-	Cause    Cause
+	// Of those of the four that are host names: the IP address that clients were told instead when it happened. It stays
+	// with the event: the set may be gone, or have other addresses, when the event is read.
+	InstanceIP, MasterIP, FromIP, ToIP string
+
+	Cause Cause
 	// Detail ends Sentinel's payload, such as "#quorum 2/2", or says why.
 	Detail string
 	// OffsetMs is, in a failover, milliseconds since its decision.

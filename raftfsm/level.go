@@ -22,11 +22,13 @@ func LevelOf(c *raftlogv1.Command) uint32 {
 func featureOf(c *raftlogv1.Command) (level uint32, feature string) {
 	switch op := c.GetOp().(type) {
 	case *raftlogv1.Command_Monitor:
-		if op.Monitor.GetEpoch() != 0 || len(op.Monitor.GetReplicas()) > 0 {
-			return 2, "monitoring with an epoch or with replicas"
-		}
-		if sets(op.Monitor.GetOptions(), optionCooldown) {
+		switch {
+		case sets(op.Monitor.GetOptions(), optionCooldown):
 			return 3, "the option " + optionCooldown
+		case op.Monitor.GetEpoch() != 0 || len(op.Monitor.GetReplicas()) > 0:
+			return 2, "monitoring with an epoch or with replicas"
+		case op.Monitor.GetPausedUntilMs() != 0:
+			return 2, "monitoring with a pause that ends"
 		}
 	case *raftlogv1.Command_Set:
 		if sets(op.Set.GetOptions(), optionCooldown) {
@@ -37,6 +39,10 @@ func featureOf(c *raftlogv1.Command) (level uint32, feature string) {
 	case *raftlogv1.Command_BeginFailover:
 		if op.BeginFailover.GetKind() == KindPlanned || op.BeginFailover.GetMaxWaitMs() != 0 || measured(op.BeginFailover) {
 			return 3, "switchovers, and how far candidates are behind"
+		}
+	case *raftlogv1.Command_Resume:
+		if op.Resume.GetOverridden() != "" {
+			return 2, "a record of what a resume overrides"
 		}
 	case *raftlogv1.Command_Configure:
 		if sets(op.Configure.GetSettings(), settingNames[failoverBrake]) {

@@ -2,6 +2,7 @@ package raftfsm_test
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 
@@ -18,6 +19,11 @@ func TestCommandsAboveTheLevelAreRefused(t *testing.T) {
 		{"monitor", 1, func(*log) *raftlogv1.Command { return monitor("n", 9) }},
 		{"monitor with an epoch", 2, func(*log) *raftlogv1.Command { return foreign("n", 1, 9) }},
 		{"monitor with replicas", 2, func(*log) *raftlogv1.Command { return foreign("n", 0, 9, 10) }},
+		{"monitor with a pause that ends", 2, func(*log) *raftlogv1.Command { return pausedUntil("n", 9, 77) }},
+		{"resume on the record", 2, func(l *log) *raftlogv1.Command {
+			l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: &raftlogv1.Pause{Name: "m", Reason: "why"}}})
+			return resumed("m", "x is missing")
+		}},
 		{"configure", 2, func(*log) *raftlogv1.Command { return configure("announce-hostnames", "yes") }},
 		{"resolve hosts", 2, func(l *log) *raftlogv1.Command { return l.resolve("m", 901, "10.1.0.1") }},
 		{"correct", 2, func(l *log) *raftlogv1.Command { return l.correct("m", 902, raftfsm.CorrectionDemoted) }},
@@ -117,4 +123,32 @@ func TestANodeBelowTheLevelIsNotRegistered(t *testing.T) {
 	l.refused(raftfsm.LevelTooHigh, &raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: &raftlogv1.RegisterNode{
 		RaftId: "d", NodeId: "node-d", MaxLevel: 1,
 	}}})
+}
+
+// pausedUntil is a new set whose pause ends by itself.
+func pausedUntil(name string, port int, until int64) *raftlogv1.Command {
+	c := monitor(name, port)
+	c.GetMonitor().PausedReason, c.GetMonitor().PausedUntilMs = "why", until
+	return c
+}
+
+// resumed is a resume that overrode something.
+func resumed(name, overridden string) *raftlogv1.Command {
+	return &raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: &raftlogv1.Resume{Name: name, Overridden: overridden}}}
+}
+
+// TestAPauseFromTheBeginning: it has its end, and the resume of it says what it overrode.
+func TestAPauseFromTheBeginning(t *testing.T) {
+	l := level2(t)
+	l.ok(pausedUntil("m", 1, 77))
+	if m, _ := l.state.Master("m"); m.Pause == nil || m.Pause.UntilMs != 77 || m.Pause.Reason != "why" {
+		t.Fatalf("%+v", m.Pause)
+	}
+	since := l.index
+	l.ok(resumed("m", "x is missing"))
+	for e := range must(l.state.EventsSince(raftfsm.Cursor{Index: since, Ordinal: math.MaxUint32 - 1})) {
+		if e.Kind != raftfsm.EventResume || e.Detail != "x is missing" {
+			t.Errorf("%+v", e)
+		}
+	}
 }

@@ -43,11 +43,15 @@ func (d *draft) endMaintenance(m *Master, in Instance, until int64) verdict {
 	case was == nil:
 		return done()
 	}
-	e := d.edit(m.Name)
-	in.Maintenance = nil
-	d.put(e, in)
-	d.emitOn(e, EventMaintenanceEnd, in.Addr, Event{})
+	d.over(d.edit(m.Name), in)
 	return done()
+}
+
+// over ends the maintenance of an instance. It is over too once the instance is the master: nobody may be left alone there.
+func (d *draft) over(m *Master, in Instance) {
+	in.Maintenance = nil
+	d.put(m, in)
+	d.emitOn(m, EventMaintenanceEnd, in.Addr, Event{})
 }
 
 // acquit takes back every verdict against an instance.

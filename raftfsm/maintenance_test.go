@@ -151,3 +151,20 @@ func TestSwitchoverNeedsTheMaster(t *testing.T) {
 	l.ok(l.down("b", "m", 1, raftfsm.CauseReset))
 	l.refused(raftfsm.MasterDown, l.planned("m", 2))
 }
+
+// Somebody else may have made a master of what is in maintenance. It is watched from then on like any master.
+func TestMasterIsInNoMaintenance(t *testing.T) {
+	l := level3(t)
+	l.ok(maintain(2, "new memory"))
+	m := l.master("m")
+	since := l.index
+	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Adopt{Adopt: &raftlogv1.Adopt{
+		Master: "m", Generation: m.Generation, Address: addr(2), Reason: "it was promoted from this set",
+	}}})
+	if l.master("m").Address != at(2) || l.master("m").InMaintenance(at(2)) {
+		t.Errorf("%+v", l.master("m"))
+	}
+	if !slices.Contains(l.kinds(since), raftfsm.EventMaintenanceEnd) {
+		t.Errorf("events %v", l.kinds(since))
+	}
+}

@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -199,6 +200,9 @@ func (o Options) With(values []*raftlogv1.OptionValue) (Options, error) {
 			if opt.Secret {
 				shown = secretMask
 			}
+			if !errors.Is(err, errOption) {
+				return Options{}, fmt.Errorf("option %s: %w; want %s", opt.Name, err, opt.Words)
+			}
 			return Options{}, fmt.Errorf("option %s: %s is not allowed; want %s", opt.Name, shown, opt.Words)
 		}
 	}
@@ -266,7 +270,7 @@ func setMillis(dst *time.Duration, v string, least int64) error {
 func setRename(o *Options, v string) error {
 	words := strings.Fields(v)
 	if len(words) != 2 {
-		return errOption
+		return fmt.Errorf("%q has %d words, and neither the command's name nor its new name may be empty or hold a space", v, len(words))
 	}
 	name := strings.ToLower(words[0])
 	if strings.EqualFold(words[0], words[1]) {

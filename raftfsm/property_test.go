@@ -152,6 +152,9 @@ func (l *log) check(before *raftfsm.State) {
 				l.t.Fatalf("a vote against a stranger: %+v", v)
 			}
 		}
+		if m.InMaintenance(m.Address) {
+			l.t.Fatalf("%s: its master %s is in maintenance", m.Name, m.Address)
+		}
 		if want := l.state.DownVotes(m, m.Address) >= m.Options.Quorum; m.IsODown() != want {
 			l.t.Fatalf("%s: objectively down %t with %d votes of %d", m.Name, m.IsODown(), l.state.DownVotes(m, m.Address), m.Options.Quorum)
 		}

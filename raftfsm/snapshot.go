@@ -352,6 +352,7 @@ func eventRecord(e Event) *raftlogv1.EventRecord {
 		Index: e.Index, Ordinal: e.Ordinal, Kind: e.Kind, AtMs: e.AtMs, Master: e.Master, Role: e.Role, Instance: e.Instance.Proto(),
 		MasterAddress: e.MasterAddr.Proto(), Node: e.Node, Detail: e.Detail, Epoch: e.Epoch, From: e.From.Proto(), To: e.To.Proto(),
 		Cause: e.Cause, Actor: e.Actor, AtOffsetMs: e.OffsetMs,
+		InstanceIp: e.InstanceIP, MasterIp: e.MasterIP, FromIp: e.FromIP, ToIp: e.ToIP,
 	}
 }
 
@@ -361,5 +362,6 @@ func eventOf(r *raftlogv1.EventRecord) Event {
 		Role: r.GetRole(), Instance: AddrOf(r.GetInstance()), MasterAddr: AddrOf(r.GetMasterAddress()), Node: r.GetNode(),
 		Detail: r.GetDetail(), Epoch: r.GetEpoch(), From: AddrOf(r.GetFrom()), To: AddrOf(r.GetTo()), Cause: r.GetCause(),
 		Actor: r.GetActor(), OffsetMs: r.GetAtOffsetMs(),
+		InstanceIP: r.GetInstanceIp(), MasterIP: r.GetMasterIp(), FromIP: r.GetFromIp(), ToIP: r.GetToIp(),
 	}
 }

@@ -29,13 +29,34 @@ func (t Settings) told(in Instance) Addr {
 	return Addr{Host: in.IP, Port: in.Addr.Port}
 }
 
-// ToldOf is an event with the addresses that clients are told. In the state an event has those by which instances are known.
-func (s *State) ToldOf(e Event) Event {
-	if e.Kind != EventSwitch || e.To == e.Instance {
-		e.From, e.To = s.Told(e.From), s.Told(e.To)
+// Told is an event with the addresses that clients were told when it happened. In the state an event has those by which
+// instances are known.
+func (e Event) Told() Event {
+	for _, t := range []struct {
+		a  *Addr
+		ip string
+	}{{&e.Instance, e.InstanceIP}, {&e.MasterAddr, e.MasterIP}, {&e.From, e.FromIP}, {&e.To, e.ToIP}} {
+		if t.ip != "" {
+			t.a.Host = t.ip
+		}
 	}
-	e.Instance, e.MasterAddr = s.Told(e.Instance), s.Told(e.MasterAddr)
 	return e
+}
+
+// tellOf notes on an event about m what clients are told of its addresses. There is nothing to note below level 2, which
+// knows no addresses of host names.
+func (d *draft) tellOf(m *Master, e *Event) {
+	t := d.s.Settings()
+	ip := func(a Addr) string {
+		if in, _ := m.Instance(a); !t.AnnounceHostnames {
+			return in.IP
+		}
+		return ""
+	}
+	e.InstanceIP, e.MasterIP = ip(e.Instance), ip(e.MasterAddr)
+	if e.Kind != EventSwitch || e.To == e.Instance { // else From and To are what clients are told already
+		e.FromIP, e.ToIP = ip(e.From), ip(e.To)
+	}
 }
 
 // retell has clients hear what they are told of a set that was told otherwise before, under the settings of then: a switch

@@ -1,6 +1,7 @@
 package raftfsm_test
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"net/netip"
@@ -220,7 +221,7 @@ func TestAResolvedAddressStaysThroughAFailover(t *testing.T) {
 	l.expect(since, "+promoted-slave redis-902.example:902", "+switch-master redis-901.example:901 > redis-902.example:902", "+slave redis-901.example:901")
 	var told []string
 	for e := range must(l.state.EventsSince(raftfsm.Cursor{Index: since, Ordinal: math.MaxUint32 - 1})) {
-		e = l.state.ToldOf(e)
+		e = e.Told()
 		told = append(told, fmt.Sprint(e.Kind, " ", e.Instance, " @ ", e.MasterAddr, " ", e.From, " > ", e.To))
 	}
 	want := []string{
@@ -239,9 +240,43 @@ func TestASwitchOfTheToldAddressIsNotToldAnew(t *testing.T) {
 	since := l.index
 	l.ok(l.resolve("m", 901, "10.1.0.1"))
 	for e := range must(l.state.EventsSince(raftfsm.Cursor{Index: since, Ordinal: math.MaxUint32 - 1})) {
-		if e = l.state.ToldOf(e); e.From != at(901) || e.To.String() != "10.1.0.1:901" || e.Instance != e.To {
+		if e = e.Told(); e.From != at(901) || e.To.String() != "10.1.0.1:901" || e.Instance != e.To {
 			t.Errorf("told %+v", e)
 		}
+	}
+}
+
+// An event keeps what clients were told, whatever becomes of its set.
+func TestAnEventIsToldAsItWas(t *testing.T) {
+	l := level2(t)
+	l.ok(monitor("m", 901))
+	l.ok(l.facts("m", 902))
+	l.ok(l.resolve("m", 901, "10.1.0.1", 902, "10.1.0.2"))
+	since := l.index
+	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: &raftlogv1.Pause{Name: "m", Reason: "why"}}})
+	l.ok(l.resolve("m", 901, "10.2.0.1"))
+	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Forget{Forget: &raftlogv1.Forget{Name: "m", Address: addr(902)}}})
+	l.ok(configure("announce-hostnames", "yes"))
+	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Remove{Remove: &raftlogv1.Remove{Name: "m"}}})
+	var told []string
+	back, err := raftfsm.ReadSnapshot(bytes.NewReader(image(t, l.state)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for e := range must(back.EventsSince(raftfsm.Cursor{Index: since, Ordinal: math.MaxUint32 - 1})) {
+		if e = e.Told(); e.Master != "" {
+			told = append(told, fmt.Sprint(e.Kind, " ", e.Instance, " ", e.From, " > ", e.To))
+		}
+	}
+	want := []string{
+		"+pause 10.1.0.1:901  > ",
+		"+switch-master 10.2.0.1:901 10.1.0.1:901 > 10.2.0.1:901", "+slave 10.1.0.2:902  > ",
+		"-slave 10.1.0.2:902  > ",
+		"+switch-master redis-901.example:901 10.2.0.1:901 > redis-901.example:901",
+		"-monitor redis-901.example:901  > ",
+	}
+	if !slices.Equal(told, want) {
+		t.Errorf("told\n got %q\nwant %q", told, want)
 	}
 }
 

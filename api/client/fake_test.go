@@ -25,6 +25,7 @@ type world map[string]*node
 // node is one scripted node.
 type node struct {
 	sentinelv1.UnimplementedSentinelServiceServer
+	sentinelv1.UnimplementedAdminServiceServer
 	// frozen: the kernel accepts connections, the process reads nothing.
 	frozen bool
 	fail   error
@@ -42,6 +43,7 @@ type node struct {
 	script []*sentinelv1.WatchMastersResponse
 	live   chan *sentinelv1.WatchMastersResponse
 	events []*sentinelv1.WatchEventsResponse
+	rows   []*sentinelv1.WatchOperationResponse
 
 	mu    sync.Mutex
 	asked []proto.Message
@@ -89,6 +91,20 @@ func (n *node) WatchEvents(q *sentinelv1.WatchEventsRequest, s sentinelv1.Sentin
 	return play(n.events, nil, n.fail, s)
 }
 
+func (n *node) WatchOperation(q *sentinelv1.WatchOperationRequest, s sentinelv1.AdminService_WatchOperationServer) error {
+	n.note(q)
+	return play(n.rows, nil, n.fail, s)
+}
+
+// SwitchoverMaster gives the first answer and waits.
+func (n *node) SwitchoverMaster(q *sentinelv1.SwitchoverMasterRequest, s sentinelv1.AdminService_SwitchoverMasterServer) error {
+	n.note(q)
+	if err := n.lead(s.Context()); err != nil {
+		return err
+	}
+	return play([]*sentinelv1.SwitchoverMasterResponse{{OperationId: q.GetRequestId(), Changed: true}}, nil, nil, s)
+}
+
 func play[T any](script []*T, live chan *T, fail error, s grpc.ServerStreamingServer[T]) error {
 	for _, m := range script {
 		if err := s.Send(m); err != nil {
@@ -124,6 +140,7 @@ func (w world) dial(t *testing.T, endpoints ...string) *Client {
 		}
 		s := grpc.NewServer()
 		sentinelv1.RegisterSentinelServiceServer(s, n)
+		sentinelv1.RegisterAdminServiceServer(s, n)
 		go func() { _ = s.Serve(l) }()
 		t.Cleanup(s.Stop)
 		n.stop = func() {

@@ -21,6 +21,8 @@ import (
 const (
 	// confirmWithin bounds how long a leader's answer is waited for, and then each node's own.
 	confirmWithin = time.Second
+	// soon bounds a leader's answer by way of a second node, where the first one did not answer.
+	soon = 250 * time.Millisecond
 	// staleAfter is how long a watch goes without a leader before its values count as stale; nodes tell it at the same bound.
 	staleAfter = 2 * time.Second
 )
@@ -64,7 +66,16 @@ func HostPort(a *sentinelv1.Address) string {
 //	sentinelv1.NewSentinelServiceClient(c).GetMaster(ctx, &sentinelv1.GetMasterRequest{Name: name})
 func (c *Client) Master(ctx context.Context, name string) (Master, error) {
 	q := &sentinelv1.GetMasterRequest{Name: name}
-	m, err := c.master(ctx, q)
+	m, err := c.master(ctx, q, confirmWithin)
+	if status.Code(err) == codes.DeadlineExceeded && len(c.conns) > 1 {
+		// The node may be frozen while others hear the leader: those answer soon.
+		next := c.preferred()
+		again, other := c.master(ctx, q, soon)
+		if !unanswered(other) {
+			return again, other
+		}
+		c.set(next)
+	}
 	var none *NoNodeError
 	if !unanswered(err) || errors.As(err, &none) {
 		return m, err
@@ -72,7 +83,7 @@ func (c *Client) Master(ctx context.Context, name string) (Master, error) {
 	q.Consistency = sentinelv1.Consistency_CONSISTENCY_LOCAL
 	// A frozen node lets its time pass, and the next attempt begins at another one.
 	for range c.conns {
-		m, local := c.master(ctx, q)
+		m, local := c.master(ctx, q, confirmWithin)
 		m.Stale = local == nil
 		if status.Code(local) != codes.DeadlineExceeded {
 			return m, local
@@ -81,11 +92,10 @@ func (c *Client) Master(ctx context.Context, name string) (Master, error) {
 	return Master{}, err
 }
 
-// master asks the first node that can be reached, and waits for its answer for a part of the time that ctx leaves.
-func (c *Client) master(ctx context.Context, q *sentinelv1.GetMasterRequest) (Master, error) {
+// master asks the first node that can be reached, and waits within for its answer, for a part of the time that ctx leaves.
+func (c *Client) master(ctx context.Context, q *sentinelv1.GetMasterRequest, within time.Duration) (Master, error) {
 	var r sentinelv1.GetMasterResponse
 	err := c.try(ctx, func(ctx context.Context, i int) error {
-		within := confirmWithin
 		if end, ok := ctx.Deadline(); ok {
 			within = min(within, time.Until(end)/2)
 		}

@@ -209,7 +209,7 @@ type message struct {
 }
 
 func messageOf(st *raftfsm.State, e raftfsm.Event) message {
-	e = st.ToldOf(e)
+	e = e.Told()
 	m := message{
 		ID: fmt.Sprintf("%s-%d-%d", st.Cluster().ID, e.Index, e.Ordinal), Cluster: st.Cluster().Name, Kind: e.Kind,
 		At:     time.UnixMilli(e.AtMs).UTC().Format("2006-01-02T15:04:05.000Z07:00"),

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 )
 
@@ -22,9 +23,10 @@ func (e exit) retriable() bool { return e.signal != 0 || e.code == 1 }
 
 // process is a script that runs, at the head of a process group of its own.
 type process struct {
-	pid  int
-	wait func() exit
-	// kill signals the whole group.
+	pid int
+	// wait waits for its end, and calls last while what it has started can still be signalled.
+	wait func(last func()) exit
+	// kill signals the whole group; none once wait has returned, because its number may be another's then.
 	kill func(syscall.Signal)
 }
 
@@ -36,13 +38,29 @@ func launch(file string, argv, environ []string) (*process, error) {
 		return nil, err
 	}
 	pid := cmd.Process.Pid
+	var mu sync.Mutex
+	reaped := false
 	return &process{
 		pid: pid,
-		wait: func() exit {
+		wait: func(last func()) exit {
+			if !awaitEnd(pid) {
+				_ = cmd.Wait()
+			}
+			last()
+			// As long as it is not reaped its number is nobody else's.
+			mu.Lock()
+			defer mu.Unlock()
 			_ = cmd.Wait() // the state says it all
+			reaped = true
 			return exitOf(cmd.ProcessState)
 		},
-		kill: func(s syscall.Signal) { _ = syscall.Kill(-pid, s) },
+		kill: func(s syscall.Signal) {
+			mu.Lock()
+			defer mu.Unlock()
+			if !reaped {
+				_ = syscall.Kill(-pid, s)
+			}
+		},
 	}, nil
 }
 

@@ -12,6 +12,8 @@ const (
 	maxJobs    = 256
 	maxRunning = 16
 	maxRuns    = 10
+	// longestDelay bounds the doubled wait, whatever delay it began with.
+	longestDelay = 24 * time.Hour
 )
 
 // job is one run of a script that is due, with its repeats.
@@ -111,7 +113,10 @@ func (q *queue) end(j *job, e exit, now time.Time, retryDelay time.Duration) (de
 		q.remove(j)
 		return 0, false
 	}
-	delay = retryDelay << (j.runs - 1)
+	delay = retryDelay
+	for range j.runs - 1 {
+		delay = min(2*min(delay, longestDelay), longestDelay)
+	}
 	j.due = now.Add(delay)
 	return delay, true
 }

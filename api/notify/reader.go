@@ -108,7 +108,7 @@ func (r *reader) close() {
 // jobs are the runs that an event of a master calls for.
 func (r *reader) jobs(st *raftfsm.State, m *raftfsm.Master, e raftfsm.Event) []*job {
 	out := r.notifications(st, m, e)
-	e = st.ToldOf(e)
+	e = e.Told()
 	path := m.Options.ClientReconfigScript
 	if path == "" || e.Kind != raftfsm.EventSwitch {
 		return out

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -22,6 +24,9 @@ const (
 
 // endGrace is what scripts have from being asked to end until they are killed, when the node stops.
 const endGrace = 500 * time.Millisecond
+
+// tellEvery is how often it is told at most that jobs gave way.
+const tellEvery = 10 * time.Second
 
 // secretEnviron begins the names of variables that hold directives of the daemon; some are passwords.
 const secretEnviron = "SENTINELD_CONF_"
@@ -53,6 +58,9 @@ type Scripts struct {
 	queue      queue
 	maxRuntime time.Duration
 	retryDelay time.Duration
+	// dropped counts jobs that gave way and were not told of yet; both are the follower's alone.
+	dropped     map[string]int
+	toldDropped time.Time
 	// runs and failures count since the start.
 	runs, failures uint64
 	// stopping: what is made now is killed at once.
@@ -69,7 +77,7 @@ func NewScripts(o ScriptOptions) (*Scripts, error) {
 	}
 	s := &Scripts{
 		o: o, log: o.Log.With("component", "scripts"), environ: without(os.Environ(), secretEnviron), launch: launch,
-		wake: make(chan struct{}, 1), maxRuntime: defaultMaxRuntime, retryDelay: defaultRetryDelay,
+		wake: make(chan struct{}, 1), dropped: map[string]int{}, maxRuntime: defaultMaxRuntime, retryDelay: defaultRetryDelay,
 	}
 	s.reader = reader{node: o.Node, permit: o.Permit, log: s.log, ledger: ledger{o.Dir}, refused: map[[2]string]bool{}}
 	var err error
@@ -182,8 +190,11 @@ func (s *Scripts) follow(ctx context.Context) {
 		jobs, ok := s.reader.read()
 		s.add(jobs)
 		var again <-chan time.Time
-		if !ok {
+		switch {
+		case !ok:
 			again = time.After(readAgain)
+		case len(s.dropped) > 0:
+			again = time.After(tellEvery)
 		}
 		select {
 		case <-changed:
@@ -196,21 +207,33 @@ func (s *Scripts) follow(ctx context.Context) {
 }
 
 func (s *Scripts) add(jobs []*job) {
-	if len(jobs) == 0 {
-		return
-	}
-	var dropped []*job
+	dropped := map[string]int{}
 	s.mu.Lock()
 	for _, j := range jobs {
 		if d := s.queue.add(j); d != nil {
-			dropped = append(dropped, d)
+			dropped[d.master]++
 		}
 	}
 	s.mu.Unlock()
-	s.stir()
-	for _, d := range dropped {
-		s.log.Warn("too many scripts are waiting; the oldest will not run", "master", d.master, "argv", d.argv, "limit", maxJobs)
+	if len(jobs) > 0 {
+		s.stir()
 	}
+	s.tellDropped(dropped)
+}
+
+// tellDropped warns of jobs that gave way, by master. In a storm that is once in a while, with the count since the last time.
+func (s *Scripts) tellDropped(dropped map[string]int) {
+	for master, n := range dropped {
+		s.dropped[master] += n
+	}
+	if len(s.dropped) == 0 || time.Since(s.toldDropped) < tellEvery {
+		return
+	}
+	for _, master := range slices.Sorted(maps.Keys(s.dropped)) {
+		s.log.Warn("too many scripts are waiting; the oldest will not run", "master", master, "scripts", s.dropped[master], "limit", maxJobs)
+	}
+	clear(s.dropped)
+	s.toldDropped = time.Now()
 }
 
 // dispatch starts what is due and kills what runs for too long, until ctx ends.
@@ -279,10 +302,11 @@ func (s *Scripts) run(j *job) {
 	}
 	s.stir()
 	s.log.Debug("script started", "master", j.master, "argv", j.argv, "pid", p.pid)
-	e := p.wait()
-	if s.isStopping() {
-		p.kill(syscall.SIGKILL) // what it has started and did not wait for
-	}
+	e := p.wait(func() {
+		if s.isStopping() {
+			p.kill(syscall.SIGKILL) // what it has started and did not wait for
+		}
+	})
 	s.ended(j, e, nil)
 }
 

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"syscall"
@@ -102,11 +103,19 @@ func TestBounds(t *testing.T) {
 		if got := pending[1].Argv[2]; !strings.HasSuffix(got, "failover-timeout 1045") {
 			t.Errorf("the oldest that waits is %q, want the 46th: the first 45 gave way", got)
 		}
-		if got := th.log.count("the oldest will not run"); got != 45 {
-			t.Errorf("%d are logged as dropped, want 45", got)
+		if lines, all := th.log.count("the oldest will not run"), th.log.count("master=m scripts=45"); lines != 1 || all != 1 {
+			t.Errorf("%d lines tell of scripts dropped, %d of all 45", lines, all)
+		}
+		th.node.by(self, many[0], many[1]) // soon after: told later, and together
+		synctest.Wait()
+		if lines := th.log.count("the oldest will not run"); lines != 1 {
+			t.Errorf("%d lines before its time", lines)
 		}
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
+		if lines, rest := th.log.count("the oldest will not run"), th.log.count("master=m scripts=2"); lines != 2 || rest != 1 {
+			t.Errorf("%d lines, %d of the 2 that came later", lines, rest)
+		}
 		if running, queued := s.Counts(); running != 16 || queued != 240 {
 			t.Errorf("%d running, %d in the queue; want 16 and 240", running, queued)
 		}
@@ -115,6 +124,25 @@ func TestBounds(t *testing.T) {
 			t.Errorf("%d ran, %d at once; want 256 and 16", runs, most)
 		}
 	})
+}
+
+// TestLongDelay: a delay that cannot be doubled so often is bounded, and never in the past.
+func TestLongDelay(t *testing.T) {
+	now := time.Unix(0, 0)
+	for _, d := range []time.Duration{time.Hour, 30 * time.Hour, math.MaxInt64} {
+		q, last := queue{}, time.Duration(0)
+		j := &job{}
+		for j.begin(now); ; j.begin(now) {
+			delay, again := q.end(j, exit{code: 1}, now, d)
+			if !again {
+				break
+			}
+			if delay < last || j.runs > 1 && delay > longestDelay && delay != d || delay <= 0 {
+				t.Fatalf("%s: after run %d it waits %s, before %s", d, j.runs, delay, last)
+			}
+			last = min(delay, longestDelay)
+		}
+	}
 }
 
 // SENTINEL DEBUG's settings act at once; what waits says for how long.

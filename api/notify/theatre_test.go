@@ -76,8 +76,9 @@ func (th *theatre) launch(_ string, argv, _ []string) (*process, error) {
 	th.most = max(th.most, th.now)
 	th.starts = append(th.starts, fmt.Sprintf("%.0f %s", time.Since(th.began).Seconds(), strings.Join(argv, " ")))
 	killed := make(chan syscall.Signal, 3)
-	wait := func() exit {
+	wait := func(last func()) exit {
 		defer func() {
+			last()
 			th.mu.Lock()
 			th.now--
 			th.mu.Unlock()

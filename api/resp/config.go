@@ -32,12 +32,17 @@ const (
 	paramUser          = "sentinel-user"
 	paramPass          = "sentinel-pass"
 	paramLogLevel      = "loglevel"
+	// paramBrake is ours: a Sentinel has no such thing.
+	paramBrake = "failover-brake"
 )
 
-// parameters are in the order in which Sentinel tells them.
+// parameters are in the order in which Sentinel tells them. Ours is told to who asks for it by its name.
 var parameters = []string{
-	paramResolve, paramAnnounceNames, paramAnnounceIP, paramAnnouncePort, paramUser, paramPass, paramLogLevel,
+	paramResolve, paramAnnounceNames, paramAnnounceIP, paramAnnouncePort, paramUser, paramPass, paramLogLevel, paramBrake,
 }
+
+// ofCluster are the parameters of the whole cluster.
+var ofCluster = []string{paramResolve, paramAnnounceNames, paramBrake}
 
 func (s *Server) config(ctx context.Context, _ *conn, args []string) reply {
 	switch verb := strings.ToLower(args[0]); {
@@ -54,13 +59,15 @@ func (s *Server) configGet(ctx context.Context, patterns []string) reply {
 	var names []string
 	for _, pattern := range patterns {
 		for _, name := range parameters {
-			if raftfsm.Glob(strings.ToLower(pattern), name) && !slices.Contains(names, name) {
+			pattern := strings.ToLower(pattern)
+			told := raftfsm.Glob(pattern, name) && (name != paramBrake || pattern == name)
+			if told && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}
 	}
 	var settings *sentinelv1.Settings
-	if slices.Contains(names, paramResolve) || slices.Contains(names, paramAnnounceNames) {
+	if slices.ContainsFunc(names, func(name string) bool { return slices.Contains(ofCluster, name) }) {
 		ctx, cancel := context.WithTimeout(ctx, changeLimit)
 		defer cancel()
 		resp, err := s.admin.GetSettings(ctx, &sentinelv1.GetSettingsRequest{Consistency: sentinelv1.Consistency_CONSISTENCY_LOCAL})
@@ -77,6 +84,8 @@ func (s *Server) configGet(ctx context.Context, patterns []string) reply {
 			out.add(name, yesNo(settings.GetResolveHostnames()))
 		case paramAnnounceNames:
 			out.add(name, yesNo(settings.GetAnnounceHostnames()))
+		case paramBrake:
+			out.num(name, int64(settings.GetFailoverBrakePercent()))
 		case paramAnnounceIP:
 			out.add(name, ip)
 		case paramAnnouncePort:
@@ -109,7 +118,7 @@ func (s *Server) configSet(ctx context.Context, args []string) reply {
 		names []string
 		do    func(context.Context, map[string]string) error
 	}{
-		{[]string{paramResolve, paramAnnounceNames}, s.setSettings},
+		{slices.Clone(ofCluster), s.setSettings},
 		{[]string{paramAnnounceIP, paramAnnouncePort}, s.setAnnounce},
 		{[]string{paramLogLevel}, func(_ context.Context, v map[string]string) error { return s.o.Local.SetLogLevel(v[paramLogLevel]) }},
 	} {
@@ -140,6 +149,10 @@ func (s *Server) setSettings(ctx context.Context, values map[string]string) erro
 	}
 	if v, set := values[paramAnnounceNames]; set {
 		req.Settings.AnnounceHostnames = new(v == "yes")
+	}
+	if v, set := values[paramBrake]; set {
+		percent, _ := strconv.ParseInt(v, 10, 32) // it was checked
+		req.Settings.FailoverBrakePercent = new(int32(percent))
 	}
 	_, err := s.admin.UpdateSettings(ctx, req)
 	return err
@@ -189,6 +202,9 @@ func readParameter(name, asked, value string) (string, reply) {
 	case paramResolve, paramAnnounceNames:
 		value = strings.ToLower(value)
 		good = value == "yes" || value == "no"
+	case paramBrake:
+		n, err := strconv.Atoi(value)
+		good = err == nil && n >= 0 && n <= 100
 	case paramAnnouncePort:
 		n, err := strconv.ParseInt(value, 10, 64)
 		good = err == nil && n >= 0 && n <= 65535

@@ -37,6 +37,11 @@ func TestConfig(t *testing.T) {
 		step{"SENTINEL CONFIG SET announce-port 26400 announce-hostnames yes", "+OK"},
 		step{"SENTINEL CONFIG GET *", "[resolve-hostnames yes announce-hostnames yes announce-ip 10.9.9.9 announce-port 26400 sentinel-user  sentinel-pass  loglevel debug]"},
 		step{"SENTINEL CONFIG SET resolve-hostnames no", "+OK"},
+		step{"SENTINEL CONFIG GET failover-b*", "[]"},
+		step{"SENTINEL CONFIG GET Failover-Brake", "[failover-brake 50]"},
+		step{"SENTINEL CONFIG SET failover-brake 101", "-ERR Invalid value '101' to SENTINEL CONFIG SET 'failover-brake'"},
+		step{"SENTINEL CONFIG SET failover-brake 70", "+OK"},
+		step{"SENTINEL CONFIG GET failover-brake", "[failover-brake 70]"},
 	)
 	for _, name := range []string{"announce-ip", "sentinel-user", "sentinel-pass"} {
 		if got := c.do("SENTINEL", "CONFIG", "SET", name, ""); got != "+OK" {

@@ -72,7 +72,7 @@ var docs = map[string]doc{
 	"sentinel|ckquorum":                sentinelDoc("2.8.4", "Tells whether a failover of the master could be agreed upon.", argMaster),
 	"sentinel|config":                  sentinelDoc("6.2.0", "Reads or changes settings: of the node, or of the cluster.", argConfig),
 	"sentinel|debug":                   sentinelDoc("7.0.0", "Reads times in milliseconds; those of scripts can be changed.", multiple(all("parameter_value", str("parameter"), str("value")))),
-	"sentinel|failover":                sentinelDoc("2.8.4", "Fails over a master that is down.", argMaster, optional(token("COORDINATED"))),
+	"sentinel|failover":                sentinelDoc("2.8.4", "Moves a master that is up without loss, or fails over one that is down.", argMaster, optional(token("COORDINATED"))),
 	"sentinel|flushconfig":             sentinelDoc("2.8.4", "Accepted; the state is on disk with each change."),
 	"sentinel|get-master-addr-by-name": sentinelDoc("2.8.4", "Tells host and port of the master.", argMaster),
 	"sentinel|help":                    helpDoc("6.2.0", "sentinel", "slow"),

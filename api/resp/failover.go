@@ -16,7 +16,8 @@ import (
 
 const errInProgress = failure("INPROG Failover already in progress")
 
-// failover begins a failover of a master that is down. It is never one that could lose writes of a master that is up.
+// failover moves a master that is up by a switchover, which loses nothing, and forces a failover of one that is down, which
+// COORDINATED never does. It answers once the row is committed.
 func (s *Server) failover(ctx context.Context, c *conn, args []string) reply {
 	switch {
 	case len(args) > 2:
@@ -28,18 +29,36 @@ func (s *Server) failover(ctx context.Context, c *conn, args []string) reply {
 	switch {
 	case no != nil:
 		return no
-	case len(args) == 2:
-		return failure("ERR COORDINATED is not supported yet: planned switchovers come with a later version; nothing changed")
 	case m.Failover != nil && !m.Failover.Switched:
 		return errInProgress
 	}
 	ctx, cancel := context.WithTimeout(ctx, changeLimit)
 	defer cancel()
-	resp, err := s.admin.FailoverMaster(ctx, &sentinelv1.FailoverMasterRequest{Name: m.Name, RequestId: requestID(st, m)})
-	if err != nil {
-		return failoverRefusal(m, err)
+	id := requestID(st, m)
+	if len(args) < 2 {
+		resp, err := s.admin.FailoverMaster(ctx, &sentinelv1.FailoverMasterRequest{Name: m.Name, RequestId: id})
+		if api.ReasonOf(err) != sentinelv1.ErrorReason_ERROR_REASON_MASTER_HEALTHY {
+			return begun(resp, err)
+		}
 	}
-	// Another node, or the same client again, may have asked for the same failover before.
+	if m.Failover != nil {
+		// The last one still brings its replicas along: as in a Sentinel it is not over, and the next node that a playbook asks
+		// must not move the master back.
+		return errInProgress
+	}
+	resp, err := s.o.Switchover(ctx, &sentinelv1.SwitchoverMasterRequest{Name: m.Name, RequestId: id})
+	return begun(resp, err)
+}
+
+// begun is the answer to whoever ordered a failover. Another node, or the same client again, may have asked for it before.
+func begun(resp interface {
+	GetChanged() bool
+	GetFailover() *sentinelv1.Failover
+}, err error,
+) reply {
+	if err != nil {
+		return failoverRefusal(err)
+	}
 	switch row := resp.GetFailover(); {
 	case resp.GetChanged() || row.GetSwitched():
 		return simple("OK")
@@ -64,15 +83,15 @@ func requestID(st *raftfsm.State, m *raftfsm.Master) string {
 }
 
 // failoverRefusal has Sentinel's codes.
-func failoverRefusal(m *raftfsm.Master, err error) reply {
+func failoverRefusal(err error) reply {
 	switch api.ReasonOf(err) {
 	case sentinelv1.ErrorReason_ERROR_REASON_FAILOVER_IN_PROGRESS:
 		return errInProgress
-	case sentinelv1.ErrorReason_ERROR_REASON_MASTER_HEALTHY:
-		return failure(fmt.Sprintf("NOGOODSLAVE master %s at %s is up: a failover now could lose writes, and planned switchovers, "+
-			"which lose none, come with a later version; nothing changed", m.Name, m.Address))
 	case sentinelv1.ErrorReason_ERROR_REASON_NO_GOOD_REPLICA:
 		return failure("NOGOODSLAVE No suitable replica to promote: " + status.Convert(err).Message())
+	case sentinelv1.ErrorReason_ERROR_REASON_MASTER_DOWN, sentinelv1.ErrorReason_ERROR_REASON_MASTER_UNSETTLED,
+		sentinelv1.ErrorReason_ERROR_REASON_FEATURE_LEVEL:
+		return failure("NOGOODSLAVE " + status.Convert(err).Message() + "; nothing changed")
 	default:
 		return refusal(err)
 	}

@@ -27,8 +27,7 @@ func downRig(t *testing.T) *rig {
 func TestFailoverWords(t *testing.T) {
 	r := newRig(t, nil)
 	c := r.client(t)
-	const healthy = "-NOGOODSLAVE master m at 10.0.0.1:6379 is up: a failover now could lose writes, and planned switchovers, " +
-		"which lose none, come with a later version; nothing changed"
+	const nobody = "-NOGOODSLAVE No suitable replica to promote: master m has no replica"
 	c.converse(
 		step{"SENTINEL FAILOVER", "-ERR wrong number of arguments for 'sentinel|failover' command"},
 		step{"SENTINEL FAILOVER m x y", "-ERR wrong number of arguments for 'sentinel|failover' command"},
@@ -36,13 +35,57 @@ func TestFailoverWords(t *testing.T) {
 		step{"SENTINEL FAILOVER m", "-ERR No such master with that name"},
 		step{"SENTINEL FAILOVER m COORDINATED", "-ERR No such master with that name"},
 		step{"SENTINEL MONITOR m 10.0.0.1 6379 2", "+OK"},
-		step{"SENTINEL FAILOVER m coordinated", "-ERR COORDINATED is not supported yet…nothing changed"},
-		step{"SENTINEL FAILOVER m", healthy},
+		step{"SENTINEL FAILOVER m coordinated", nobody},
+		step{"SENTINEL FAILOVER m", nobody},
 	)
-	r.node.replica(t, "10.0.0.2")
-	c.converse(step{"SENTINEL FAILOVER m", healthy})
-	if r.node.begun != 0 {
-		t.Error("a master that is up is failed over")
+	if r.node.State().Epoch() != 0 {
+		t.Error("something was begun")
+	}
+}
+
+// TestFailoverOfAMasterThatIsUp is a switchover, which loses nothing; until it is over nothing else is begun.
+func TestFailoverOfAMasterThatIsUp(t *testing.T) {
+	for _, command := range []string{"SENTINEL FAILOVER m", "SENTINEL FAILOVER m COORDINATED"} {
+		t.Run(command, func(t *testing.T) {
+			r := newRig(t, nil)
+			c := r.client(t)
+			c.converse(step{"SENTINEL MONITOR m 10.0.0.1 6379 2", "+OK"})
+			r.node.replica(t, "10.0.0.2")
+			r.node.replica(t, "10.0.0.3")
+			c.converse(step{command, "+OK"}, step{command, "-INPROG Failover already in progress"})
+			m, _ := r.node.State().Master("m")
+			if f := m.Failover; f.Kind != raftfsm.KindPlanned || f.MaxWaitMs != 5000 || f.Switched {
+				t.Fatalf("row %+v", f)
+			}
+			c.converse(step{"SENTINEL MASTER m", "[…flags master,disconnected,failover_in_progress,coordinated_failover …]"})
+			r.node.switches(t)
+			c.converse(
+				step{"SENTINEL GET-MASTER-ADDR-BY-NAME m", "[10.0.0.2 6379]"},
+				step{command, "-INPROG Failover already in progress"},
+			)
+			r.node.ends(t, raftfsm.OutcomeCompleted, "done")
+			c.converse(step{command, "+OK"})
+			if r.node.State().Epoch() != 2 {
+				t.Errorf("epoch %d", r.node.State().Epoch())
+			}
+		})
+	}
+}
+
+// TestSwitchoverThatIsRefused: what would lose writes, or cannot be said to lose none, is not done.
+func TestSwitchoverThatIsRefused(t *testing.T) {
+	r := downRig(t)
+	r.client(t).converse(
+		step{"SENTINEL FAILOVER m COORDINATED", "-NOGOODSLAVE master m at 10.0.0.1:6379 is objectively down: …; nothing changed"},
+	)
+	fleet := fakeFleet{"10.0.0.1:6379": {Down: true, Cause: raftfsm.CauseAuth, AuthRejected: true}}
+	other := newRig(t, fleet)
+	c := other.client(t)
+	c.converse(step{"SENTINEL MONITOR m 10.0.0.1 6379 2", "+OK"})
+	other.node.replica(t, "10.0.0.2")
+	c.converse(step{"SENTINEL FAILOVER m", "-NOGOODSLAVE master m at 10.0.0.1:6379 rejects our password…; nothing changed"})
+	if r.node.begun+other.node.begun != 0 {
+		t.Error("something was begun")
 	}
 }
 
@@ -57,10 +100,28 @@ func TestFailoverOfADownMaster(t *testing.T) {
 	r.node.switches(t)
 	c.converse(
 		step{"SENTINEL GET-MASTER-ADDR-BY-NAME m", "[10.0.0.2 6379]"},
-		step{"SENTINEL FAILOVER m", "-NOGOODSLAVE master m at 10.0.0.2:6379 is up…"},
+		step{"SENTINEL FAILOVER m", "-INPROG Failover already in progress"},
 	)
 	if r.node.begun != 1 {
 		t.Errorf("%d failovers begun", r.node.begun)
+	}
+}
+
+// TestSwitchoverOnceForMany: playbooks ask every node, the last of which may know only of what was there before.
+func TestSwitchoverOnceForMany(t *testing.T) {
+	r := newRig(t, nil)
+	first, second := r.client(t), r.client(t)
+	first.converse(step{"SENTINEL MONITOR m 10.0.0.1 6379 2", "+OK"})
+	r.node.replica(t, "10.0.0.2")
+	r.node.beginning = func() {
+		r.node.beginning = nil
+		first.converse(step{"SENTINEL FAILOVER m", "+OK"})
+		r.node.switches(t)
+		r.node.ends(t, raftfsm.OutcomeCompleted, "done")
+	}
+	second.converse(step{"SENTINEL FAILOVER m", "+OK"})
+	if m, _ := r.node.State().Master("m"); m.Address.Host != "10.0.0.2" || r.node.State().Epoch() != 1 {
+		t.Errorf("master %v, epoch %d", m.Address, r.node.State().Epoch())
 	}
 }
 

@@ -164,7 +164,7 @@ func (n *fakeNode) Begin(ctx context.Context, o api.Order) (raftfsm.Result, erro
 		return raftfsm.Result{}, raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: "master " + m.Name + " has no replica"}
 	}
 	res, err := n.Propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_BeginFailover{BeginFailover: &raftlogv1.BeginFailover{
-		Master: m.Name, Generation: m.Generation, OperationId: o.OperationID, Kind: raftfsm.KindForced, From: m.Address.Proto(),
+		Master: m.Name, Generation: m.Generation, OperationId: o.OperationID, Kind: o.Kind, MaxWaitMs: o.MaxWait.Milliseconds(), From: m.Address.Proto(),
 		Candidate: m.Replicas()[0].Addr.Proto(), OldOffset: -1, Reason: "ordered",
 	}}})
 	if err == nil {
@@ -222,6 +222,8 @@ func (n *fakeNode) ends(t *testing.T, outcome raftfsm.FailoverOutcome, reason st
 		Master: "m", Epoch: m.Failover.Epoch, Outcome: outcome, Reason: reason,
 	}}})
 }
+
+func (n *fakeNode) Glance(*raftfsm.State, *raftfsm.Master) (x api.Explanation) { return x }
 
 func (n *fakeNode) Explain(context.Context, *raftfsm.State, *raftfsm.Master) (x api.Explanation, e error) {
 	return
@@ -333,7 +335,8 @@ func newRigOn(t *testing.T, lis net.Listener, fleet api.Fleet, alter ...func(*Op
 		api: &fakeAPI{ClientConnInterface: a.Direct()},
 	}
 	o := Options{
-		Listener: lis, Node: node, API: r.api, Fleet: fleet, Classify: classify, Local: r.local, Version: "0.1.0", Log: log, LookupHost: lookup,
+		Listener: lis, Node: node, API: r.api, Switchover: a.Switchover, Fleet: fleet, Classify: classify, Local: r.local, Version: "0.1.0", Log: log,
+		LookupHost:  lookup,
 		HeardWithin: time.Second, Scripts: &fakeScripts{time.Minute, 30 * time.Second},
 	}
 	for _, f := range alter {

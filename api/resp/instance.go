@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/api"
-	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -154,9 +153,7 @@ func (l look) odown() bool { return l.isMaster() && l.m.IsODown() }
 // failingOver holds until the switch: from then on the master is the new one.
 func (l look) failingOver() bool { return l.m.Failover != nil && !l.m.Failover.Switched }
 
-func (l look) forced() bool {
-	return sentinelv1.FailoverKind(l.m.Failover.Kind) == sentinelv1.FailoverKind_FAILOVER_KIND_FORCED
-}
+func (l look) isKind(k raftfsm.FailoverKind) bool { return l.m.Failover.Kind == k }
 
 func (l look) announced() bool { return l.seen.Info == nil || l.seen.Info.ReplicaAnnounced }
 
@@ -172,12 +169,14 @@ func (l look) flags() string {
 	set(l.odown(), "o_down")
 	set(l.isMaster(), "master")
 	set(!l.isMaster(), "slave")
-	set(!l.seen.Connected || l.seen.AuthRejected, "disconnected")
+	// Clients skip what is disconnected: nobody is to be sent to what is in maintenance, whether it answers or not.
+	set(!l.seen.Connected || l.seen.AuthRejected || l.m.InMaintenance(l.a), "disconnected")
 	set(l.isMaster() && l.failingOver(), "failover_in_progress")
 	set(!l.isMaster() && l.failingOver() && l.m.Failover.To == l.a, "promoted")
 	set(l.reconf() == "reconf_inprog", "reconf_inprog")
 	set(l.reconf() == "reconf_done", "reconf_done")
-	set(l.isMaster() && l.failingOver() && l.forced(), "force_failover")
+	set(l.isMaster() && l.failingOver() && l.isKind(raftfsm.KindForced), "force_failover")
+	set(l.isMaster() && l.failingOver() && l.isKind(raftfsm.KindPlanned), "coordinated_failover")
 	set(l.isMaster() && l.seen.Rebooted && l.m.Options.MasterRebootDownAfter > 0, "master_reboot")
 	return strings.Join(out, ",")
 }

@@ -37,13 +37,15 @@ type Node interface {
 	Contacts() map[string]api.Contact
 }
 
-// Options of a server. Listener, Node, API, Classify, Local, Scripts and Log are required.
+// Options of a server. Listener, Node, API, Switchover, Classify, Local, Scripts and Log are required.
 type Options struct {
 	// Listener is the Server's once New has returned without error.
 	Listener net.Listener
 	Node     Node
 	// API takes the changes: [api.Server.Direct].
 	API grpc.ClientConnInterface
+	// Switchover begins one: [api.Server.Switchover].
+	Switchover func(ctx context.Context, req *sentinelv1.SwitchoverMasterRequest) (*sentinelv1.SwitchoverMasterResponse, error)
 	// Fleet is what this node sees; nil on a node that probes nothing.
 	Fleet    api.Fleet
 	Classify func(error) api.Failure
@@ -95,8 +97,9 @@ type Server struct {
 
 // New validates the options and starts nothing.
 func New(o Options) (*Server, error) {
-	if o.Listener == nil || o.Node == nil || o.API == nil || o.Classify == nil || o.Local == nil || o.Scripts == nil || o.Log == nil {
-		return nil, errors.New("resp: Listener, Node, API, Classify, Local, Scripts and Log are required")
+	if o.Listener == nil || o.Node == nil || o.API == nil || o.Switchover == nil || o.Classify == nil || o.Local == nil ||
+		o.Scripts == nil || o.Log == nil {
+		return nil, errors.New("resp: Listener, Node, API, Switchover, Classify, Local, Scripts and Log are required")
 	}
 	if o.LookupHost == nil {
 		o.LookupHost = net.DefaultResolver.LookupHost

@@ -61,7 +61,8 @@ type Config struct {
 	Dev bool
 	// Seeds are the masters of the file, in name order.
 	Seeds []Seed
-	// Settings of the whole cluster that the file gives a first value: resolve-hostnames and announce-hostnames, yes or no.
+	// Settings of the whole cluster that the file gives a first value: resolve-hostnames and announce-hostnames, yes or no,
+	// and failover-brake, in percent.
 	Settings map[string]string
 
 	places map[string]Place
@@ -153,6 +154,8 @@ type parser struct {
 	// set holds the line that gave a directive its value; bad are those among them that were refused.
 	set map[string]line
 	bad map[string]bool
+	// listed are the kinds of names that a fault has listed.
+	listed map[string]bool
 	// clustered is the first line that only a member of several would have.
 	clustered *line
 	// mastersOnly passes over what concerns a node.
@@ -175,8 +178,9 @@ func newParser(in Input) *parser {
 			ProtectedMode: true,
 			RaftTiming:    TimingDefault,
 		},
-		set: map[string]line{},
-		bad: map[string]bool{},
+		set:    map[string]line{},
+		bad:    map[string]bool{},
+		listed: map[string]bool{},
 	}
 }
 
@@ -216,7 +220,7 @@ func (p *parser) directives() {
 }
 
 // settings are the directives about the whole cluster.
-var settings = []string{"resolve-hostnames", "announce-hostnames"}
+var settings = []string{"resolve-hostnames", "announce-hostnames", "failover-brake"}
 
 // nodeLines are the directives that may stand behind "sentinel" without being about a master.
 var nodeLines = append([]string{"announce-ip", "announce-port", "deny-scripts-reconfig"}, settings...)
@@ -263,6 +267,10 @@ func (p *parser) apply(d directive, l line) {
 		return
 	}
 	p.bad[d.name] = false
+	if d.name == "user" && !p.mastersOnly {
+		p.warn(l.place, "user default has no meaning here and is ignored: this version knows no users and asks nobody for a password "+
+			"(protected-mode, bind and the firewall say who may come); users are of a later one")
+	}
 }
 
 // commentHint helps who wrote a comment behind a value.

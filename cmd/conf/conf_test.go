@@ -91,6 +91,8 @@ func TestValues(t *testing.T) {
 		{"SENTINEL DENY-SCRIPTS-RECONFIG YES", func(c *Config) any { return c.ScriptsReconfig }, false},
 		{"webhook http://a/b https://c?d\nwebhook-secret-file /s", func(c *Config) any { return fmt.Sprint(c.Webhooks, c.WebhookSecretFile) }, "[http://a/b https://c?d]/s"},
 		{"sentinel resolve-hostnames yes\nsentinel resolve-hostnames NO\nannounce-hostnames yes", func(c *Config) any { return c.Settings }, map[string]string{"resolve-hostnames": "no", "announce-hostnames": "yes"}},
+		{"sentinel failover-brake 070", func(c *Config) any { return c.Settings }, map[string]string{"failover-brake": "70"}},
+		{"sentinel monitor m h 1 1\nsentinel failover-cooldown m 0", func(c *Config) any { return c.Seeds[0].Options.FailoverCooldown }, time.Duration(0)},
 		{"sentinel monitor m h 1 1\nsentinel notification-script m /s/../s/x\nscripts-dir /s", func(c *Config) any { return c.Seeds[0].Options.NotificationScript }, "/s/../s/x"},
 		{"tls-port 0\ntls-replication no\nrequirepass \"\"", func(c *Config) any { return c.Port }, 26379},
 	} {
@@ -137,6 +139,7 @@ func TestFaults(t *testing.T) {
 		{"announce-ip 10.0.0.1.", `a.conf:1: announce-ip: "10.0.0.1." is not allowed: 10.0.0.1. is neither an address nor a host name`},
 		{"cluster-peers 10.0.0.300\nbootstrap-expect 1", `a.conf:1: cluster-peers: "10.0.0.300" is not allowed: 10.0.0.300 is neither an address nor a host name`},
 		{"sentinel deny-scripts-reconfig maybe", `a.conf:1: deny-scripts-reconfig: "maybe" is not allowed; want yes or no`},
+		{"failover-brake 101", `a.conf:1: failover-brake: "101" is not allowed; want a whole number of percent, 0 to 100; 0 = off`},
 		{"sentinel resolve-hostnames", `a.conf:1: resolve-hostnames: read 0 words; want yes or no`},
 		{"scripts-dir \"\"", `a.conf:1: scripts-dir: "" is not allowed; want the path of a directory`},
 		{"webhook ftp://hush", `a.conf:1: webhook: the value is not allowed; want http:// or https:// URLs`},

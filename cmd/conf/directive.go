@@ -65,6 +65,7 @@ var table = slices.Concat([]directive{
 	one("webhook-secret-file", "a path", func(c *Config, v string) error { return setText(&c.WebhookSecretFile, v) }),
 	setting("resolve-hostnames"),
 	setting("announce-hostnames"),
+	one("failover-brake", "a whole number of percent, 0 to 100; 0 = off", setBrake),
 	{name: "dev", most: 1, words: "no value, yes or no", flagOnly: true, set: setDev},
 }, notYet(), withoutMeaning())
 
@@ -98,12 +99,26 @@ func setting(name string) directive {
 		if err := setYesNo(&on, v); err != nil {
 			return err
 		}
-		if c.Settings == nil {
-			c.Settings = map[string]string{}
-		}
-		c.Settings[name] = map[bool]string{true: "yes", false: "no"}[on]
+		c.give(name, map[bool]string{true: "yes", false: "no"}[on])
 		return nil
 	})
+}
+
+func setBrake(c *Config, v string) error {
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 0 || n > 100 {
+		return errValue
+	}
+	c.give("failover-brake", strconv.Itoa(n))
+	return nil
+}
+
+// give is the first value of a setting of the whole cluster.
+func (c *Config) give(name, value string) {
+	if c.Settings == nil {
+		c.Settings = map[string]string{}
+	}
+	c.Settings[name] = value
 }
 
 func lookup(name string) (directive, bool) {
@@ -126,11 +141,11 @@ func (p *parser) unknown(l line) {
 			names = append(names, d.name)
 		}
 	}
-	p.fault(l.place, "unknown directive %q%s", name, suggest(name, names))
+	p.fault(l.place, "unknown directive %q%s", name, p.suggest("directives", name, names))
 }
 
-// suggest names what is near to a misspelt word, or else everything there is.
-func suggest(word string, known []string) string {
+// suggest names what is near to a misspelt word, or else, once, everything of its kind that there is.
+func (p *parser) suggest(kind, word string, known []string) string {
 	best, least := "", 3
 	for _, k := range known {
 		if d := distance(word, k); d < least {
@@ -140,6 +155,10 @@ func suggest(word string, known []string) string {
 	if best != "" {
 		return fmt.Sprintf("; did you mean %s?", best)
 	}
+	if p.listed[kind] {
+		return "; see above for what is known"
+	}
+	p.listed[kind] = true
 	return "; known are " + strings.Join(known, ", ")
 }
 

@@ -132,7 +132,7 @@ func (p *parser) option(drafts map[string]*seedDraft, l line) {
 	}
 	opt, ok := raftfsm.LookupOption(name)
 	if !ok || opt.Name == "quorum" || opt.Name == "former-auth-pass" {
-		p.fault(l.place, "unknown directive \"sentinel %s\"%s", name, suggest(name, sentinelNames()))
+		p.fault(l.place, "unknown directive \"sentinel %s\"%s", name, p.suggest("sentinel", name, sentinelNames()))
 		return
 	}
 	if len(l.words) < 4 || len(l.words) > 4 && !opt.Repeated {

@@ -27,7 +27,7 @@ func TestFilesOfSentinels(t *testing.T) {
 		{
 			"rewritten.conf",
 			[]string{"cluster-peers HOST HOST HOST", "a.conf:8: dir /tmp"},
-			cluster + "dir /var/lib/sentineld\n", 7,
+			cluster + "dir /var/lib/sentineld\n", 8,
 			"127.0.0.1:6379", 5 * time.Second,
 			func(o raftfsm.Options, c *Config) bool {
 				return o.AuthPass.Reveal() == "sesame" && o.RenameCommand["config"] == "GUESSME" && c.Settings == nil
@@ -37,7 +37,7 @@ func TestFilesOfSentinels(t *testing.T) {
 			// Redis 7.0 with all its options, after a failover.
 			"failed-over.conf",
 			[]string{"a.conf:20: this line means"},
-			cluster + "cluster-secret-file s\n", 20,
+			cluster + "cluster-secret-file s\n", 21,
 			"10.0.0.13:6379", time.Second,
 			func(o raftfsm.Options, c *Config) bool {
 				return o.AuthUser == "default" && o.AuthPass.Reveal() == "sesame" && o.MasterRebootDownAfter == 5*time.Second &&
@@ -49,7 +49,7 @@ func TestFilesOfSentinels(t *testing.T) {
 		{
 			"valkey.conf",
 			[]string{"a.conf:12: this line means"},
-			cluster, 13, "redis-1.example.org:6379", 5 * time.Second,
+			cluster, 14, "redis-1.example.org:6379", 5 * time.Second,
 			func(o raftfsm.Options, c *Config) bool {
 				return o.MasterRebootDownAfter == 3*time.Second && o.RenameCommand["config"] == "GUESSME" && !c.ScriptsReconfig &&
 					c.Settings["announce-hostnames"] == "yes"
@@ -119,5 +119,23 @@ func TestWanted(t *testing.T) {
 	_, _, err = ParseWanted(input("prot 1\nsentinel quorum m 1\nsentinel auth-pass c sesame\nsentinel monitor m h 1 1"), "a")
 	if err == nil || strings.Count(err.Error(), "\n") != 2 || strings.Contains(err.Error(), "sesame") {
 		t.Errorf("faults: %v", err)
+	}
+}
+
+// TestUnknownNamesAreListedOnce: a file with many lines that are unknown does not repeat what is known.
+func TestUnknownNamesAreListedOnce(t *testing.T) {
+	_, _, err := Parse(input("frobnicate 1\nquuxify 2\nprot 3\nsentinel xyzzyplugh m 1\nsentinel plughxyzzy m 2\n" +
+		"sentinel monitor m 10.0.0.1 6379 1\nsentinel rename-command m \"\" b\n"))
+	var faults Faults
+	if !errors.As(err, &faults) || len(faults) != 6 {
+		t.Fatalf("%v", err)
+	}
+	for i, want := range []string{
+		"; known are include, sentinel", "; see above for what is known", "did you mean port?", "; known are monitor", "; see above for what is known",
+		"neither the command's name nor its new name may be empty",
+	} {
+		if !strings.Contains(faults[i].Text, want) {
+			t.Errorf("%v does not say %q", faults[i], want)
+		}
 	}
 }

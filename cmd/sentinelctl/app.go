@@ -31,6 +31,9 @@ type app struct {
 // changes marks commands that change the state, for which a deadline means an unknown outcome.
 var changes = map[string]string{"changes": "state"}
 
+// orders marks those that begin an operation: the operation has an id, and the command, repeated, would begin another.
+var orders = map[string]string{"changes": "operation"}
+
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "sentinelctl",
@@ -58,7 +61,8 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 no node reachable or no leader, 
 		a.mastersCmd(), a.masterCmd(), a.replicasCmd(), a.addrCmd(),
 		a.monitorCmd(), a.setCmd(), a.removeCmd(), a.resetCmd(), a.forgetCmd(),
 		a.applyCmd(), a.importCmd(),
-		a.failoverCmd(), a.pauseCmd(), a.resumeCmd(), a.ckquorumCmd(), a.explainCmd(),
+		a.maintenanceCmd(), a.hostCmd(),
+		a.switchoverCmd(), a.failoverCmd(), a.operationCmd(), a.pauseCmd(), a.resumeCmd(), a.ckquorumCmd(), a.explainCmd(),
 		a.eventsCmd(), a.historyCmd(), a.statusCmd(), a.nodesCmd(), a.nodeCmd(),
 		a.versionCmd(), a.completionCmd(), a.demoCmd(),
 	)
@@ -140,7 +144,11 @@ func (a *app) report(ctx context.Context, cmd *cobra.Command, err error) int {
 			a.say("interrupted")
 		}
 	case exitUnknown:
-		a.say("outcome unknown: %s; ask again, or repeat the command: it changes nothing twice", a.words(err))
+		hint := "; ask again, or repeat the command: it changes nothing twice"
+		if cmd.Annotations["changes"] == orders["changes"] {
+			hint = ""
+		}
+		a.say("outcome unknown: %s%s", a.words(err), hint)
 	default:
 		a.say("%s", a.words(err))
 	}

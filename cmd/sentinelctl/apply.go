@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -133,7 +134,8 @@ func (a *app) carryOut(ctx context.Context, out *applied, removals []*deed) {
 			continue
 		}
 		a.attempt(ctx, d, false)
-		if old := holder(d, removals); d.err != nil && old.Done {
+		// A removal of which nothing is known may have been made.
+		if old := holder(d, removals); d.err != nil && (old.Done || exitStatus(old.err, true, false) == exitUnknown) {
 			a.putBack(context.WithoutCancel(ctx), d, old)
 		}
 	}
@@ -215,6 +217,12 @@ func (a *app) applySettings(ctx context.Context, settings map[string]string) (*d
 			*s.to = new(want == "yes")
 			d.Differences = append(d.Differences, difference{s.name, word[s.have], want})
 		}
+	}
+	have := strconv.Itoa(int(now.GetSettings().GetFailoverBrakePercent()))
+	if want := settings["failover-brake"]; want != "" && want != have {
+		percent, _ := strconv.ParseInt(want, 10, 32) // the configuration's reader has checked it
+		q.Settings.FailoverBrakePercent = new(int32(percent))
+		d.Differences = append(d.Differences, difference{"failover-brake", have, want})
 	}
 	if len(d.Differences) == 0 {
 		return d, nil

@@ -1,14 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
@@ -49,7 +51,7 @@ func applyTo() *keeper {
 // TestApply: the dry run tells what would be done, apply does it, and after it nothing is left to do.
 func TestApply(t *testing.T) {
 	k := applyTo()
-	endpoint, file := serveNode(t, k), fileOf(t, appliedFile)
+	endpoint, file := serveNode(t, k), fileOf(t, appliedFile+"sentinel failover-brake 70\n")
 	r := ctl(t.Context(), t, endpoint, nil, "apply", file, "--dry-run", "--prune")
 	if r.status != exitCheck || k.changesAsked() != 0 {
 		t.Fatalf("dry run: exit %d, %s, %d changes", r.status, r.stderr, k.changesAsked())
@@ -78,7 +80,7 @@ func TestApply(t *testing.T) {
 	if fresh.GetPause() != nil || k.passwords["fresh"] != "open sesame" || fresh.GetOptions().GetFailoverTimeoutMs() != 60000 {
 		t.Errorf("fresh %v", fresh)
 	}
-	if _, err := k.find("old"); err == nil || !k.settings.GetAnnounceHostnames() || k.settings.GetResolveHostnames() {
+	if _, err := k.find("old"); err == nil || !k.settings.GetAnnounceHostnames() || k.settings.GetResolveHostnames() || k.settings.GetFailoverBrakePercent() != 70 {
 		t.Errorf("old is still there, or settings %v", k.settings)
 	}
 	before := k.changesAsked()
@@ -268,42 +270,72 @@ func TestPauseAllForATime(t *testing.T) {
 	}
 }
 
-// TestApplyRenameFails: the Redis of a set that gets another name is never left unwatched.
+// TestApplyRenameFails: the Redis of a set that gets another name is never left unwatched, and what is put back is what it was.
 func TestApplyRenameFails(t *testing.T) {
 	rejected := refusalFor(t, codes.FailedPrecondition, "AUTH_REJECTED", "the login is rejected by 10.0.0.9:6379", nil)
 	taken := refusalFor(t, codes.AlreadyExists, "ADDRESS_TAKEN", "address belongs to master old", nil)
+	unknown := refusalFor(t, codes.DeadlineExceeded, "UNKNOWN_OUTCOME", "the outcome is unknown", nil)
+	end := timestamppb.New(time.Now().Add(time.Hour).Truncate(time.Millisecond))
+	errors := func(name string, err error) map[string]error { return map[string]error{name: err} }
 	for _, c := range []struct {
 		name    string
-		refuse  map[string]error
+		alter   func(k *keeper)
 		file    string
 		removes bool // and puts back
+		forced  bool
+		instead string // who watches it in the end, if not old
 		status  int
 		says    string
 	}{
-		{"the login", map[string]error{"rehearsal": rejected}, "10.0.0.9", false, exitRefused, "old, which is not removed: the login is rejected"},
-		{"the creation", map[string]error{"fresh": taken}, "10.0.0.9", true, exitFailed, "removed, and put back: fresh could not"},
-		{"of another", map[string]error{"fresh": taken}, "10.0.0.8", false, exitRefused, "nothing is removed while"},
+		{"the login", func(k *keeper) { k.rehearsal = rejected }, "10.0.0.9", false, false, "", exitRefused, "old, which is not removed: the login is rejected"},
+		{"the creation", func(k *keeper) { k.refuse["fresh"] = taken }, "10.0.0.9", true, false, "", exitFailed, "removed, and put back: fresh could not"},
+		{"of another", func(k *keeper) { k.refuse["fresh"] = taken }, "10.0.0.8", false, false, "", exitRefused, "nothing is removed while"},
+		{
+			"and the old one cannot be put back as it is", func(k *keeper) { k.dropped, k.objects = errors("fresh", taken), errors("old", rejected) },
+			"10.0.0.9", true, true, "", exitFailed, "removed, and put back",
+		},
+		{"the answer was lost", func(k *keeper) { k.lost = errors("fresh", unknown) }, "10.0.0.9", true, false, "fresh", exitDone, "created"},
+		{"unknown, and not made", func(k *keeper) { k.dropped = errors("fresh", unknown) }, "10.0.0.9", true, false, "", exitUnknown, "removed, and put back: fresh could not"},
+		{
+			"the answer to the removal was lost", func(k *keeper) { k.lost, k.dropped = errors("old", unknown), errors("fresh", rejected) },
+			"10.0.0.9", true, false, "", exitUnknown, "it is not known whether it was put back",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			old := watchedAt("old", "10.0.0.9", 2)
-			old.Options.DownAfterMs, old.Pause = new(int64(1234)), &sentinelv1.Pause{Reason: "kept"}
+			old.Options.DownAfterMs, old.Pause = new(int64(1234)), &sentinelv1.Pause{Reason: "kept", Until: end}
 			k := newKeeper(old)
-			k.refuse = c.refuse
-			if err := c.refuse["rehearsal"]; err != nil {
-				k.rehearsal = err
-			}
+			c.alter(k)
 			r := ctl(t.Context(), t, serveNode(t, k), nil, "apply", fileOf(t, "sentinel monitor fresh "+c.file+" 6379 2\n"), "--prune", "--yes")
-			m, err := k.find("old")
-			if err != nil || m.GetOptions().GetDownAfterMs() != 1234 || m.GetPause().GetReason() != "kept" {
-				t.Fatalf("old is %v, %v; %s", m, err, r.stdout)
+			m, err := k.find(cmp.Or(c.instead, "old"))
+			if err != nil || c.instead == "" && (m.GetOptions().GetDownAfterMs() != 1234 || !proto.Equal(m.GetPause(), old.GetPause())) {
+				t.Fatalf("it is %v, %v; %s", m, err, r.stdout)
 			}
-			removed := slices.ContainsFunc(k.asked, func(q proto.Message) bool {
-				_, is := q.(*sentinelv1.RemoveMasterRequest)
-				return is
-			})
-			if r.status != c.status || removed != c.removes || !strings.Contains(r.stdout, c.says) {
-				t.Errorf("exit %d, removed %t, %s%s", r.status, removed, r.stdout, r.stderr)
+			removed, forced := false, false
+			for _, q := range k.asked {
+				switch q := q.(type) {
+				case *sentinelv1.RemoveMasterRequest:
+					removed = true
+				case *sentinelv1.MonitorMasterRequest:
+					forced = forced || q.GetForce()
+				}
+			}
+			if r.status != c.status || removed != c.removes || forced != c.forced || !strings.Contains(r.stdout, c.says) {
+				t.Errorf("exit %d, removed %t, forced %t, %s%s", r.status, removed, forced, r.stdout, r.stderr)
 			}
 		})
+	}
+}
+
+// TestFormerly: a pause that has run out meanwhile is not put back.
+func TestFormerly(t *testing.T) {
+	m := watchedAt("old", "10.0.0.9", 2)
+	m.Pause = &sentinelv1.Pause{Until: timestamppb.New(time.Now().Add(-time.Second))}
+	if q := formerly(m); q.GetPausedReason() != "" || q.GetPausedUntil() != nil {
+		t.Errorf("%v", q)
+	}
+	m.Pause.Until = nil
+	if q := formerly(m); q.GetPausedReason() != "it was paused before" || q.GetPausedUntil() != nil || len(q.GetReplicas()) != 1 {
+		t.Errorf("%v", q)
 	}
 }

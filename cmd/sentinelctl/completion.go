@@ -107,6 +107,22 @@ func nodeName(n *sentinelv1.Node) string {
 	return n.GetRaftId()
 }
 
+// completeOperation tells the ids of what is kept, newest first.
+func (a *app) completeOperation(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ids, directive := a.complete(cmd, func(ctx context.Context, r *reading) ([]string, error) {
+		all, err := r.failovers(ctx, &sentinelv1.ListFailoversRequest{}, 0)
+		var ids []string
+		for _, f := range all.GetFailovers() {
+			ids = append(ids, f.GetOperationId()+"\t"+f.GetMaster()+" "+stampOf(f.GetBegunAt()))
+		}
+		return ids, err
+	})
+	return ids, directive | cobra.ShellCompDirectiveKeepOrder
+}
+
 func completeOption(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	names := optionNames()
 	for i := range names {

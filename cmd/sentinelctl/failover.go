@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,14 +14,8 @@ import (
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
 
-const (
-	// askAgain is the pause between two looks at something that is awaited.
-	askAgain = 50 * time.Millisecond
-	// restsAfter is how long a failover may wait for nothing but what is down before it is told as done.
-	restsAfter = time.Second
-	// lateBy is how long after its bound a failover may take to be told as closed.
-	lateBy = 5 * time.Second
-)
+// lateBy is how long after its bound a failover may take to be told as closed.
+const lateBy = 5 * time.Second
 
 func (a *app) failoverCmd() *cobra.Command {
 	var to string
@@ -35,7 +27,7 @@ func (a *app) failoverCmd() *cobra.Command {
 While the master is up this is refused, unless --force. It tells each step as it is made, and ends when every replica that
 is up follows.`,
 		Args:              args(1, 1),
-		Annotations:       changes,
+		Annotations:       orders,
 		ValidArgsFunction: a.completeMaster,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := &sentinelv1.FailoverMasterRequest{Name: args[0], Force: force, RequestId: newOperation()}
@@ -81,10 +73,7 @@ func (a *app) failover(ctx context.Context, q *sentinelv1.FailoverMasterRequest,
 		return sentinelv1.NewAdminServiceClient(c).FailoverMaster(ctx, q)
 	})
 	if err != nil {
-		if exitStatus(err, true, ctx.Err() != nil) == exitUnknown {
-			a.say("the operation is %s: look for it in sentinelctl history %s -o json", q.GetRequestId(), q.GetName())
-		}
-		return err
+		return a.ordered(ctx, err, q.GetRequestId())
 	}
 	if answer.GetFailover() == nil {
 		return a.printSame(answer, q)
@@ -92,17 +81,13 @@ func (a *app) failover(ctx context.Context, q *sentinelv1.FailoverMasterRequest,
 	limit := time.Duration(m.GetOptions().GetFailoverTimeoutMs())*time.Millisecond + lateBy
 	f, err := a.awaitEnd(ctx, answer.GetFailover(), limit)
 	if err != nil {
-		a.say("the operation is %s: look for it in sentinelctl history %s -o json", answer.GetOperationId(), q.GetName())
-		return err
+		return a.ordered(ctx, err, answer.GetOperationId())
 	}
 	answer.Failover = f
 	if err := a.print(answer, func() *table { return failoverTable(f) }); err != nil {
 		return err
 	}
-	if !f.GetSwitched() {
-		return failedf("the failover of %s ended as %s: %s", f.GetMaster(), outcomeWord(f.GetOutcome()), f.GetEndReason())
-	}
-	return nil
+	return howItEnded(f)
 }
 
 // printSame tells that the replica that was named is the master already.
@@ -125,79 +110,6 @@ func plan(m *sentinelv1.Master, q *sentinelv1.FailoverMasterRequest) string {
 	return fmt.Sprintf("make %s%s the master of %s in place of %s, which is %s; writes that it has not received are lost",
 		to, lag, m.GetName(), client.HostPort(m.GetAddress()), statusWord(m.GetStatus()))
 }
-
-// awaitEnd looks at a failover until it is closed, or only waits for what cannot be reached, and tells its steps.
-func (a *app) awaitEnd(ctx context.Context, f *sentinelv1.Failover, limit time.Duration) (*sentinelv1.Failover, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, errStillOpen)
-	defer cancel()
-	a.progress("%s to %s, epoch %d", f.GetMaster(), client.HostPort(f.GetTo()), f.GetEpoch())
-	told := 0
-	var idle time.Time
-	for {
-		for ; told < len(f.GetSteps()); told++ {
-			a.progress("%s", stepWord(f.GetSteps()[told]))
-		}
-		if f.GetOutcome() != sentinelv1.FailoverOutcome_FAILOVER_OUTCOME_UNSPECIFIED {
-			return f, nil
-		}
-		away, busy := a.unreached(ctx, f)
-		switch {
-		case busy:
-			idle = time.Time{}
-		case idle.IsZero():
-			idle = time.Now()
-		case time.Since(idle) > restsAfter:
-			a.progress("cannot be reached and will follow when back: %s", strings.Join(away, ", "))
-			return f, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, endedBy(ctx)
-		case <-time.After(askAgain):
-		}
-		all, err := a.reading().failovers(ctx, &sentinelv1.ListFailoversRequest{Name: f.GetMaster(), OperationId: f.GetOperationId()}, 1)
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return nil, endedBy(ctx)
-		case err != nil && !leaderless(err):
-			return nil, err
-		case err == nil && len(all.GetFailovers()) > 0:
-			f = all.GetFailovers()[0]
-		}
-	}
-}
-
-// progress writes a line about what goes on.
-func (a *app) progress(format string, args ...any) {
-	_, _ = fmt.Fprintf(a.stderr, "  %s\n", printable(fmt.Sprintf(format, args...)))
-}
-
-// unreached are the instances that an open failover still waits for though they are down. busy tells that there is more to
-// wait for than these.
-func (a *app) unreached(ctx context.Context, f *sentinelv1.Failover) (away []string, busy bool) {
-	if !f.GetSwitched() {
-		return nil, true
-	}
-	answer, err := a.reading().master(ctx, f.GetMaster())
-	if err != nil {
-		return nil, true
-	}
-	for _, in := range answer.GetMaster().GetInstances() {
-		o, name := in.GetObservation(), client.HostPort(in.GetAddress())
-		switch {
-		case proto.Equal(in.GetAddress(), f.GetTo()), o.GetLinkUp() && proto.Equal(o.GetFollows(), f.GetTo()):
-		case o != nil && (o.GetDown() || !o.GetConnected()):
-			away = append(away, name)
-		default:
-			return nil, true
-		}
-	}
-	return away, len(away) == 0
-}
-
-var errStillOpen = &exitError{exitUnknown, errors.New("the failover is still open")}
-
-func endedBy(ctx context.Context) error { return context.Cause(ctx) }
 
 func outcomeWord(o sentinelv1.FailoverOutcome) string {
 	if o == sentinelv1.FailoverOutcome_FAILOVER_OUTCOME_UNSPECIFIED {

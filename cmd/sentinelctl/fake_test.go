@@ -38,6 +38,8 @@ type cluster struct {
 	fail error
 	// hang makes the same calls wait for the caller to give up.
 	hang bool
+	// silent operations are never told to end.
+	silent bool
 	// changed is what changes answer.
 	changed bool
 
@@ -188,13 +190,54 @@ func (c *cluster) ForgetReplica(ctx context.Context, q *sentinelv1.ForgetReplica
 	return &sentinelv1.ForgetReplicaResponse{ClusterId: "c1", Revision: 43, Changed: c.changed}, c.note(ctx, q, 0)
 }
 
-// FailoverMaster answers an open failover; ListFailovers tells how it ended.
+// SwitchoverMaster answers an open row; WatchOperation tells how it ended.
+func (c *cluster) SwitchoverMaster(q *sentinelv1.SwitchoverMasterRequest, s sentinelv1.AdminService_SwitchoverMasterServer) error {
+	if err := c.note(s.Context(), q, 0); err != nil {
+		return err
+	}
+	answer := &sentinelv1.SwitchoverMasterResponse{ClusterId: "c1", Revision: 43, Epoch: 4}
+	if !proto.Equal(q.GetTo(), c.masters[0].GetAddress()) {
+		answer.Changed, answer.OperationId, answer.Failover = true, q.GetRequestId(), c.open()
+		answer.Warnings = []string{"the master is old"}
+	}
+	if err := s.Send(answer); err != nil {
+		return err
+	}
+	<-s.Context().Done()
+	return nil
+}
+
+// open is the first failover as it was when it was begun.
+func (c *cluster) open() *sentinelv1.Failover {
+	f := proto.CloneOf(c.failovers[0])
+	f.Outcome, f.Switched, f.SwitchedAt, f.EndedAt, f.Steps = 0, false, nil, nil, nil
+	return f
+}
+
+// WatchOperation tells the first failover as it was begun, and then, unless silent, as it is.
+func (c *cluster) WatchOperation(q *sentinelv1.WatchOperationRequest, s sentinelv1.AdminService_WatchOperationServer) error {
+	if err := c.note(s.Context(), q, 0); err != nil {
+		return err
+	}
+	if q.GetOperationId() != c.failovers[0].GetOperationId() {
+		return status.Error(codes.NotFound, "no such operation")
+	}
+	if err := s.Send(&sentinelv1.WatchOperationResponse{ClusterId: "c1", Revision: 43, Failover: c.open()}); err != nil {
+		return err
+	}
+	if c.silent {
+		<-s.Context().Done()
+		return nil
+	}
+	return s.Send(&sentinelv1.WatchOperationResponse{ClusterId: "c1", Revision: 47, Failover: c.failovers[0]})
+}
+
+// FailoverMaster answers an open failover; WatchOperation tells how it ended.
 func (c *cluster) FailoverMaster(ctx context.Context, q *sentinelv1.FailoverMasterRequest) (*sentinelv1.FailoverMasterResponse, error) {
 	if err := c.note(ctx, q, 0); err != nil {
 		return nil, err
 	}
-	open := proto.CloneOf(c.failovers[0])
-	open.Outcome = sentinelv1.FailoverOutcome_FAILOVER_OUTCOME_UNSPECIFIED
+	open := c.open()
 	if proto.Equal(q.GetTo(), c.masters[0].GetAddress()) {
 		return &sentinelv1.FailoverMasterResponse{ClusterId: "c1", Revision: 43, Epoch: open.GetEpoch()}, nil
 	}
@@ -235,7 +278,13 @@ func (c *cluster) ListFailovers(ctx context.Context, q *sentinelv1.ListFailovers
 	if err := c.note(ctx, q, q.GetConsistency()); err != nil {
 		return nil, err
 	}
-	return &sentinelv1.ListFailoversResponse{ClusterId: "c1", Revision: 42, AgeMs: ageOf(q.GetConsistency()), Failovers: c.failovers}, nil
+	r := &sentinelv1.ListFailoversResponse{ClusterId: "c1", Revision: 42, AgeMs: ageOf(q.GetConsistency())}
+	for _, f := range c.failovers {
+		if id := q.GetOperationId(); id == "" || id == f.GetOperationId() {
+			r.Failovers = append(r.Failovers, f)
+		}
+	}
+	return r, nil
 }
 
 func (c *cluster) GetStatus(context.Context, *sentinelv1.GetStatusRequest) (*sentinelv1.GetStatusResponse, error) {

@@ -136,6 +136,13 @@ func (a *app) supply(found []verdictOf, with string) error {
 }
 
 func (v *verdictOf) supply(seed conf.Seed) error {
+	if !seed.Address.IsZero() && v.err == nil && seed.Address != v.address {
+		// A file may be of before a failover; the Sentinels know better where the master is.
+		v.disagreements = append(v.disagreements, disagreement{
+			Master: v.name, What: "the master's address", Taken: v.address.String(), who: "the file and the Sentinels",
+			Says: []saying{{seed.Place.String(), seed.Address.String()}, {"every Sentinel", v.address.String()}},
+		})
+	}
 	file := wantedOf(seed)
 	for _, name := range file.named {
 		for _, value := range file.values(name) {

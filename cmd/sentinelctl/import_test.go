@@ -244,6 +244,24 @@ func TestImportOfThoseWhoDisagree(t *testing.T) {
 	}
 }
 
+// TestImportWithAnotherAddress: where a file has the master elsewhere, that is told, and the Sentinels are believed.
+func TestImportWithAnotherAddress(t *testing.T) {
+	k := newKeeper()
+	from, _ := sentinels(t, newOracle(), newOracle())
+	with := fileOf(t, "sentinel auth-pass cache sesame\nsentinel monitor cache 10.0.0.77 6379 2\n")
+	endpoint := serveNode(t, k)
+	for _, out := range []string{"table", "json"} {
+		r := ctl(t.Context(), t, endpoint, nil, "import", "--from-sentinel", from, "--with", with, "--dry-run", "-o", out)
+		says := "cache: the file and the Sentinels disagree on the master's address: " + with + ":2 says 10.0.0.77:6379, every Sentinel says 10.0.0.1:6379; taken is 10.0.0.1:6379"
+		if out == "json" {
+			says = `"value": "10.0.0.77:6379"`
+		}
+		if !strings.Contains(r.stderr+r.stdout, says) {
+			t.Errorf("%s%s\ndoes not say %s", r.stdout, r.stderr, says)
+		}
+	}
+}
+
 // TestImportRefuses: nothing is imported on the word of some.
 func TestImportRefuses(t *testing.T) {
 	locked := newOracle()

@@ -22,6 +22,10 @@ type keeper struct {
 	settings  *sentinelv1.Settings
 	// refuse is the answer to changes of a master of that name.
 	refuse map[string]error
+	// lost is the answer to changes that are made all the same, dropped to creations that are not, whatever their address.
+	lost, dropped map[string]error
+	// objects is the answer to creations that are not forced.
+	objects map[string]error
 	// rehearsal is the answer to updates that are only tried.
 	rehearsal error
 	// wants tells the address of instances that want a password.
@@ -33,7 +37,7 @@ type keeper struct {
 func newKeeper(masters ...*sentinelv1.Master) *keeper {
 	return &keeper{
 		cluster: &cluster{masters: masters}, passwords: map[string]string{}, refuse: map[string]error{}, wants: map[string]bool{},
-		settings: &sentinelv1.Settings{ResolveHostnames: new(false), AnnounceHostnames: new(false)},
+		settings: &sentinelv1.Settings{ResolveHostnames: new(false), AnnounceHostnames: new(false), FailoverBrakePercent: new(int32(50))},
 	}
 }
 
@@ -76,12 +80,18 @@ func (k *keeper) MonitorMaster(ctx context.Context, q *sentinelv1.MonitorMasterR
 	if err := cmp.Or(k.refuse[q.GetName()], k.denies(q.GetOptions())); err != nil {
 		return nil, err
 	}
+	if err := k.objects[q.GetName()]; err != nil && !q.GetForce() {
+		return nil, err
+	}
 	for _, m := range k.masters {
 		if client.HostPort(m.GetAddress()) == client.HostPort(q.GetAddress()) {
 			s, _ := status.New(codes.AlreadyExists, "address belongs to master "+m.GetName()).WithDetails(
 				&errdetails.ErrorInfo{Domain: "sentineld", Reason: "ADDRESS_TAKEN"})
 			return nil, s.Err()
 		}
+	}
+	if err := k.dropped[q.GetName()]; err != nil {
+		return nil, err
 	}
 	r := &sentinelv1.MonitorMasterResponse{Changed: true}
 	if k.wants[client.HostPort(q.GetAddress())] && q.GetOptions().GetAuthPass() == "" {
@@ -93,12 +103,12 @@ func (k *keeper) MonitorMaster(ctx context.Context, q *sentinelv1.MonitorMasterR
 	m := watchedAt(q.GetName(), q.GetAddress().GetHost(), 1)
 	m.Address, m.Epoch = q.GetAddress(), q.GetEpoch()
 	if q.GetPausedReason() != "" {
-		m.Pause = &sentinelv1.Pause{Reason: q.GetPausedReason()}
+		m.Pause = &sentinelv1.Pause{Reason: q.GetPausedReason(), Until: q.GetPausedUntil()}
 	}
 	k.options(m, q.GetOptions())
 	k.masters = append(k.masters, m)
 	slices.SortFunc(k.masters, func(a, b *sentinelv1.Master) int { return cmp.Compare(a.GetName(), b.GetName()) })
-	return r, nil
+	return r, k.lost[q.GetName()]
 }
 
 // options takes what is set, and tells whether anything changed.
@@ -146,10 +156,11 @@ func (k *keeper) RemoveMaster(ctx context.Context, q *sentinelv1.RemoveMasterReq
 	if err := k.refuse[q.GetName()]; err != nil {
 		return nil, err
 	}
-	if !q.GetValidateOnly() {
-		k.masters = slices.DeleteFunc(k.masters, func(m *sentinelv1.Master) bool { return m.GetName() == q.GetName() })
+	if q.GetValidateOnly() {
+		return &sentinelv1.RemoveMasterResponse{Changed: true}, nil
 	}
-	return &sentinelv1.RemoveMasterResponse{Changed: true}, nil
+	k.masters = slices.DeleteFunc(k.masters, func(m *sentinelv1.Master) bool { return m.GetName() == q.GetName() })
+	return &sentinelv1.RemoveMasterResponse{Changed: true}, k.lost[q.GetName()]
 }
 
 func (k *keeper) GetSettings(ctx context.Context, q *sentinelv1.GetSettingsRequest) (*sentinelv1.GetSettingsResponse, error) {

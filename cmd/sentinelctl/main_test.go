@@ -95,15 +95,15 @@ func TestChanges(t *testing.T) {
 			"monitoring m at 10.0.0.9:6379\n", "m is monitored already, at 10.0.0.9:6379; nothing changed\n",
 			`{"name":"m","address":{"host":"10.0.0.9","port":6379},"options":{"quorum":2,"down_after_ms":900,"failover_timeout_ms":null,` +
 				`"parallel_syncs":null,"auth_user":null,"auth_pass":null,"auth_pass_set":false,"notification_script":null,` +
-				`"client_reconfig_script":null,"master_reboot_down_after_ms":null,"rename_command":{},"tls":"TLS_MODE_YES"},` +
-				`"validate_only":false,"force":true,"expected_revision":0,"paused_reason":"","epoch":0,"replicas":[]}`,
+				`"client_reconfig_script":null,"master_reboot_down_after_ms":null,"rename_command":{},"tls":"TLS_MODE_YES","failover_cooldown_ms":null},` +
+				`"validate_only":false,"force":true,"expected_revision":0,"paused_reason":"","epoch":0,"replicas":[],"paused_until":null}`,
 		},
 		{
 			[]string{"set", "cache", "auth-pass=", "quorum=1", "rename-command=KEYS NOKEYS", "rename-command=bgsave bgsave"},
 			"options of cache set\n", "cache has these options already; nothing changed\n",
 			`{"name":"cache","options":{"quorum":1,"down_after_ms":null,"failover_timeout_ms":null,"parallel_syncs":null,` +
 				`"auth_user":null,"auth_pass":"","auth_pass_set":false,"notification_script":null,"client_reconfig_script":null,` +
-				`"master_reboot_down_after_ms":null,"rename_command":{"config":"CFG","keys":"NOKEYS"},"tls":null},` +
+				`"master_reboot_down_after_ms":null,"rename_command":{"config":"CFG","keys":"NOKEYS"},"tls":null,"failover_cooldown_ms":null},` +
 				`"update_mask":{"paths":["auth_pass","quorum","rename_command"]},"expected_revision":40,"validate_only":false,"force":false}`,
 		},
 		{
@@ -129,7 +129,7 @@ func TestChanges(t *testing.T) {
 		{
 			[]string{"resume", "cache", "--adopt", "10.0.0.2:6379"},
 			"cache is resumed, master 10.0.0.1:6379\n", "cache is not paused; nothing changed\n",
-			`{"name":"cache","adopt":{"host":"10.0.0.2","port":6379},"enforce":false,"expected_revision":0,"validate_only":false,"force":false}`,
+			`{"name":"cache","adopt":{"host":"10.0.0.2","port":6379},"enforce":false,"expected_revision":0,"validate_only":false,"force":false,"incomplete":false}`,
 		},
 		{
 			[]string{"node", "remove", "n3", "--yes"},
@@ -447,6 +447,8 @@ func TestCompletion(t *testing.T) {
 		{[]string{"__complete", "set", "cache", "tl"}, "tls=\n"},
 		{[]string{"__complete", "forget", ""}, "10.0.0.2:6379\n[fe80::1]:6380\n:4\n"},
 		{[]string{"__complete", "failover", "cache", "--to", ""}, "10.0.0.2:6379\n[fe80::1]:6380\n:4\n"},
+		{[]string{"__complete", "switchover", "cache", "--to", ""}, "10.0.0.2:6379\n[fe80::1]:6380\n:4\n"},
+		{[]string{"__complete", "operation", ""}, "OP1\tcache 2026-11-22T12:00:01.001Z\n:36\n"},
 		{[]string{"__complete", "--endpoints", "127.0.0.1:1", "master", ""}, ":4\n"},
 	} {
 		r := ctl(t.Context(), t, endpoint, nil, c.args...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -112,6 +113,7 @@ func note(m *sentinelv1.Master) string {
 		notes = append(notes, fmt.Sprintf("%d of %d nodes hold it down", m.GetDownVotes(), m.GetVoters()))
 	}
 	notes = append(notes, seenNotes(m)...)
+	notes = append(notes, maintenanceNotes(m)...)
 	for _, c := range m.GetConflicts() {
 		notes = append(notes, fmt.Sprintf("%s belongs to %s", client.HostPort(c.GetAddress()), c.GetOwner()))
 	}
@@ -242,25 +244,39 @@ func (r *reading) replicas(ctx context.Context, name string) (*sentinelv1.ListRe
 }
 
 func replicasTable(replicas []*sentinelv1.Instance) *table {
-	t := newTable("ADDRESS", "STATUS", "LINK", "FOLLOWS", "LAG", "OFFSET", "PRIORITY", "PING", "HELD DOWN BY")
+	head := []string{"ADDRESS", "STATUS", "LINK", "FOLLOWS", "LAG", "OFFSET", "PRIORITY", "PING", "HELD DOWN BY"}
+	some := slices.ContainsFunc(replicas, func(in *sentinelv1.Instance) bool { return in.GetMaintenance() != nil })
+	if some {
+		head = append(head, "MAINTENANCE")
+	}
+	t := newTable(head...)
 	for _, in := range replicas {
-		var by []string
-		for _, v := range in.GetVotes() {
-			by = append(by, fmt.Sprintf("%s (%s)", v.GetNodeId(), causeWord(v.GetCause())))
+		row := replicaRow(in)
+		if some {
+			row = append(row, maintenanceWord(in.GetMaintenance()))
 		}
-		o := in.GetObservation()
-		if o == nil || o.GetInfoAgeMs() < 0 {
-			t.add(client.HostPort(in.GetAddress()), instanceStatus(in), "?", "?", "?", "?", "?", "?", strings.Join(by, ", "))
-			continue
-		}
-		priority := "?" // a master tells none
-		if o.GetFollows() != nil {
-			priority = strconv.Itoa(int(o.GetPriority()))
-		}
-		t.add(client.HostPort(in.GetAddress()), instanceStatus(in), linkWord(o), client.HostPort(o.GetFollows()),
-			bytesWord(o.GetLagBytes()), o.GetOffsetBytes(), priority, fmt.Sprintf("%.2f ms", o.GetPingMs()), strings.Join(by, ", "))
+		t.add(row...)
 	}
 	return t
+}
+
+func replicaRow(in *sentinelv1.Instance) []any {
+	var by []string
+	for _, v := range in.GetVotes() {
+		by = append(by, fmt.Sprintf("%s (%s)", v.GetNodeId(), causeWord(v.GetCause())))
+	}
+	o := in.GetObservation()
+	if o == nil || o.GetInfoAgeMs() < 0 {
+		return []any{client.HostPort(in.GetAddress()), instanceStatus(in), "?", "?", "?", "?", "?", "?", strings.Join(by, ", ")}
+	}
+	priority := "?" // a master tells none
+	if o.GetFollows() != nil {
+		priority = strconv.Itoa(int(o.GetPriority()))
+	}
+	return []any{
+		client.HostPort(in.GetAddress()), instanceStatus(in), linkWord(o), client.HostPort(o.GetFollows()),
+		bytesWord(o.GetLagBytes()), o.GetOffsetBytes(), priority, fmt.Sprintf("%.2f ms", o.GetPingMs()), strings.Join(by, ", "),
+	}
 }
 
 func causeWord(c sentinelv1.Cause) string { return enumWord(c.String(), "CAUSE_") }

@@ -55,7 +55,9 @@ func (a *app) setCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set NAME OPTION=VALUE ...",
 		Short: "Set options of a master, all or none",
-		Long: "Set options of a master, all or none. OPTION=@FILE and OPTION=- read the value from a file and from stdin.\n\nOptions: " +
+		Long: "Set options of a master, all or none. OPTION=@FILE and OPTION=- read the value from a file and from stdin.\n\n" +
+			"A user, password or tls is tried on every instance first. It is refused where an instance rejects it (--force overrides), and\n" +
+			"where it shows that Sentinels are active on a set that is not paused: pause it first.\n\nOptions: " +
 			strings.Join(optionNames(), ", "),
 		Example:     "  sentinelctl set mymaster down-after-milliseconds=5000 quorum=2\n  sentinelctl set mymaster auth-pass=- <pass",
 		Args:        args(2, -1),

@@ -76,6 +76,11 @@ var optionTable = []option{
 	},
 	{"rename-command", "rename_command", setRename, showRename},
 	{
+		"failover-cooldown", "failover_cooldown_ms",
+		func(o *sentinelv1.MasterOptions, v string) error { return setNumber(&o.FailoverCooldownMs, v) },
+		func(o *sentinelv1.MasterOptions) string { return strconv.FormatInt(o.GetFailoverCooldownMs(), 10) },
+	},
+	{
 		"tls", "tls", setTLS,
 		func(o *sentinelv1.MasterOptions) string { return tlsWords[o.GetTls()] },
 	},

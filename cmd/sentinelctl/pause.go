@@ -15,8 +15,10 @@ func (a *app) pauseCmd() *cobra.Command {
 	var span time.Duration
 	var why string
 	cmd := &cobra.Command{
-		Use:               "pause NAME | --all",
-		Short:             "Observe a master and do not act on it",
+		Use:   "pause NAME | --all",
+		Short: "Observe a master and do not act on it",
+		Long: `Observe a master and do not act on it. A pause is replaced by another of its kind; one without an end is given none by --for,
+because the end of a time resumes without looking at what resume looks at.`,
 		Example:           "  sentinelctl pause mymaster --for 30m --reason 'kernel update'",
 		Args:              args(0, 1),
 		Annotations:       changes,

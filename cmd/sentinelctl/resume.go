@@ -14,20 +14,22 @@ import (
 
 func (a *app) resumeCmd() *cobra.Command {
 	var adopt string
-	var all, enforce, force, yes bool
+	var all, enforce, force, incomplete, yes bool
 	cmd := &cobra.Command{
 		Use:   "resume NAME | --all",
 		Short: "End a pause, or settle a held master",
 		Long: `End a pause, or settle a master that is held because its instances contradict what is committed:
 --adopt takes the instance named as the master, --enforce makes all instances follow the committed one.
 
-Refused while Redis Sentinels are still active on the set, instances reject the login, or do not know the commands of a
-failover under the names that rename-command gives; --force overrides.`,
+Refused while Redis Sentinels are still active on the set, or no instance of it answers so that this is not known: --force
+overrides that and nothing else. Refused too while instances reject the login, or do not know the commands of a failover under
+the names that rename-command gives: --incomplete overrides that, unless every instance that answers rejects the login. What was
+overridden is told, and stands in the event of the resume.`,
 		Args:              args(0, 1),
 		Annotations:       changes,
 		ValidArgsFunction: a.completeMaster,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q := &sentinelv1.ResumeMasterRequest{Enforce: enforce, Force: force}
+			q := &sentinelv1.ResumeMasterRequest{Enforce: enforce, Force: force, Incomplete: incomplete}
 			if adopt != "" {
 				if enforce || all {
 					return usagef("--adopt names the master of one set; --enforce and --all exclude it")
@@ -53,7 +55,8 @@ failover under the names that rename-command gives; --force overrides.`,
 	cmd.Flags().BoolVar(&all, "all", false, "all masters that are paused or held")
 	cmd.Flags().StringVar(&adopt, "adopt", "", "of a held master: take the instance at `HOST:PORT` as the master")
 	cmd.Flags().BoolVar(&enforce, "enforce", false, "of a held master: make its instances follow the committed one")
-	cmd.Flags().BoolVar(&force, "force", false, "although Sentinels are still active, or instances reject the login or lack commands")
+	cmd.Flags().BoolVar(&force, "force", false, "although Sentinels are, or may be, active on it")
+	cmd.Flags().BoolVar(&incomplete, "incomplete", false, "although some instances reject the login or lack commands")
 	yesFlag(cmd, &yes)
 	return cmd
 }

@@ -100,6 +100,8 @@ type disagreement struct {
 	Says []saying `json:"says"`
 	// Taken is the value that is gone on with; empty for none.
 	Taken string `json:"taken"`
+	// who disagree; "" for the Sentinels.
+	who string
 }
 
 type saying struct {
@@ -112,7 +114,7 @@ func (d disagreement) String() string {
 	for _, s := range d.Says {
 		says = append(says, s.Sentinel+" says "+orNone(s.Value))
 	}
-	return fmt.Sprintf("the Sentinels disagree on %s: %s; taken is %s", d.What, strings.Join(says, ", "), orNone(d.Taken))
+	return fmt.Sprintf("%s disagree on %s: %s; taken is %s", cmp.Or(d.who, "the Sentinels"), d.What, strings.Join(says, ", "), orNone(d.Taken))
 }
 
 // settled are the options that Sentinels tell, and which of several values is the safest.
@@ -181,7 +183,7 @@ func weighOne(name string, all []witness) verdictOf {
 		known = append(known, saying{w.at, map[bool]string{true: "known", false: "unknown"}[ok]})
 	}
 	if len(said) < len(all) {
-		v.disagreements = append(v.disagreements, disagreement{name, "whether it exists", known, "known"})
+		v.disagreements = append(v.disagreements, disagreement{Master: name, What: "whether it exists", Says: known, Taken: "known"})
 	}
 	at, one := v.agree(said, "the master's address", func(t testimony) string { return hostPort(t.fields) }, neither)
 	if !one {
@@ -212,7 +214,7 @@ func (v *verdictOf) agree(said []witness, what string, get func(testimony) strin
 		return values[0], true
 	}
 	taken := safest(values)
-	v.disagreements = append(v.disagreements, disagreement{v.name, what, says, taken})
+	v.disagreements = append(v.disagreements, disagreement{Master: v.name, What: what, Says: says, Taken: taken})
 	return taken, false
 }
 

@@ -4,13 +4,17 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strconv"
 )
 
 // RedisOptions say how a Redis server is started. The zero value is an empty master on a free port.
 type RedisOptions struct {
 	// Name is unique on the stage; empty: redis-PORT.
 	Name string
-	// Port on 127.0.0.1; 0: a free one.
+	// Host is the loopback address that it serves at and announces; empty: 127.0.0.1. Another one, such as 127.0.0.2, stands
+	// for another machine.
+	Host string
+	// Port at the host; 0: a free one.
 	Port int
 	// ReplicaOf is HOST:PORT of the master; empty: a master.
 	ReplicaOf string
@@ -18,10 +22,11 @@ type RedisOptions struct {
 	Config []string
 }
 
-// Redis is one real server on 127.0.0.1. Its configuration file is written once, so that what CONFIG REWRITE makes of it
+// Redis is one real server on a loopback address. Its configuration file is written once, so that what CONFIG REWRITE makes of it
 // survives a restart.
 type Redis struct {
 	*Process
+	host string
 	port int
 	dir  string
 }
@@ -37,6 +42,9 @@ func (s *Stage) Redis(o RedisOptions) (*Redis, error) {
 			return nil, err
 		}
 	}
+	if o.Host == "" {
+		o.Host = "127.0.0.1"
+	}
 	if o.Name == "" {
 		o.Name = fmt.Sprintf("redis-%d", o.Port)
 	}
@@ -45,7 +53,8 @@ func (s *Stage) Redis(o RedisOptions) (*Redis, error) {
 		return nil, err
 	}
 	lines := []string{
-		"bind 127.0.0.1",
+		"bind " + o.Host,
+		"replica-announce-ip " + o.Host,
 		fmt.Sprintf("port %d", o.Port),
 		fmt.Sprintf("dir %q", dir),
 		"daemonize no",
@@ -66,7 +75,7 @@ func (s *Stage) Redis(o RedisOptions) (*Redis, error) {
 	if err := writeLines(conf, append(lines, o.Config...)); err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Name, err)
 	}
-	r := &Redis{port: o.Port, dir: dir}
+	r := &Redis{host: o.Host, port: o.Port, dir: dir}
 	r.Process = &Process{
 		name: o.Name, path: path, args: []string{conf}, dir: dir,
 		logPath: filepath.Join(dir, "log"), ready: []string{r.Addr()},
@@ -74,11 +83,11 @@ func (s *Stage) Redis(o RedisOptions) (*Redis, error) {
 	return r, s.add(r.Process)
 }
 
-// Port is where it listens on 127.0.0.1.
+// Port is where it listens at its host.
 func (r *Redis) Port() int { return r.port }
 
 // Addr is HOST:PORT.
-func (r *Redis) Addr() string { return local(r.port) }
+func (r *Redis) Addr() string { return net.JoinHostPort(r.host, strconv.Itoa(r.port)) }
 
 // Dir holds its data, its configuration file redis.conf and its log.
 func (r *Redis) Dir() string { return r.dir }

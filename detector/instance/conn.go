@@ -17,6 +17,7 @@ var (
 	errNotLate  = errors.New("no reply is outstanding")
 	errUnasked  = errors.New("a reply to nothing that was asked")
 	errProtocol = errors.New("not the Redis protocol")
+	errListens  = errors.New("it listens to a channel")
 	errTooLong  = errors.New("a reply longer than allowed")
 	errPassword = errors.New("password rejected")
 )

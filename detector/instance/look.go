@@ -21,6 +21,29 @@ func (c *Conn) Subscribers(ctx context.Context, channel string) (int64, error) {
 	return 0, c.fault([]string{"pubsub"}, fmt.Errorf("%w: a %T in reply", errProtocol, reply))
 }
 
+// Listen subscribes to a channel and hands over its messages, until heard wants no more or the context ends. The connection
+// is of no other use afterwards.
+func (c *Conn) Listen(ctx context.Context, channel string, heard func(message string) bool) error {
+	if _, err := c.Do(ctx, "SUBSCRIBE", channel); err != nil {
+		return err
+	}
+	c.failed = errListens
+	for {
+		var push []any
+		err := c.within(ctx, func() (err error) {
+			push, err = c.in.push()
+			return err
+		})
+		if err != nil {
+			return c.fault([]string{"subscribe"}, err)
+		}
+		message, ok := push[len(push)-1].(string)
+		if ok && push[0] == "message" && !heard(message) {
+			return nil
+		}
+	}
+}
+
 // needs are the commands that a failover uses.
 var needs = []string{"REPLICAOF", "SLAVEOF", "CONFIG", "CLIENT", "MULTI", "EXEC", "INFO", "ROLE"}
 

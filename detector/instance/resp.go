@@ -73,6 +73,21 @@ func (r *reader) replies(n int) ([]any, error) {
 	return out, nil
 }
 
+// push reads the next message to a subscriber. It may have come together with what was read before.
+func (r *reader) push() ([]any, error) {
+	r.buf = r.buf[:copy(r.buf, r.buf[r.at:])]
+	r.at = 0
+	v, err := r.value(0)
+	if err != nil {
+		return nil, err
+	}
+	list, ok := v.([]any)
+	if !ok || len(list) == 0 {
+		return nil, fmt.Errorf("%w: a %T to a subscriber", errProtocol, v)
+	}
+	return list, nil
+}
+
 func (r *reader) value(depth int) (any, error) {
 	line, err := r.line()
 	if err != nil {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/raftsentinel/raftsentinel/detector"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
@@ -135,6 +137,60 @@ func (c *Conn) Promote(ctx context.Context) (*detector.Info, error) {
 	return info, err
 }
 
+// Demote makes a master a replica of the one at a, and nothing else: REPLICAOF. After an error it may or may not have
+// happened, unless the error holds a [ReplyError]: then it has not.
+func (c *Conn) Demote(ctx context.Context, a raftfsm.Addr) error {
+	_, err := c.transact(ctx, replicaOf(a.Host, strconv.Itoa(int(a.Port))))
+	return err
+}
+
+// PauseWrites sends CLIENT PAUSE with WRITE: writes of clients wait until lease has passed or [Conn.Unpause], reads go on, and
+// so does replication. A [ReplyError] comes from a server that cannot: Redis before 6.2.
+func (c *Conn) PauseWrites(ctx context.Context, lease time.Duration) error {
+	_, err := c.Do(ctx, "CLIENT", "PAUSE", strconv.FormatInt(lease.Milliseconds(), 10), "WRITE")
+	return err
+}
+
+// Unpause lets the writes go on that [Conn.PauseWrites] has stopped.
+func (c *Conn) Unpause(ctx context.Context) error {
+	_, err := c.Do(ctx, "CLIENT", "UNPAUSE")
+	return err
+}
+
+// killBatch is how many connections one write closes: all of an application's at once would come back at once.
+const killBatch = 100
+
+// KillClients closes connections by their ids, with a pause after each hundred, and tells how many it has closed; those that
+// are gone already do not count.
+func (c *Conn) KillClients(ctx context.Context, ids []int64, pause time.Duration) (closed int, err error) {
+	for batch := range slices.Chunk(ids, killBatch) {
+		if closed > 0 {
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return closed, ctx.Err()
+			}
+		}
+		var commands [][]string
+		for _, id := range batch {
+			commands = append(commands, []string{"CLIENT", "KILL", "ID", strconv.FormatInt(id, 10)})
+		}
+		replies, err := c.exchange(ctx, maxReply, commands...)
+		if err != nil {
+			return closed, err
+		}
+		for _, r := range replies {
+			switch r := r.(type) {
+			case int64:
+				closed += int(r)
+			case ReplyError:
+				return closed, r
+			}
+		}
+	}
+	return closed, nil
+}
+
 // SaveConfig sends CONFIG REWRITE, by which a role outlives a restart. Redis writes the file and waits for its disk twice,
 // and answers nobody meanwhile.
 func (c *Conn) SaveConfig(ctx context.Context) error {
@@ -167,6 +223,8 @@ type Client struct {
 	Host string
 	// Subscribed: it listens to channels.
 	Subscribed bool
+	// Replicates: it is the link to a replica or to the master.
+	Replicates bool
 }
 
 // Clients lists the connections that keep wants, by CLIENT LIST.
@@ -192,7 +250,7 @@ func (c *Conn) Clients(ctx context.Context, keep func(Client) bool) ([]Client, e
 			case "addr":
 				o.Host, _, _ = net.SplitHostPort(value)
 			case "flags":
-				o.Subscribed = strings.Contains(value, "P")
+				o.Subscribed, o.Replicates = strings.Contains(value, "P"), strings.ContainsAny(value, "SM")
 			}
 		}
 		if o.ID > 0 && keep(o) {
@@ -214,6 +272,22 @@ func (c *Conn) ControlClients(ctx context.Context, prefix string) (map[int64]str
 		found[o.ID] = o.Name
 	}
 	return found, nil
+}
+
+// ownNames begin the names of our own connections, of whatever node.
+const ownNames = "sentineld-"
+
+// Applications lists the ids of the connections that are neither replication's nor ours.
+func (c *Conn) Applications(ctx context.Context) ([]int64, error) {
+	list, err := c.Clients(ctx, func(o Client) bool { return !o.Replicates && !strings.HasPrefix(o.Name, ownNames) })
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]int64, len(list))
+	for i, o := range list {
+		ids[i] = o.ID
+	}
+	return ids, nil
 }
 
 // KillClient closes a connection of the instance by its id; killing one that is gone is no error.

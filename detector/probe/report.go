@@ -159,6 +159,13 @@ func (r *reporter) compare(m *raftfsm.Master, self string, report *raftlogv1.Rep
 		}
 		i := slices.IndexFunc(m.Votes, func(v raftfsm.Vote) bool { return v.Node == self && v.Instance == in.Addr })
 		v := &raftlogv1.Verdict{Master: m.Name, Instance: in.Addr.Proto(), Generation: m.Generation}
+		if in.Maintenance != nil {
+			// Nothing is said of it, and what was on its way when the maintenance began is taken back.
+			if i >= 0 {
+				report.Up = append(report.Up, v)
+			}
+			continue
+		}
 		switch stanceOf(seen.obs) {
 		case stanceNone:
 			continue

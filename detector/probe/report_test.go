@@ -210,3 +210,53 @@ func TestObserverProbesNothing(t *testing.T) {
 		}
 	})
 }
+
+// An instance in maintenance is probed and not reported; what was on its way when that began is taken back, once.
+func TestMaintenanceIsNotReported(t *testing.T) {
+	inRoom(t, func(r *room) {
+		at, err := raftfsm.ParseAddr(replica)
+		if err != nil {
+			t.Fatal(err)
+		}
+		maintain := func(end bool) {
+			res := r.law.apply(&raftlogv1.Command{
+				Header: &raftlogv1.Header{Level: raftfsm.Level},
+				Op:     &raftlogv1.Command_Maintain{Maintain: &raftlogv1.Maintain{Instance: at.Proto(), End: end}},
+			})
+			if res.Code != raftfsm.OK {
+				t.Fatal(res.Detail)
+			}
+			synctest.Wait()
+		}
+		for _, v := range r.law.State().Servers() {
+			r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: &raftlogv1.RegisterNode{
+				RaftId: v.ID, NodeId: v.ID, MaxLevel: raftfsm.Level,
+			}}})
+		}
+		r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_SetFeatureLevel{SetFeatureLevel: &raftlogv1.SetFeatureLevel{Level: raftfsm.Level}}})
+		r.at(replica).Crash()
+		r.downAfter(replica, 2*time.Second)
+		if len(r.law.votes(replica)) != 1 {
+			t.Fatal("not reported")
+		}
+		maintain(false)
+		before := len(r.law.reports())
+		m, _ := r.law.State().Master("m")
+		node, _ := r.law.State().Node("a")
+		// As if it had been proposed before the maintenance and committed after it.
+		r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Report{Report: &raftlogv1.Report{Node: "a", Base: node.ReportBase, Down: []*raftlogv1.Verdict{{
+			Master: "m", Instance: at.Proto(), Generation: m.Generation, Cause: raftfsm.CauseRefused,
+		}}}}})
+		time.Sleep(time.Minute)
+		if n := len(r.law.reports()) - before; len(r.law.votes(replica)) != 0 || n != 2 {
+			t.Errorf("votes %v after %d reports, want none after the late one and what takes it back", r.law.votes(replica), n)
+		}
+		if o, ok := r.fleet.Observe(at); !ok || !o.Down {
+			t.Errorf("it is not probed: %+v", o)
+		}
+		maintain(true)
+		if len(r.law.votes(replica)) != 1 {
+			t.Error("not reported when the maintenance was over")
+		}
+	})
+}

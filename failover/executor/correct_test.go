@@ -8,6 +8,7 @@ import (
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
+	"github.com/raftsentinel/raftsentinel/test/fakeredis"
 )
 
 // corrections are the events of what was put right, in order: the kind, the instance and why.
@@ -140,4 +141,50 @@ func TestNothingIsToldBelowTheLevel(t *testing.T) {
 		w.until("demoted", 30*time.Second, w.converged)
 		w.expectCorrections()
 	})
+}
+
+// An old master whose process has survived tells, after its failover has ended, to the byte what was lost, and the past row is
+// corrected; one that was restarted proves nothing.
+func TestThePastRowsLossIsCorrected(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		level uint32
+		away  func(*fakeredis.Instance)
+		back  func(*fakeredis.Instance)
+		loss  raftlogv1.LossKind
+		bytes int64
+	}{
+		{
+			"survived", raftfsm.Level, (*fakeredis.Instance).Drop,
+			func(r *fakeredis.Instance) { r.Write(77); r.Heal() }, raftfsm.LossExact, 77,
+		},
+		{
+			"survived, before level 3", 2, (*fakeredis.Instance).Drop,
+			func(r *fakeredis.Instance) { r.Write(77); r.Heal() }, raftfsm.LossLowerBound, 0,
+		},
+		{
+			"restarted", raftfsm.Level, (*fakeredis.Instance).Crash,
+			func(r *fakeredis.Instance) { r.Restart(true) }, raftfsm.LossLowerBound, 0,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			playAt(t, c.level, func(t *testing.T, w *world) {
+				all := w.redis(2)
+				w.lead("a", nil)
+				w.pass(6 * time.Second)
+				c.away(all[0])
+				w.until("ended", 30*time.Second, func() bool { return len(w.master().History) == 1 })
+				if row := w.master().History[0]; !row.Switched || row.Loss.Kind == raftfsm.LossExact {
+					t.Fatalf("%+v", row)
+				}
+				w.pass(30 * time.Second)
+				c.back(all[0])
+				w.until("converged", 10*time.Second, w.converged)
+				w.pass(30 * time.Second)
+				if got := w.master().History[0].Loss; got.Kind != c.loss || got.Bytes != c.bytes {
+					t.Errorf("lost %v %d, want %v %d", got.Kind, got.Bytes, c.loss, c.bytes)
+				}
+			})
+		})
+	}
 }

@@ -61,6 +61,11 @@ type Conn interface {
 	Follow(ctx context.Context, a raftfsm.Addr, disconnect bool) (rewriteErr error, err error)
 	ControlClients(ctx context.Context, prefix string) (map[int64]string, error)
 	KillClient(ctx context.Context, id int64) error
+	Demote(ctx context.Context, a raftfsm.Addr) error
+	PauseWrites(ctx context.Context, lease time.Duration) error
+	Unpause(ctx context.Context) error
+	Applications(ctx context.Context) ([]int64, error)
+	KillClients(ctx context.Context, ids []int64, pause time.Duration) (int, error)
 	Close() error
 }
 

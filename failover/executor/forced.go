@@ -66,6 +66,13 @@ func (e *Executor) Explain(ctx context.Context, s *raftfsm.State, m *raftfsm.Mas
 	return failover.Explain(e.view(s, m)), nil
 }
 
+// Glance is Explain by what was read last, without asking anybody: for gauges.
+func (e *Executor) Glance(s *raftfsm.State, m *raftfsm.Master) failover.Explanation {
+	v := e.view(s, m)
+	v.Glance = true
+	return failover.Explain(v)
+}
+
 // measure has the INFO of every instance that answers read afresh, and selects.
 func (e *Executor) measure(ctx context.Context, name string, to raftfsm.Addr) (failover.Selection, error) {
 	began := time.Now()

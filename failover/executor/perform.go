@@ -28,6 +28,12 @@ func (d *duties) perform(ctx context.Context, s *set, step failover.Step) error 
 		return d.begin(ctx, s, step)
 	case failover.Promote:
 		return d.promote(ctx, s, m, step)
+	case failover.HandOver:
+		return d.switchOver(ctx, s, m, step.Row)
+	case failover.RollBack:
+		return d.rollBack(ctx, s, m, step.Row, step.Reason)
+	case failover.Move:
+		return d.move(ctx, s, m, step.Row)
 	case failover.Save:
 		return d.save(ctx, s, m, step.Row)
 	case failover.Repoint:
@@ -55,6 +61,12 @@ func (d *duties) perform(ctx context.Context, s *set, step failover.Step) error 
 	case failover.Resume:
 		d.e.o.Log.Info("pause has run out", "master", m.Name)
 		_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: &raftlogv1.Resume{Name: m.Name, UntilMs: step.UntilMs}}})
+		return err
+	case failover.EndMaintenance:
+		d.e.o.Log.Info("maintenance has run out", "master", m.Name, "instance", step.Instance.String())
+		_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_Maintain{Maintain: &raftlogv1.Maintain{
+			Instance: step.Instance.Proto(), End: true, UntilMs: step.UntilMs,
+		}}})
 		return err
 	case failover.Settle:
 		d.e.o.Log.Info("instances are as committed, enforcing ends", "master", m.Name)
@@ -130,10 +142,8 @@ func beginCommand(master, operation, actor string, b failover.Begin) *raftlogv1.
 		Replaces: b.Replaces, MaxWaitMs: b.MaxWait.Milliseconds(), Reason: plain(b.Reason), OldOffset: b.OldOffset, OldOffsetAgeMs: b.OldOffsetAgeMs, OldReplId: plain(b.OldReplID),
 	}
 	for _, x := range b.Candidates {
-		c.Candidates = append(c.Candidates, &raftlogv1.Candidate{
-			Address: x.Addr.Proto(), Chosen: x.Chosen, Rejection: x.Rejection, Detail: plain(x.Detail), Offset: x.Offset,
-			Priority: int32(x.Priority), RunId: plain(x.RunID), AgeMs: x.AgeMs,
-		})
+		x.Detail, x.RunID = plain(x.Detail), plain(x.RunID)
+		c.Candidates = append(c.Candidates, x.Proto())
 	}
 	return &raftlogv1.Command{
 		Header: &raftlogv1.Header{Actor: actor},
@@ -149,7 +159,7 @@ func described(cs []raftfsm.Candidate) []string {
 		if !c.Chosen {
 			why = c.Rejection + ": " + c.Detail
 		}
-		out[i] = fmt.Sprintf("%s offset %d priority %d age %d ms: %s", c.Addr, c.Offset, c.Priority, c.AgeMs, why)
+		out[i] = fmt.Sprintf("%s offset %d behind %d priority %d age %d ms: %s", c.Addr, c.Offset, c.BehindBytes, c.Priority, c.AgeMs, why)
 	}
 	return out
 }

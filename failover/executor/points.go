@@ -10,10 +10,19 @@ const (
 	AfterBegin    Point = "begin.after-commit"
 	BeforeFence   Point = "fence.before-verify"
 	AfterFence    Point = "fence.after-verify"
+	BeforePause   Point = "pause.before-command"
+	AfterPause    Point = "pause.after-command"
+	BeforeDown    Point = "step-down.before-command"
+	AfterDown     Point = "step-down.after-command"
+	AfterCheck    Point = "check.after-reading"
 	BeforePromote Point = "promote.before-command"
 	AfterPromote  Point = "promote.after-command"
 	BeforeSwitch  Point = "switch.before-commit"
 	AfterSwitch   Point = "switch.after-commit"
+	BeforeBack    Point = "rollback.before-commit"
+	AfterBack     Point = "rollback.after-commit"
+	BeforeMove    Point = "move.before-command"
+	AfterMove     Point = "move.after-command"
 	BeforeSave    Point = "save.before-command"
 	AfterSave     Point = "save.after-command"
 	BeforeRepoint Point = "repoint.before-command"
@@ -33,8 +42,8 @@ const (
 // Points lists them all.
 func Points() []Point {
 	return []Point{
-		BeforeBegin, AfterBegin, BeforeFence, AfterFence, BeforePromote, AfterPromote, BeforeSwitch, AfterSwitch,
-		BeforeSave, AfterSave, BeforeRepoint, AfterRepoint, BeforeDemote, AfterDemote, BeforeRecord, AfterRecord, BeforeEnd, AfterEnd,
+		BeforeBegin, AfterBegin, BeforeFence, AfterFence, BeforePause, AfterPause, BeforeDown, AfterDown, AfterCheck, BeforePromote, AfterPromote, BeforeSwitch, AfterSwitch,
+		BeforeBack, AfterBack, BeforeMove, AfterMove, BeforeSave, AfterSave, BeforeRepoint, AfterRepoint, BeforeDemote, AfterDemote, BeforeRecord, AfterRecord, BeforeEnd, AfterEnd,
 		BeforeAdopt, AfterAdopt, BeforeRestore, AfterRestore,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/detector/instance"
 	"github.com/raftsentinel/raftsentinel/failover"
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
@@ -32,7 +33,14 @@ func (d *duties) promote(ctx context.Context, s *set, m *raftfsm.Master, step fa
 		s.blame(row.To)
 		d.e.o.Log.Warn("candidate cannot be promoted", "master", m.Name, "epoch", row.Epoch, "candidate", row.To.String(), "reason", why)
 		return nil
-	case !already:
+	case already:
+	case d.viewOf(s, d.e.o.Cluster.State(), m).MayGiveWay(row):
+		if handed := d.giveWay(ctx, s, m, row, c, story); handed != nil {
+			info = handed
+			break
+		}
+		fallthrough
+	default:
 		if info, err = d.noOne(ctx, s, c, row, story); err != nil {
 			_ = c.Close()
 			s.blame(row.To)
@@ -41,7 +49,11 @@ func (d *duties) promote(ctx context.Context, s *set, m *raftfsm.Master, step fa
 		}
 	}
 	s.keep(row.To, c)
-	return d.switchMaster(ctx, s, row, info, story)
+	began := time.Now()
+	if switched, err := d.switchMaster(ctx, s, row, info, story); !switched || err != nil {
+		return err
+	}
+	return d.tell(ctx, s, row, story.step(raftfsm.StepSwitch, row.To, began, ""))
 }
 
 // fencedCandidate is the connection over which the candidate is promoted; nil where the candidate failed, or where the
@@ -112,13 +124,12 @@ func (d *duties) wanted(s *set, row *raftfsm.Failover) bool {
 	return !called
 }
 
-// switchMaster commits the candidate as the master: the end of the urgent part.
-func (d *duties) switchMaster(ctx context.Context, s *set, row *raftfsm.Failover, info *detector.Info, t *story) error {
+// switchMaster commits the candidate as the master: the end of the urgent part. It is false where the row was called off.
+func (d *duties) switchMaster(ctx context.Context, s *set, row *raftfsm.Failover, info *detector.Info, t *story) (bool, error) {
 	d.e.point(BeforeSwitch)
 	if !d.wanted(s, row) {
-		return nil
+		return false, nil
 	}
-	began := time.Now()
 	in := raftfsm.Instance{}
 	if m, ok := d.e.o.Cluster.State().Master(s.name); ok {
 		in, _ = m.Instance(row.To)
@@ -131,12 +142,12 @@ func (d *duties) switchMaster(ctx context.Context, s *set, row *raftfsm.Failover
 		},
 	}}})
 	if err != nil {
-		return err
+		return false, err
 	}
 	d.e.point(AfterSwitch)
 	d.e.o.Log.Info("master switched", "master", s.name, "epoch", row.Epoch, "from", row.From.String(), "to", row.To.String(),
 		"took_ms", s.sinceBegin(row, time.Now()))
-	return d.tell(ctx, s, row, t.step(raftfsm.StepSwitch, row.To, began, ""))
+	return true, nil
 }
 
 // tell adds a step to the open row. Where the row is closed by now, or full, there is nothing to add it to.
@@ -156,11 +167,10 @@ func (d *duties) tell(ctx context.Context, s *set, row *raftfsm.Failover, step *
 	return nil
 }
 
-// save has the new master keep its role in its configuration file, once in a leadership, and tells it on the record. That
-// waits for the disk of the instance, twice: no client is to wait for it. A master that restarts before comes back as a
-// replica, and is made a master again or replaced like any other.
+// save has the new master keep its role in its configuration file and tells it on the record. That waits for the disk of the
+// instance, twice: no client is to wait for it. A master that restarts before comes back as a replica, and is made a master
+// again or replaced like any other.
 func (d *duties) save(ctx context.Context, s *set, m *raftfsm.Master, row *raftfsm.Failover) error {
-	s.memory.Saved = row.Epoch
 	t, began := &story{set: s, row: row}, time.Now()
 	d.e.point(BeforeSave)
 	c, _, err := d.control(ctx, s, m, row.To)
@@ -169,6 +179,11 @@ func (d *duties) save(ctx context.Context, s *set, m *raftfsm.Master, row *raftf
 		s.keep(row.To, c)
 	}
 	d.e.point(AfterSave)
+	if _, refused := errors.AsType[instance.ReplyError](err); err != nil && !refused {
+		s.memory.Unsaved++
+		return fmt.Errorf("configuration of %s: %w", row.To, err)
+	}
+	s.memory.Saved = row.Epoch
 	if err != nil {
 		d.e.o.Log.Warn("configuration not saved", "master", m.Name, "epoch", row.Epoch, "instance", row.To.String(), "error", err)
 	}

@@ -65,7 +65,7 @@ func (d *duties) told(ctx context.Context, s *set, a raftfsm.Addr, o outcome) er
 	case m.Failover != nil:
 		return nil
 	}
-	return d.correct(ctx, s, m, a, raftfsm.CorrectionRepointed, o.detail)
+	return d.correct(ctx, s, m, a, &raftlogv1.Correct{Kind: raftfsm.CorrectionRepointed, Detail: plain(o.detail)})
 }
 
 // follow makes one instance follow the committed master, if it still has to by what both say on fenced connections.
@@ -153,11 +153,12 @@ func (d *duties) stillMaster(ctx context.Context, s *set, m *raftfsm.Master, ask
 }
 
 // demoted tells that a master beside the committed one was made a replica: of an old master with what may have been lost, in
-// the open row if that is its own.
+// the open row if that is its own. The story of a past one is corrected where the old master's process has survived and tells
+// to the byte what was lost; one that was restarted proves nothing.
 func (d *duties) demoted(ctx context.Context, s *set, m *raftfsm.Master, a raftfsm.Addr, o outcome) error {
 	row := lastSwitchFrom(m, a)
 	if row == nil {
-		return d.correct(ctx, s, m, a, raftfsm.CorrectionDemoted, o.detail)
+		return d.correct(ctx, s, m, a, &raftlogv1.Correct{Kind: raftfsm.CorrectionDemoted, Detail: plain(o.detail)})
 	}
 	promoted, _ := m.Instance(row.To)
 	loss := failover.Loss(row, promoted, o.was)
@@ -165,23 +166,29 @@ func (d *duties) demoted(ctx context.Context, s *set, m *raftfsm.Master, a raftf
 	d.e.o.Log.Warn("old master demoted", "master", s.name, "epoch", row.Epoch, "instance", a.String(), "offset", o.was.Offset,
 		"loss", loss.Kind.String(), "lost_bytes", loss.Bytes)
 	if m.Failover == nil || m.Failover.Epoch != row.Epoch {
-		return d.correct(ctx, s, m, a, raftfsm.CorrectionDemoted, detail)
+		c := &raftlogv1.Correct{Kind: raftfsm.CorrectionDemoted, Detail: plain(detail)}
+		if loss.Kind == raftfsm.LossExact && d.e.o.Cluster.State().FeatureLevel() >= amendLevel {
+			c.Epoch, c.Loss = row.Epoch, &raftlogv1.Loss{Kind: loss.Kind, Bytes: loss.Bytes}
+		}
+		return d.correct(ctx, s, m, a, c)
 	}
 	s.memory.Returned = o.was
 	t := &story{set: s, row: row}
 	return d.tell(ctx, s, row, t.step(raftfsm.StepDemote, a, o.began, detail))
 }
 
-// correct tells what was put right in no failover: once, until the instance was seen to follow. Where the law refuses it,
+// amendLevel is the feature level from which the loss of a past failover can be corrected.
+const amendLevel = 3
+
+// correct tells what was put right on the instance a in no failover: once, until the instance was seen to follow. Where the law refuses it,
 // because the set has changed or the cluster is not upgraded yet, it is not told at all.
-func (d *duties) correct(ctx context.Context, s *set, m *raftfsm.Master, a raftfsm.Addr, kind raftlogv1.CorrectionKind, detail string) error {
+func (d *duties) correct(ctx context.Context, s *set, m *raftfsm.Master, a raftfsm.Addr, c *raftlogv1.Correct) error {
 	if s.corrected[a] == m.Address {
 		return nil
 	}
 	s.corrected[a] = m.Address
-	_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_Correct{Correct: &raftlogv1.Correct{
-		Master: s.name, Generation: m.Generation, Instance: a.Proto(), Kind: kind, Detail: plain(detail),
-	}}})
+	c.Master, c.Generation, c.Instance = s.name, m.Generation, a.Proto()
+	_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_Correct{Correct: c}})
 	if errors.Is(err, errChanged) {
 		d.e.o.Log.Debug("correction not recorded", "master", s.name, "instance", a.String(), "error", err)
 		return nil

@@ -127,7 +127,7 @@ func (r *resolver) lookUp(ctx context.Context, host string) []string {
 	ips := usable(found, foreign(host, r.d.e.o.Cluster.State()))
 	switch failed := asked && len(last.ips) == 0; {
 	case len(ips) == 0 && !failed:
-		r.d.e.o.Log.Warn("host name not resolved, its last address stays", "host", host, "answers", found, "error", err)
+		r.d.e.o.Log.Warn("host name has no address that clients could be told; what was committed for it stays", "host", host, "answers", found, "error", err)
 	case len(ips) > 0 && failed:
 		r.d.e.o.Log.Info("host name resolved again", "host", host)
 	}

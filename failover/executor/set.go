@@ -58,6 +58,15 @@ func newSet(name string) *set {
 
 // decide remembers the present look at the set and gives the step to perform; nil where there is only waiting to do.
 func (d *duties) decide(s *set) failover.Step {
+	step := d.next(s)
+	if _, at := step.(failover.Promote); !at {
+		s.vouch(nil) // it serves for what follows upon the commit, and for nothing later
+	}
+	return step
+}
+
+// next is decide, whatever was vouched for.
+func (d *duties) next(s *set) failover.Step {
 	now := time.Now()
 	st := d.e.o.Cluster.State()
 	m, ok := st.Master(s.name)
@@ -75,9 +84,6 @@ func (d *duties) decide(s *set) failover.Step {
 	v.Memory = s.memory
 	s.followed(v)
 	step := failover.Next(v)
-	if _, at := step.(failover.Promote); !at {
-		s.vouch(nil) // it serves for what follows upon the commit, and for nothing later
-	}
 	switch step := step.(type) {
 	case failover.Rest:
 		d.rest(s, m, step.Reason, step.For)

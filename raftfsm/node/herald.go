@@ -26,6 +26,7 @@ type herald struct {
 
 // told is what one follower has been told in a term.
 type told struct {
+	term   uint64
 	target raft.ServerAddress
 	// last is the request that it has acknowledged last, its entries left out and their end as previous entry.
 	last raft.AppendEntriesRequest
@@ -52,9 +53,13 @@ func (h *herald) AppendEntries(
 	commit := min(req.LeaderCommitIndex, end)
 	h.mu.Lock()
 	p := h.peers[id]
-	if p == nil || p.last.Term < req.Term {
-		p = &told{}
+	if p == nil || p.term < req.Term {
+		p = &told{term: req.Term}
 		h.peers[id] = p
+	}
+	if p.term > req.Term { // late, and about to be refused
+		h.mu.Unlock()
+		return h.quietable.AppendEntries(id, target, req, resp)
 	}
 	p.coming = commit
 	h.mu.Unlock()
@@ -64,7 +69,7 @@ func (h *herald) AppendEntries(
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p.coming = 0
-	if err != nil || !resp.Success || resp.Term != req.Term || h.peers[id] != p {
+	if err != nil || !resp.Success || resp.Term != req.Term {
 		return err
 	}
 	p.target, p.commit = target, max(p.commit, commit)
@@ -87,7 +92,7 @@ func (h *herald) news() {
 // tell sends to one follower unless it knows, will know by what is under way, or is being told; then it is looked at again.
 // The caller holds mu.
 func (h *herald) tell(id raft.ServerID, p *told) {
-	commit := min(h.committed(p.last.Term), p.last.PrevLogEntry)
+	commit := min(h.committed(p.term), p.last.PrevLogEntry)
 	if p.busy || commit <= max(p.commit, p.coming) {
 		return
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"reflect"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,42 +13,56 @@ import (
 // follower answers AppendEntries as the test says, and keeps what it was sent.
 type follower struct {
 	quietable
-	mu   sync.Mutex
-	got  []raft.AppendEntriesRequest
-	fail bool
-	// hold, not nil, keeps requests with entries from being answered until it is closed.
-	hold chan struct{}
+	mu  sync.Mutex
+	got []raft.AppendEntriesRequest
+	// cut fails requests; refuses answers without success; later answers with a later term.
+	cut, refuses, later bool
+	// holds keeps the request that many requests from now from being answered until it is closed.
+	holds map[int]chan struct{}
 }
 
 func (f *follower) AppendEntries(_ raft.ServerID, _ raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	f.mu.Lock()
+	hold := f.holds[len(f.got)]
 	f.got = append(f.got, *req)
-	hold, fail := f.hold, f.fail
+	cut, refuses, later := f.cut, f.refuses, f.later
 	f.mu.Unlock()
-	if hold != nil && len(req.Entries) > 0 {
+	if hold != nil {
 		<-hold
 	}
-	if fail {
+	if cut {
 		return errors.New("cut off")
 	}
-	resp.Term, resp.Success = req.Term, true
+	resp.Term, resp.Success = req.Term, !refuses
+	if later {
+		resp.Term = req.Term + 1
+	}
 	return nil
 }
 
-// told are the commit indices and previous entries of the requests without entries.
-func (f *follower) told() (out [][2]uint64) {
+// hold keeps the next request but skip from being answered.
+func (f *follower) hold(skip int) chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := make(chan struct{})
+	f.holds = map[int]chan struct{}{len(f.got) + skip: c}
+	return c
+}
+
+// told are the requests without entries.
+func (f *follower) told() (out []raft.AppendEntriesRequest) {
 	synctest.Wait()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, r := range f.got {
 		if len(r.Entries) == 0 && r.PrevLogEntry > 0 {
-			out = append(out, [2]uint64{r.LeaderCommitIndex, r.PrevLogEntry})
+			out = append(out, r)
 		}
 	}
 	return out
 }
 
-// heraldTest is a leader of term 2 with one follower.
+// heraldTest is a leader with one follower.
 type heraldTest struct {
 	*herald
 	f      *follower
@@ -66,86 +81,131 @@ func newHeraldTest() *heraldTest {
 	return h
 }
 
-// send sends entries up to last as Raft would, with the commit index that stands.
-func (h *heraldTest) send(t *testing.T, prev, last uint64) {
-	t.Helper()
-	req := &raft.AppendEntriesRequest{Term: h.leads, PrevLogEntry: prev, PrevLogTerm: 1, LeaderCommitIndex: h.commit}
+var heraldHeader = raft.RPCHeader{ProtocolVersion: 3, ID: []byte("n1"), Addr: []byte("n1:1")}
+
+// send sends entries of the term up to last, as Raft would, with the commit index that stands.
+func (h *heraldTest) send(term, prev, last uint64) {
+	req := &raft.AppendEntriesRequest{
+		RPCHeader: heraldHeader, Term: term, Leader: []byte("n1:1"), PrevLogEntry: prev, PrevLogTerm: 1, LeaderCommitIndex: h.commit,
+	}
 	for i := prev + 1; i <= last; i++ {
-		req.Entries = append(req.Entries, &raft.Log{Index: i, Term: h.leads})
+		req.Entries = append(req.Entries, &raft.Log{Index: i, Term: term})
 	}
 	_ = h.AppendEntries("n2", "n2:1", req, &raft.AppendEntriesResponse{})
 }
 
+// telling is what is sent for a commit index up to which the follower has acknowledged entries of the term.
+func telling(term, commit, last uint64) raft.AppendEntriesRequest {
+	return raft.AppendEntriesRequest{
+		RPCHeader: heraldHeader, Term: term, Leader: []byte("n1:1"), PrevLogEntry: last, PrevLogTerm: term, LeaderCommitIndex: commit,
+	}
+}
+
 func TestHerald(t *testing.T) {
 	for name, c := range map[string]struct {
-		run  func(t *testing.T, h *heraldTest)
-		want [][2]uint64
+		run  func(h *heraldTest)
+		want []raft.AppendEntriesRequest
 	}{
-		"a commit is told once": {func(t *testing.T, h *heraldTest) {
-			h.send(t, 4, 5)
+		"a commit is told once": {func(h *heraldTest) {
+			h.send(2, 4, 5)
 			h.commit = 5
 			h.news()
 			synctest.Wait()
 			h.news()
-		}, [][2]uint64{{5, 5}}},
-		"never beyond what the follower has acknowledged": {func(t *testing.T, h *heraldTest) {
-			h.send(t, 4, 5)
+		}, []raft.AppendEntriesRequest{telling(2, 5, 5)}},
+		"never beyond what the follower has acknowledged": {func(h *heraldTest) {
+			h.send(2, 4, 5)
 			h.commit = 9 // by the others; what this one has after 5 may be of an earlier leader
 			h.news()
-		}, [][2]uint64{{5, 5}}},
-		"an acknowledgement after the commit": {func(t *testing.T, h *heraldTest) {
-			h.f.hold = make(chan struct{})
-			go h.send(t, 4, 5)
+		}, []raft.AppendEntriesRequest{telling(2, 5, 5)}},
+		"what it refused is not acknowledged": {func(h *heraldTest) {
+			h.send(2, 4, 5)
+			h.commit, h.f.refuses = 9, true
+			h.send(2, 5, 9)
+			h.f.refuses = false
+			h.news()
+		}, []raft.AppendEntriesRequest{telling(2, 5, 5)}},
+		"nor what it answered in a later term": {func(h *heraldTest) {
+			h.send(2, 4, 5)
+			h.commit, h.f.later = 9, true
+			h.send(2, 5, 9)
+			h.f.later = false
+			h.news()
+		}, []raft.AppendEntriesRequest{telling(2, 5, 5)}},
+		"an acknowledgement after the commit": {func(h *heraldTest) {
+			held := h.f.hold(0)
+			go h.send(2, 4, 5)
 			synctest.Wait()
 			h.commit = 5
 			h.news()
-			close(h.f.hold)
-		}, [][2]uint64{{5, 5}}},
-		"what an entry under way tells": {func(t *testing.T, h *heraldTest) {
-			h.send(t, 4, 5)
+			close(held)
+		}, []raft.AppendEntriesRequest{telling(2, 5, 5)}},
+		"what an entry under way tells": {func(h *heraldTest) {
+			h.send(2, 4, 5)
 			h.commit = 5
-			h.f.hold = make(chan struct{})
-			go h.send(t, 5, 6)
+			held := h.f.hold(0)
+			go h.send(2, 5, 6)
 			synctest.Wait()
 			h.news()
-			close(h.f.hold)
+			close(held)
 		}, nil},
-		"an entry that was lost": {func(t *testing.T, h *heraldTest) {
-			h.send(t, 4, 5)
-			h.commit, h.f.fail = 5, true
-			h.send(t, 5, 6)
-			h.f.fail = false
+		"an entry that was lost": {func(h *heraldTest) {
+			h.send(2, 4, 5)
+			h.commit, h.f.cut = 5, true
+			h.send(2, 5, 6)
+			h.f.cut = false
 			h.news()
-		}, [][2]uint64{{5, 5}}},
-		"nothing acknowledged in this term": {func(t *testing.T, h *heraldTest) {
-			h.send(t, 4, 5)
-			h.leads, h.commit, h.f.fail = 3, 9, true
-			h.send(t, 5, 6)
+		}, []raft.AppendEntriesRequest{telling(2, 5, 5)}},
+		"one at a time, and then the newest": {func(h *heraldTest) {
+			h.send(2, 4, 8)
+			held := h.f.hold(0)
+			for h.commit = 5; h.commit < 8; h.commit++ {
+				h.news()
+				synctest.Wait()
+			}
+			close(held)
+		}, []raft.AppendEntriesRequest{telling(2, 5, 8), telling(2, 8, 8)}},
+		"nothing is acknowledged yet in a new term": {func(h *heraldTest) {
+			h.send(2, 4, 9)
+			h.leads, h.commit, h.f.refuses = 3, 9, true
+			h.send(3, 9, 10) // the follower has entries of a later leader of term 2 in place of ours
 			h.news()
 		}, nil},
-		"leadership lost": {func(t *testing.T, h *heraldTest) {
-			h.send(t, 4, 5)
+		"an acknowledgement of the former term comes late": {func(h *heraldTest) {
+			held := h.f.hold(0)
+			go h.send(2, 4, 9)
+			synctest.Wait()
+			h.leads = 3
+			h.send(3, 4, 5)
+			close(held)
+			synctest.Wait()
+			h.commit = 9
+			h.news()
+		}, []raft.AppendEntriesRequest{telling(3, 5, 5)}},
+		"a request of the former term comes late": {func(h *heraldTest) {
+			h.leads = 3
+			h.send(3, 4, 5)
+			h.send(2, 4, 9)
+			h.commit = 9
+			h.news()
+		}, []raft.AppendEntriesRequest{telling(3, 5, 5)}},
+		"leadership lost": {func(h *heraldTest) {
+			h.send(2, 4, 5)
 			h.leads, h.commit = 0, 5
 			h.news()
 		}, nil},
-		"heartbeats pass": {func(t *testing.T, h *heraldTest) {
+		"heartbeats pass": {func(h *heraldTest) {
 			h.commit = 5
-			h.send(t, 0, 0)
+			h.send(2, 0, 0)
 			h.news()
 		}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHeraldTest()
-				c.run(t, h)
-				got := h.f.told()
-				if len(got) != len(c.want) {
-					t.Fatalf("told (commit, previous entry) %v, want %v", got, c.want)
-				}
-				for i := range got {
-					if got[i] != c.want[i] {
-						t.Errorf("told (commit, previous entry) %v, want %v", got, c.want)
-					}
+				c.run(h)
+				if got := h.f.told(); !reflect.DeepEqual(got, c.want) {
+					t.Errorf("told\n%+v\nwant\n%+v", got, c.want)
 				}
 			})
 		})

@@ -154,13 +154,18 @@ func (n *Node) establish(ctx context.Context, r *raft.Raft) error {
 	return nil
 }
 
-// committedIn is the commit index where this node leads in a term; 0 where it does not.
+// committedIn is the commit index where this node leads in a term; 0 where it does not. The index is read first: terms only
+// rise, so that who leads in the term afterwards led in it then, and the index is no later leader's.
 func (n *Node) committedIn(term uint64) uint64 {
 	r := n.raft.Load()
-	if r == nil || r.State() != raft.Leader || r.CurrentTerm() != term {
+	if r == nil {
 		return 0
 	}
-	return r.CommitIndex()
+	committed := r.CommitIndex()
+	if r.State() != raft.Leader || r.CurrentTerm() != term {
+		return 0
+	}
+	return committed
 }
 
 // mark commits a Mark.

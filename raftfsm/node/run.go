@@ -218,7 +218,9 @@ func (n *Node) shutdown(ctx context.Context, r *raft.Raft) {
 	if trans := n.trans.Load(); trans != nil {
 		_ = (*trans).Close()
 	}
-	_ = n.herald.Load().wait(limit)
+	told, cancelTold := context.WithTimeout(context.WithoutCancel(ctx), drainLimit)
+	defer cancelTold()
+	_ = n.herald.Load().wait(told) // what was under way has ended with the transport
 	if err := within(endLimit, end.Error); err != nil {
 		n.log.Warn("raft did not end", "error", err)
 	}

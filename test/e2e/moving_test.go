@@ -125,7 +125,7 @@ func TestMovingALiveSystem(t *testing.T) {
 	importing = append(importing, "--with="+with)
 	m.ctl(0, []string{"auth-pass"}, importing...)
 	m.ctl(0, []string{"same"}, append(importing, "--dry-run")...)
-	m.ctl(4, []string{"Sentinels are still active on guarded: 127.0.0.1", "Sentinels are still active on gap: 127.0.0.1", "none was resumed"}, "resume", "--all")
+	m.ctl(4, []string{"Sentinels are still active on guarded: 127.0.0.1:", "Sentinels are still active on gap: 127.0.0.1:", "none was resumed"}, "resume", "--all")
 	m.reload()
 	m.eventually("the port is in use", soon, func(context.Context) error {
 		for _, n := range m.nodes {

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -83,6 +85,20 @@ func TestAnswersAsSentinel(t *testing.T) {
 			if was == got {
 				t.Errorf("%s: both answer %s; there is no difference any more", d.command, clip(got))
 			}
+		}
+	})
+	t.Run("failover of a master that is up", func(t *testing.T) {
+		const command = "SENTINEL FAILOVER mymaster"
+		want, got := newTalk(t, addrs[0]).ask(command).String(), ""
+		// The switchover that is among the differences must be over.
+		err := staged.Until(t.Context(), func(context.Context) error {
+			if got = newTalk(t, addrs[1]).ask(command).String(); strings.HasPrefix(got, "-INPROG ") {
+				return errors.New(got)
+			}
+			return nil
+		})
+		if err != nil || got != want {
+			t.Errorf("got %s (%v), want %s", clip(got), err, clip(want))
 		}
 	})
 }

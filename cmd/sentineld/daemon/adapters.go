@@ -6,6 +6,7 @@ import (
 
 	"github.com/raftsentinel/raftsentinel/api"
 	"github.com/raftsentinel/raftsentinel/detector/instance"
+	"github.com/raftsentinel/raftsentinel/failover"
 	"github.com/raftsentinel/raftsentinel/failover/executor"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 	"github.com/raftsentinel/raftsentinel/raftfsm/node"
@@ -82,7 +83,19 @@ func (o orders) Explain(ctx context.Context, s *raftfsm.State, m *raftfsm.Master
 	if err != nil {
 		return api.Explanation{}, err
 	}
-	return api.Explanation{Winner: e.Choice.Best, Candidates: e.Choice.Candidates, Obstacles: e.Hinders}, nil
+	return explanation(e), nil
+}
+
+// Glance implements [api.Failovers].
+func (o orders) Glance(s *raftfsm.State, m *raftfsm.Master) api.Explanation {
+	return explanation(o.executor.Glance(s, m))
+}
+
+func explanation(e failover.Explanation) api.Explanation {
+	return api.Explanation{
+		Winner: e.Choice.Best, Candidates: e.Choice.Candidates, Heir: e.Planned.Best, Planned: e.Planned.Candidates,
+		FailoverBlockers: e.Failover, SwitchoverBlockers: e.Switchover, PredictedLoss: e.Loss, MasterAgeMs: e.MasterAgeMs,
+	}
 }
 
 // control opens the executor's connections.

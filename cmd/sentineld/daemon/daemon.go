@@ -268,8 +268,8 @@ func (d *Daemon) wire(o Options) error {
 // serveOn makes a server of the Sentinel protocol.
 func (d *Daemon) serveOn(l net.Listener) (*resp.Server, error) {
 	o := resp.Options{
-		Listener: l, Node: member{d.node}, API: d.api.Direct(), Fleet: d.fleet, Classify: classify, LookupHost: d.options.LookupHost,
-		Local: local{d}, Scripts: jobs{d.scripts},
+		Listener: l, Node: member{d.node}, API: d.api.Direct(), Switchover: d.api.Switchover, Fleet: d.fleet, Classify: classify,
+		LookupHost: d.options.LookupHost, Local: local{d}, Scripts: jobs{d.scripts},
 		Protected: d.config.ProtectedMode, Shutdown: d.shutdown, ConfigFile: d.options.ConfigFile,
 		HeardWithin: timing(d.config).HeardWithin(),
 		Periods:     resp.Periods{Info: probe.InfoEvery, Ping: probe.LongestPeriod, Election: timing(d.config).Election},

@@ -3,6 +3,8 @@ package daemon
 import (
 	"context"
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/raftsentinel/raftsentinel/api"
@@ -52,11 +54,13 @@ const helloChannel = "__sentinel__:hello"
 func activeSentinels(ctx context.Context, conn *instance.Conn) ([]api.ActiveSentinel, error) {
 	listening, notListening := conn.Subscribers(ctx, helloChannel)
 	clients, notListed := conn.Clients(ctx, func(c instance.Client) bool {
-		return strings.HasPrefix(c.Name, "sentinel-") || c.Name == "" && c.Subscribed
+		return strings.HasPrefix(c.Name, "sentinel-") || c.Subscribed && (c.Name == "" || c.Name == listenerName)
 	})
 	var named, unnamed []api.ActiveSentinel
 	for _, c := range clients {
-		if id, ok := strings.CutPrefix(c.Name, "sentinel-"); ok {
+		if c.Name == listenerName {
+			listening-- // a node like this one
+		} else if id, ok := strings.CutPrefix(c.Name, "sentinel-"); ok {
 			id, _, _ = strings.Cut(id, "-") // -cmd or -pubsub
 			named = append(named, api.ActiveSentinel{Host: c.Host, ID: id})
 		} else {
@@ -74,6 +78,41 @@ func activeSentinels(ctx context.Context, conn *instance.Conn) ([]api.ActiveSent
 		return []api.ActiveSentinel{{}}, nil
 	}
 	return nil, nil
+}
+
+// listenerName is what instances know a node by that listens to Sentinels.
+const listenerName = "sentineld-listen"
+
+// Hear implements [api.Inspector].
+func (i inspector) Hear(ctx context.Context, a raftfsm.Addr, o raftfsm.Options, many int) (heard []api.ActiveSentinel) {
+	o.FormerAuthPass = raftfsm.Secret{}
+	conn, err := i.dialer.Dial(ctx, instance.TargetOf(&raftfsm.Master{Options: o}, a, nil, false), listenerName)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = conn.Close() }()
+	// The end of the listening is the context's; where the user may not listen there is nothing to hear.
+	_ = conn.Listen(ctx, helloChannel, func(message string) bool {
+		if s, ok := helloOf(message); ok && !slices.Contains(heard, s) {
+			heard = append(heard, s)
+		}
+		return len(heard) < many
+	})
+	return heard
+}
+
+// helloOf reads what a Sentinel says of itself: ip,port,id,... Others may write to the channel too.
+func helloOf(message string) (api.ActiveSentinel, bool) {
+	words := strings.Split(message, ",")
+	if len(words) != 8 {
+		return api.ActiveSentinel{}, false
+	}
+	port, err := strconv.ParseUint(words[1], 10, 16)
+	if err != nil {
+		return api.ActiveSentinel{}, false
+	}
+	a, err := raftfsm.NewAddr(words[0], int(port))
+	return api.ActiveSentinel{Host: a.Host, Port: a.Port, ID: words[2]}, err == nil && api.CheckHost(a.Host) == nil
 }
 
 // orSentinel looks whether what an instance cannot do or say is because it is a Sentinel; else err stands.

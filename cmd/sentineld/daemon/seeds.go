@@ -54,7 +54,8 @@ func again(ctx context.Context, try func() bool) bool {
 	return true
 }
 
-// configure proposes the settings of the file that were never given a value.
+// configure proposes the settings of the file that were never given a value, and warns of those that have another one: the
+// first node to propose has its way, whatever the other nodes' files say.
 func (s seeder) configure(ctx context.Context, settings map[string]string) bool {
 	ctx, cancel := context.WithTimeout(ctx, seedTimeout)
 	defer cancel()
@@ -69,12 +70,18 @@ func (s seeder) configure(ctx context.Context, settings map[string]string) bool 
 		}
 	}
 	if len(c.GetSettings()) == 0 {
+		for _, name := range slices.Sorted(maps.Keys(settings)) {
+			if value, _ := state.Setting(name); value != settings[name] {
+				s.log.Warn("the file's setting differs from the cluster's, which holds", "setting", name, "file", settings[name], "cluster", value)
+			}
+		}
 		return true
 	}
-	res, err := s.node.Propose(ctx, &raftlogv1.Command{
+	// Refused until the whole cluster knows settings; and another node may be faster. Either way what holds is looked at again.
+	_, _ = s.node.Propose(ctx, &raftlogv1.Command{
 		Header: &raftlogv1.Header{Actor: "configuration file"}, Op: &raftlogv1.Command_Configure{Configure: c},
 	})
-	return err == nil && res.Err() == nil // refused until the whole cluster knows settings
+	return false
 }
 
 // settle makes one attempt for one seed, and tells whether nothing is left to do.
@@ -95,7 +102,7 @@ func (s seeder) settle(ctx context.Context, seed conf.Seed) bool {
 	monitor := &raftlogv1.Monitor{Name: seed.Name, Seed: true, Options: seed.Options.Values()}
 	address, seen, reason := s.locate(ctx, seed)
 	if reason == "" && len(seen.Sentinels) > 0 {
-		reason = api.SentinelsReason(seen.Sentinels)
+		reason = api.SentinelsReason(api.Introduce(ctx, s.inspector, address, seed.Options, seen.Sentinels))
 	}
 	if seen.SentinelsUnknown != "" {
 		s.log.Warn("cannot tell whether sentinels are active", "master", seed.Name, "instance", address, "error", seen.SentinelsUnknown)

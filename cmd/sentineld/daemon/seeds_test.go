@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/raftsentinel/raftsentinel/detector/instance"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -83,6 +85,12 @@ func TestSeedIsVisited(t *testing.T) {
 			w.sentinel("10.8.0.3", first, "sentinel-0cdc4d47")
 			w.sentinel("10.8.0.2", first, "sentinel-63db1fac")
 		}, first, "Sentinels are still active on it: 10.8.0.2 (63db1fac), 10.8.0.3 (0cdc4d47); stop them, then resume"},
+		{"Sentinels that speak", func(w *world) {
+			w.redis.Add(first.String())
+			w.sentinel("10.8.0.3", first, "sentinel-0cdc4d47")
+			w.sentinel("10.8.0.2", first, "sentinel-63db1fac")
+			w.hello(first, "nonsense", "10.8.0.9,0,,0,m,10.0.0.1,6379,0", "10.7.0.2,26380,63db1fac11,0,m,10.0.0.1,6379,0")
+		}, first, "Sentinels are still active on it: 10.7.0.2:26380, 10.8.0.3 (0cdc4d47); stop them, then resume"},
 		{"Sentinels without names", func(w *world) {
 			w.redis.Add(first.String())
 			w.sentinel("10.8.0.2", first, "")
@@ -95,6 +103,22 @@ func TestSeedIsVisited(t *testing.T) {
 			w.redis.Add(first.String()).Deny("client|list")
 			w.sentinel("10.8.0.2", first, "sentinel-63db1fac")
 		}, first, "at an address that is not told"},
+		{"Sentinels that speak, no right to the list", func(w *world) {
+			w.redis.Add(first.String()).Deny("client|list")
+			w.sentinel("10.8.0.2", first, "sentinel-63db1fac")
+			w.hello(first, "10.7.0.2,26379,63db1fac11,0,m,10.0.0.1,6379,0", "10.7.0.3,26379,77,0,m,10.0.0.1,6379,0")
+		}, first, "active on it: 10.7.0.2:26379, 10.7.0.3:26379; stop"},
+		{"another node that listens to Sentinels", func(w *world) {
+			w.redis.Add(first.String())
+			c, err := (&instance.Dialer{DialContext: w.redis.From("10.8.0.1")}).Dial(context.Background(), instance.Target{Addr: first}, listenerName)
+			if err == nil {
+				_, err = c.Do(context.Background(), "SUBSCRIBE", helloChannel)
+			}
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			w.t.Cleanup(func() { _ = c.Close() })
+		}, first, ""},
 		{"no right to see Sentinels", func(w *world) {
 			w.redis.Add(first.String()).Deny("client|list", "pubsub|numsub")
 			w.sentinel("10.8.0.2", first, "sentinel-63db1fac")
@@ -144,8 +168,12 @@ func TestSettingsAreSeeded(t *testing.T) {
 		}
 		configured := n.count(raftfsm.EventConfigure)
 		n.end()
-		n = w.run(w.config(1, 1, "sentinel resolve-hostnames no"))
+		log := &record{}
+		n = w.run(w.config(1, 1, "sentinel resolve-hostnames no"), func(o *Options) { o.Stderr = log })
 		time.Sleep(30 * time.Second)
+		if got := strings.Count(log.take(), "setting=resolve-hostnames file=no cluster=yes"); got != 1 {
+			t.Errorf("%d lines tell that the file says otherwise", got)
+		}
 		if given("resolve-hostnames") != "yestrue" || n.count(raftfsm.EventConfigure) != configured {
 			t.Errorf("the file won over the cluster: %s, %d events", given("resolve-hostnames"), n.count(raftfsm.EventConfigure))
 		}

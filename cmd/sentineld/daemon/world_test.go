@@ -69,6 +69,35 @@ func (w *world) sentinel(host string, at raftfsm.Addr, name string) {
 	}
 }
 
+// hello has Sentinels speak on an instance every two seconds.
+func (w *world) hello(at raftfsm.Addr, messages ...string) {
+	w.t.Helper()
+	d := instance.Dialer{DialContext: w.redis.From("10.8.0.1")}
+	c, err := d.Dial(context.Background(), instance.Target{Addr: at}, "speaker")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			for _, m := range messages {
+				_, _ = c.Do(ctx, "PUBLISH", helloChannel, m)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(2 * time.Second):
+			}
+		}
+	}()
+	w.t.Cleanup(func() {
+		cancel()
+		<-done
+		_ = c.Close()
+	})
+}
+
 // config of the node number n of a cluster of size.
 func (w *world) config(n, size int, more ...string) *conf.Config {
 	w.t.Helper()

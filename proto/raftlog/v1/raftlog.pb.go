@@ -1302,7 +1302,9 @@ type Monitor struct {
 	// Level 2. The epoch that another control plane gave the master; the cluster's own go on above it. 0 for none.
 	Epoch uint64 `protobuf:"varint,6,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Level 2. Replicas that another control plane knows, whether or not the master lists them now.
-	Replicas      []*Address `protobuf:"bytes,7,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	Replicas []*Address `protobuf:"bytes,7,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	// Level 2. When the pause of paused_reason ends, Unix milliseconds; 0 = when it is resumed.
+	PausedUntilMs int64 `protobuf:"varint,8,opt,name=paused_until_ms,json=pausedUntilMs,proto3" json:"paused_until_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1384,6 +1386,13 @@ func (x *Monitor) GetReplicas() []*Address {
 		return x.Replicas
 	}
 	return nil
+}
+
+func (x *Monitor) GetPausedUntilMs() int64 {
+	if x != nil {
+		return x.PausedUntilMs
+	}
+	return 0
 }
 
 // Remove ends the watch over a master.
@@ -1662,7 +1671,9 @@ type Resume struct {
 	// How a held set is settled: make the instances follow the committed master.
 	Enforce bool `protobuf:"varint,3,opt,name=enforce,proto3" json:"enforce,omitempty"`
 	// The end of the pause that has run out; refused where the pause has another one by now. 0 = whatever it is.
-	UntilMs       int64 `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
+	UntilMs int64 `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
+	// Level 2. What stood in the way and was overridden by the operator, in words: the event's detail.
+	Overridden    string `protobuf:"bytes,5,opt,name=overridden,proto3" json:"overridden,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1723,6 +1734,13 @@ func (x *Resume) GetUntilMs() int64 {
 		return x.UntilMs
 	}
 	return 0
+}
+
+func (x *Resume) GetOverridden() string {
+	if x != nil {
+		return x.Overridden
+	}
+	return ""
 }
 
 // Hold stops all action on a set whose instances contradict the committed state.
@@ -3818,8 +3836,14 @@ type EventRecord struct {
 	To            *Address               `protobuf:"bytes,13,opt,name=to,proto3" json:"to,omitempty"`
 	Cause         Cause                  `protobuf:"varint,14,opt,name=cause,proto3,enum=raftlog.v1.Cause" json:"cause,omitempty"`
 	// Raft server id of the node whose proposal or deed it is.
-	Actor         string  `protobuf:"bytes,15,opt,name=actor,proto3" json:"actor,omitempty"`
-	AtOffsetMs    float64 `protobuf:"fixed64,16,opt,name=at_offset_ms,json=atOffsetMs,proto3" json:"at_offset_ms,omitempty"`
+	Actor      string  `protobuf:"bytes,15,opt,name=actor,proto3" json:"actor,omitempty"`
+	AtOffsetMs float64 `protobuf:"fixed64,16,opt,name=at_offset_ms,json=atOffsetMs,proto3" json:"at_offset_ms,omitempty"`
+	// Level 2. The IP addresses that clients were told for the host names of instance, master_address, from and to when it
+	// happened; empty where they were told the host as it stands.
+	InstanceIp    string `protobuf:"bytes,17,opt,name=instance_ip,json=instanceIp,proto3" json:"instance_ip,omitempty"`
+	MasterIp      string `protobuf:"bytes,18,opt,name=master_ip,json=masterIp,proto3" json:"master_ip,omitempty"`
+	FromIp        string `protobuf:"bytes,19,opt,name=from_ip,json=fromIp,proto3" json:"from_ip,omitempty"`
+	ToIp          string `protobuf:"bytes,20,opt,name=to_ip,json=toIp,proto3" json:"to_ip,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3964,6 +3988,34 @@ func (x *EventRecord) GetAtOffsetMs() float64 {
 		return x.AtOffsetMs
 	}
 	return 0
+}
+
+func (x *EventRecord) GetInstanceIp() string {
+	if x != nil {
+		return x.InstanceIp
+	}
+	return ""
+}
+
+func (x *EventRecord) GetMasterIp() string {
+	if x != nil {
+		return x.MasterIp
+	}
+	return ""
+}
+
+func (x *EventRecord) GetFromIp() string {
+	if x != nil {
+		return x.FromIp
+	}
+	return ""
+}
+
+func (x *EventRecord) GetToIp() string {
+	if x != nil {
+		return x.ToIp
+	}
+	return ""
 }
 
 // VoteRecord is a verdict as the state holds it.
@@ -4744,7 +4796,7 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\aversion\x18\a \x01(\tR\aversion\x12\x1b\n" +
 	"\tmax_level\x18\b \x01(\rR\bmaxLevel\"'\n" +
 	"\x0fSetFeatureLevel\x12\x14\n" +
-	"\x05level\x18\x01 \x01(\rR\x05level\"\xff\x01\n" +
+	"\x05level\x18\x01 \x01(\rR\x05level\"\xa7\x02\n" +
 	"\aMonitor\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12-\n" +
 	"\aaddress\x18\x02 \x01(\v2\x13.raftlog.v1.AddressR\aaddress\x121\n" +
@@ -4752,7 +4804,8 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x04seed\x18\x04 \x01(\bR\x04seed\x12#\n" +
 	"\rpaused_reason\x18\x05 \x01(\tR\fpausedReason\x12\x14\n" +
 	"\x05epoch\x18\x06 \x01(\x04R\x05epoch\x12/\n" +
-	"\breplicas\x18\a \x03(\v2\x13.raftlog.v1.AddressR\breplicas\"\x1c\n" +
+	"\breplicas\x18\a \x03(\v2\x13.raftlog.v1.AddressR\breplicas\x12&\n" +
+	"\x0fpaused_until_ms\x18\b \x01(\x03R\rpausedUntilMs\"\x1c\n" +
 	"\x06Remove\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"y\n" +
 	"\x03Set\x12\x12\n" +
@@ -4767,12 +4820,15 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x05Pause\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x19\n" +
-	"\buntil_ms\x18\x03 \x01(\x03R\auntilMs\"|\n" +
+	"\buntil_ms\x18\x03 \x01(\x03R\auntilMs\"\x9c\x01\n" +
 	"\x06Resume\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x05adopt\x18\x02 \x01(\v2\x13.raftlog.v1.AddressR\x05adopt\x12\x18\n" +
 	"\aenforce\x18\x03 \x01(\bR\aenforce\x12\x19\n" +
-	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\"R\n" +
+	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\x12\x1e\n" +
+	"\n" +
+	"overridden\x18\x05 \x01(\tR\n" +
+	"overridden\"R\n" +
 	"\x04Hold\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
 	"\n" +
@@ -4954,7 +5010,7 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\";\n" +
 	"\x0fTombstoneRecord\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05index\x18\x02 \x01(\x04R\x05index\"\x8a\x04\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\"\xf6\x04\n" +
 	"\vEventRecord\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x18\n" +
 	"\aordinal\x18\x02 \x01(\rR\aordinal\x12\x12\n" +
@@ -4973,7 +5029,12 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x05cause\x18\x0e \x01(\x0e2\x11.raftlog.v1.CauseR\x05cause\x12\x14\n" +
 	"\x05actor\x18\x0f \x01(\tR\x05actor\x12 \n" +
 	"\fat_offset_ms\x18\x10 \x01(\x01R\n" +
-	"atOffsetMs\"\xd1\x01\n" +
+	"atOffsetMs\x12\x1f\n" +
+	"\vinstance_ip\x18\x11 \x01(\tR\n" +
+	"instanceIp\x12\x1b\n" +
+	"\tmaster_ip\x18\x12 \x01(\tR\bmasterIp\x12\x17\n" +
+	"\afrom_ip\x18\x13 \x01(\tR\x06fromIp\x12\x13\n" +
+	"\x05to_ip\x18\x14 \x01(\tR\x04toIp\"\xd1\x01\n" +
 	"\n" +
 	"VoteRecord\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12/\n" +

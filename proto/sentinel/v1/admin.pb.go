@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -40,7 +41,9 @@ type MonitorMasterRequest struct {
 	// The epoch that another control plane gave a new set's master; later ones are above it. 0 = none.
 	Epoch uint64 `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Replicas that another control plane knows of a new set, whether or not the master lists them now.
-	Replicas      []*Address `protobuf:"bytes,9,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	Replicas []*Address `protobuf:"bytes,9,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	// When the pause of paused_reason ends by itself; unset: when it is resumed.
+	PausedUntil   *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=paused_until,json=pausedUntil,proto3" json:"paused_until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -134,6 +137,13 @@ func (x *MonitorMasterRequest) GetEpoch() uint64 {
 func (x *MonitorMasterRequest) GetReplicas() []*Address {
 	if x != nil {
 		return x.Replicas
+	}
+	return nil
+}
+
+func (x *MonitorMasterRequest) GetPausedUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PausedUntil
 	}
 	return nil
 }
@@ -1991,8 +2001,11 @@ type ResumeMasterRequest struct {
 	Enforce          bool   `protobuf:"varint,3,opt,name=enforce,proto3" json:"enforce,omitempty"`
 	ExpectedRevision uint64 `protobuf:"varint,4,opt,name=expected_revision,json=expectedRevision,proto3" json:"expected_revision,omitempty"`
 	ValidateOnly     bool   `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
-	// Go on although Sentinels are still active on the set, or instances reject the login or lack commands.
-	Force         bool `protobuf:"varint,6,opt,name=force,proto3" json:"force,omitempty"`
+	// Go on although Sentinels are, or may be, active on the set. It overrides nothing else.
+	Force bool `protobuf:"varint,6,opt,name=force,proto3" json:"force,omitempty"`
+	// Go on although some instances reject the login, or lack commands of a failover under the names that rename-command
+	// gives. Where every instance that answers rejects the login it is refused all the same.
+	Incomplete    bool `protobuf:"varint,7,opt,name=incomplete,proto3" json:"incomplete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2065,6 +2078,13 @@ func (x *ResumeMasterRequest) GetValidateOnly() bool {
 func (x *ResumeMasterRequest) GetForce() bool {
 	if x != nil {
 		return x.Force
+	}
+	return false
+}
+
+func (x *ResumeMasterRequest) GetIncomplete() bool {
+	if x != nil {
+		return x.Incomplete
 	}
 	return false
 }
@@ -3053,7 +3073,7 @@ var File_proto_sentinel_v1_admin_proto protoreflect.FileDescriptor
 
 const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1dproto/sentinel/v1/admin.proto\x12\vsentinel.v1\x1a google/protobuf/field_mask.proto\x1a\x1eproto/sentinel/v1/common.proto\x1a proto/sentinel/v1/failover.proto\x1a\x1eproto/sentinel/v1/master.proto\"\xe5\x02\n" +
+	"\x1dproto/sentinel/v1/admin.proto\x12\vsentinel.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eproto/sentinel/v1/common.proto\x1a proto/sentinel/v1/failover.proto\x1a\x1eproto/sentinel/v1/master.proto\"\xa4\x03\n" +
 	"\x14MonitorMasterRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\aaddress\x18\x02 \x01(\v2\x14.sentinel.v1.AddressR\aaddress\x124\n" +
@@ -3063,7 +3083,9 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	"\x11expected_revision\x18\x06 \x01(\x04R\x10expectedRevision\x12#\n" +
 	"\rpaused_reason\x18\a \x01(\tR\fpausedReason\x12\x14\n" +
 	"\x05epoch\x18\b \x01(\x04R\x05epoch\x120\n" +
-	"\breplicas\x18\t \x03(\v2\x14.sentinel.v1.AddressR\breplicas\"\xb5\x01\n" +
+	"\breplicas\x18\t \x03(\v2\x14.sentinel.v1.AddressR\breplicas\x12=\n" +
+	"\fpaused_until\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\vpausedUntil\"\xb5\x01\n" +
 	"\x15MonitorMasterResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
@@ -3221,14 +3243,17 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x18\n" +
 	"\achanged\x18\x03 \x01(\bR\achanged\x12+\n" +
-	"\x06master\x18\x04 \x01(\v2\x13.sentinel.v1.MasterR\x06master\"\xd7\x01\n" +
+	"\x06master\x18\x04 \x01(\v2\x13.sentinel.v1.MasterR\x06master\"\xf7\x01\n" +
 	"\x13ResumeMasterRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12*\n" +
 	"\x05adopt\x18\x02 \x01(\v2\x14.sentinel.v1.AddressR\x05adopt\x12\x18\n" +
 	"\aenforce\x18\x03 \x01(\bR\aenforce\x12+\n" +
 	"\x11expected_revision\x18\x04 \x01(\x04R\x10expectedRevision\x12#\n" +
 	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\x12\x14\n" +
-	"\x05force\x18\x06 \x01(\bR\x05force\"\xb4\x01\n" +
+	"\x05force\x18\x06 \x01(\bR\x05force\x12\x1e\n" +
+	"\n" +
+	"incomplete\x18\a \x01(\bR\n" +
+	"incomplete\"\xb4\x01\n" +
 	"\x14ResumeMasterResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
@@ -3394,94 +3419,96 @@ var file_proto_sentinel_v1_admin_proto_goTypes = []any{
 	(*UpdateSettingsResponse)(nil),   // 39: sentinel.v1.UpdateSettingsResponse
 	(*Address)(nil),                  // 40: sentinel.v1.Address
 	(*MasterOptions)(nil),            // 41: sentinel.v1.MasterOptions
-	(*Master)(nil),                   // 42: sentinel.v1.Master
-	(*fieldmaskpb.FieldMask)(nil),    // 43: google.protobuf.FieldMask
-	(*Failover)(nil),                 // 44: sentinel.v1.Failover
-	(Consistency)(0),                 // 45: sentinel.v1.Consistency
-	(*Candidate)(nil),                // 46: sentinel.v1.Candidate
-	(LossKind)(0),                    // 47: sentinel.v1.LossKind
+	(*timestamppb.Timestamp)(nil),    // 42: google.protobuf.Timestamp
+	(*Master)(nil),                   // 43: sentinel.v1.Master
+	(*fieldmaskpb.FieldMask)(nil),    // 44: google.protobuf.FieldMask
+	(*Failover)(nil),                 // 45: sentinel.v1.Failover
+	(Consistency)(0),                 // 46: sentinel.v1.Consistency
+	(*Candidate)(nil),                // 47: sentinel.v1.Candidate
+	(LossKind)(0),                    // 48: sentinel.v1.LossKind
 }
 var file_proto_sentinel_v1_admin_proto_depIdxs = []int32{
 	40, // 0: sentinel.v1.MonitorMasterRequest.address:type_name -> sentinel.v1.Address
 	41, // 1: sentinel.v1.MonitorMasterRequest.options:type_name -> sentinel.v1.MasterOptions
 	40, // 2: sentinel.v1.MonitorMasterRequest.replicas:type_name -> sentinel.v1.Address
-	42, // 3: sentinel.v1.MonitorMasterResponse.master:type_name -> sentinel.v1.Master
-	41, // 4: sentinel.v1.UpdateMasterRequest.options:type_name -> sentinel.v1.MasterOptions
-	43, // 5: sentinel.v1.UpdateMasterRequest.update_mask:type_name -> google.protobuf.FieldMask
-	42, // 6: sentinel.v1.UpdateMasterResponse.master:type_name -> sentinel.v1.Master
-	40, // 7: sentinel.v1.ForgetReplicaRequest.address:type_name -> sentinel.v1.Address
-	42, // 8: sentinel.v1.ForgetReplicaResponse.master:type_name -> sentinel.v1.Master
-	40, // 9: sentinel.v1.FailoverMasterRequest.to:type_name -> sentinel.v1.Address
-	44, // 10: sentinel.v1.FailoverMasterResponse.failover:type_name -> sentinel.v1.Failover
-	40, // 11: sentinel.v1.SwitchoverMasterRequest.to:type_name -> sentinel.v1.Address
-	44, // 12: sentinel.v1.SwitchoverMasterResponse.failover:type_name -> sentinel.v1.Failover
-	44, // 13: sentinel.v1.WatchOperationResponse.failover:type_name -> sentinel.v1.Failover
-	40, // 14: sentinel.v1.StartMaintenanceRequest.instance:type_name -> sentinel.v1.Address
-	42, // 15: sentinel.v1.StartMaintenanceResponse.master:type_name -> sentinel.v1.Master
-	40, // 16: sentinel.v1.EndMaintenanceRequest.instance:type_name -> sentinel.v1.Address
-	42, // 17: sentinel.v1.EndMaintenanceResponse.master:type_name -> sentinel.v1.Master
-	40, // 18: sentinel.v1.DrainHostResponse.instance:type_name -> sentinel.v1.Address
-	44, // 19: sentinel.v1.DrainHostResponse.switchover:type_name -> sentinel.v1.Failover
-	40, // 20: sentinel.v1.UndrainHostResponse.instances:type_name -> sentinel.v1.Address
-	42, // 21: sentinel.v1.PauseMasterResponse.master:type_name -> sentinel.v1.Master
-	40, // 22: sentinel.v1.ResumeMasterRequest.adopt:type_name -> sentinel.v1.Address
-	42, // 23: sentinel.v1.ResumeMasterResponse.master:type_name -> sentinel.v1.Master
-	45, // 24: sentinel.v1.CheckQuorumRequest.consistency:type_name -> sentinel.v1.Consistency
-	45, // 25: sentinel.v1.ExplainMasterRequest.consistency:type_name -> sentinel.v1.Consistency
-	40, // 26: sentinel.v1.ExplainMasterResponse.winner:type_name -> sentinel.v1.Address
-	46, // 27: sentinel.v1.ExplainMasterResponse.candidates:type_name -> sentinel.v1.Candidate
-	32, // 28: sentinel.v1.ExplainMasterResponse.failover_blockers:type_name -> sentinel.v1.Blocker
-	32, // 29: sentinel.v1.ExplainMasterResponse.switchover_blockers:type_name -> sentinel.v1.Blocker
-	47, // 30: sentinel.v1.ExplainMasterResponse.predicted_loss_kind:type_name -> sentinel.v1.LossKind
-	45, // 31: sentinel.v1.ListFailoversRequest.consistency:type_name -> sentinel.v1.Consistency
-	44, // 32: sentinel.v1.ListFailoversResponse.failovers:type_name -> sentinel.v1.Failover
-	45, // 33: sentinel.v1.GetSettingsRequest.consistency:type_name -> sentinel.v1.Consistency
-	35, // 34: sentinel.v1.GetSettingsResponse.settings:type_name -> sentinel.v1.Settings
-	35, // 35: sentinel.v1.UpdateSettingsRequest.settings:type_name -> sentinel.v1.Settings
-	35, // 36: sentinel.v1.UpdateSettingsResponse.settings:type_name -> sentinel.v1.Settings
-	0,  // 37: sentinel.v1.AdminService.MonitorMaster:input_type -> sentinel.v1.MonitorMasterRequest
-	2,  // 38: sentinel.v1.AdminService.UpdateMaster:input_type -> sentinel.v1.UpdateMasterRequest
-	4,  // 39: sentinel.v1.AdminService.RemoveMaster:input_type -> sentinel.v1.RemoveMasterRequest
-	6,  // 40: sentinel.v1.AdminService.ResetMasters:input_type -> sentinel.v1.ResetMastersRequest
-	8,  // 41: sentinel.v1.AdminService.ForgetReplica:input_type -> sentinel.v1.ForgetReplicaRequest
-	10, // 42: sentinel.v1.AdminService.FailoverMaster:input_type -> sentinel.v1.FailoverMasterRequest
-	12, // 43: sentinel.v1.AdminService.SwitchoverMaster:input_type -> sentinel.v1.SwitchoverMasterRequest
-	14, // 44: sentinel.v1.AdminService.WatchOperation:input_type -> sentinel.v1.WatchOperationRequest
-	16, // 45: sentinel.v1.AdminService.StartMaintenance:input_type -> sentinel.v1.StartMaintenanceRequest
-	18, // 46: sentinel.v1.AdminService.EndMaintenance:input_type -> sentinel.v1.EndMaintenanceRequest
-	20, // 47: sentinel.v1.AdminService.DrainHost:input_type -> sentinel.v1.DrainHostRequest
-	22, // 48: sentinel.v1.AdminService.UndrainHost:input_type -> sentinel.v1.UndrainHostRequest
-	24, // 49: sentinel.v1.AdminService.PauseMaster:input_type -> sentinel.v1.PauseMasterRequest
-	26, // 50: sentinel.v1.AdminService.ResumeMaster:input_type -> sentinel.v1.ResumeMasterRequest
-	28, // 51: sentinel.v1.AdminService.CheckQuorum:input_type -> sentinel.v1.CheckQuorumRequest
-	30, // 52: sentinel.v1.AdminService.ExplainMaster:input_type -> sentinel.v1.ExplainMasterRequest
-	33, // 53: sentinel.v1.AdminService.ListFailovers:input_type -> sentinel.v1.ListFailoversRequest
-	36, // 54: sentinel.v1.AdminService.GetSettings:input_type -> sentinel.v1.GetSettingsRequest
-	38, // 55: sentinel.v1.AdminService.UpdateSettings:input_type -> sentinel.v1.UpdateSettingsRequest
-	1,  // 56: sentinel.v1.AdminService.MonitorMaster:output_type -> sentinel.v1.MonitorMasterResponse
-	3,  // 57: sentinel.v1.AdminService.UpdateMaster:output_type -> sentinel.v1.UpdateMasterResponse
-	5,  // 58: sentinel.v1.AdminService.RemoveMaster:output_type -> sentinel.v1.RemoveMasterResponse
-	7,  // 59: sentinel.v1.AdminService.ResetMasters:output_type -> sentinel.v1.ResetMastersResponse
-	9,  // 60: sentinel.v1.AdminService.ForgetReplica:output_type -> sentinel.v1.ForgetReplicaResponse
-	11, // 61: sentinel.v1.AdminService.FailoverMaster:output_type -> sentinel.v1.FailoverMasterResponse
-	13, // 62: sentinel.v1.AdminService.SwitchoverMaster:output_type -> sentinel.v1.SwitchoverMasterResponse
-	15, // 63: sentinel.v1.AdminService.WatchOperation:output_type -> sentinel.v1.WatchOperationResponse
-	17, // 64: sentinel.v1.AdminService.StartMaintenance:output_type -> sentinel.v1.StartMaintenanceResponse
-	19, // 65: sentinel.v1.AdminService.EndMaintenance:output_type -> sentinel.v1.EndMaintenanceResponse
-	21, // 66: sentinel.v1.AdminService.DrainHost:output_type -> sentinel.v1.DrainHostResponse
-	23, // 67: sentinel.v1.AdminService.UndrainHost:output_type -> sentinel.v1.UndrainHostResponse
-	25, // 68: sentinel.v1.AdminService.PauseMaster:output_type -> sentinel.v1.PauseMasterResponse
-	27, // 69: sentinel.v1.AdminService.ResumeMaster:output_type -> sentinel.v1.ResumeMasterResponse
-	29, // 70: sentinel.v1.AdminService.CheckQuorum:output_type -> sentinel.v1.CheckQuorumResponse
-	31, // 71: sentinel.v1.AdminService.ExplainMaster:output_type -> sentinel.v1.ExplainMasterResponse
-	34, // 72: sentinel.v1.AdminService.ListFailovers:output_type -> sentinel.v1.ListFailoversResponse
-	37, // 73: sentinel.v1.AdminService.GetSettings:output_type -> sentinel.v1.GetSettingsResponse
-	39, // 74: sentinel.v1.AdminService.UpdateSettings:output_type -> sentinel.v1.UpdateSettingsResponse
-	56, // [56:75] is the sub-list for method output_type
-	37, // [37:56] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	42, // 3: sentinel.v1.MonitorMasterRequest.paused_until:type_name -> google.protobuf.Timestamp
+	43, // 4: sentinel.v1.MonitorMasterResponse.master:type_name -> sentinel.v1.Master
+	41, // 5: sentinel.v1.UpdateMasterRequest.options:type_name -> sentinel.v1.MasterOptions
+	44, // 6: sentinel.v1.UpdateMasterRequest.update_mask:type_name -> google.protobuf.FieldMask
+	43, // 7: sentinel.v1.UpdateMasterResponse.master:type_name -> sentinel.v1.Master
+	40, // 8: sentinel.v1.ForgetReplicaRequest.address:type_name -> sentinel.v1.Address
+	43, // 9: sentinel.v1.ForgetReplicaResponse.master:type_name -> sentinel.v1.Master
+	40, // 10: sentinel.v1.FailoverMasterRequest.to:type_name -> sentinel.v1.Address
+	45, // 11: sentinel.v1.FailoverMasterResponse.failover:type_name -> sentinel.v1.Failover
+	40, // 12: sentinel.v1.SwitchoverMasterRequest.to:type_name -> sentinel.v1.Address
+	45, // 13: sentinel.v1.SwitchoverMasterResponse.failover:type_name -> sentinel.v1.Failover
+	45, // 14: sentinel.v1.WatchOperationResponse.failover:type_name -> sentinel.v1.Failover
+	40, // 15: sentinel.v1.StartMaintenanceRequest.instance:type_name -> sentinel.v1.Address
+	43, // 16: sentinel.v1.StartMaintenanceResponse.master:type_name -> sentinel.v1.Master
+	40, // 17: sentinel.v1.EndMaintenanceRequest.instance:type_name -> sentinel.v1.Address
+	43, // 18: sentinel.v1.EndMaintenanceResponse.master:type_name -> sentinel.v1.Master
+	40, // 19: sentinel.v1.DrainHostResponse.instance:type_name -> sentinel.v1.Address
+	45, // 20: sentinel.v1.DrainHostResponse.switchover:type_name -> sentinel.v1.Failover
+	40, // 21: sentinel.v1.UndrainHostResponse.instances:type_name -> sentinel.v1.Address
+	43, // 22: sentinel.v1.PauseMasterResponse.master:type_name -> sentinel.v1.Master
+	40, // 23: sentinel.v1.ResumeMasterRequest.adopt:type_name -> sentinel.v1.Address
+	43, // 24: sentinel.v1.ResumeMasterResponse.master:type_name -> sentinel.v1.Master
+	46, // 25: sentinel.v1.CheckQuorumRequest.consistency:type_name -> sentinel.v1.Consistency
+	46, // 26: sentinel.v1.ExplainMasterRequest.consistency:type_name -> sentinel.v1.Consistency
+	40, // 27: sentinel.v1.ExplainMasterResponse.winner:type_name -> sentinel.v1.Address
+	47, // 28: sentinel.v1.ExplainMasterResponse.candidates:type_name -> sentinel.v1.Candidate
+	32, // 29: sentinel.v1.ExplainMasterResponse.failover_blockers:type_name -> sentinel.v1.Blocker
+	32, // 30: sentinel.v1.ExplainMasterResponse.switchover_blockers:type_name -> sentinel.v1.Blocker
+	48, // 31: sentinel.v1.ExplainMasterResponse.predicted_loss_kind:type_name -> sentinel.v1.LossKind
+	46, // 32: sentinel.v1.ListFailoversRequest.consistency:type_name -> sentinel.v1.Consistency
+	45, // 33: sentinel.v1.ListFailoversResponse.failovers:type_name -> sentinel.v1.Failover
+	46, // 34: sentinel.v1.GetSettingsRequest.consistency:type_name -> sentinel.v1.Consistency
+	35, // 35: sentinel.v1.GetSettingsResponse.settings:type_name -> sentinel.v1.Settings
+	35, // 36: sentinel.v1.UpdateSettingsRequest.settings:type_name -> sentinel.v1.Settings
+	35, // 37: sentinel.v1.UpdateSettingsResponse.settings:type_name -> sentinel.v1.Settings
+	0,  // 38: sentinel.v1.AdminService.MonitorMaster:input_type -> sentinel.v1.MonitorMasterRequest
+	2,  // 39: sentinel.v1.AdminService.UpdateMaster:input_type -> sentinel.v1.UpdateMasterRequest
+	4,  // 40: sentinel.v1.AdminService.RemoveMaster:input_type -> sentinel.v1.RemoveMasterRequest
+	6,  // 41: sentinel.v1.AdminService.ResetMasters:input_type -> sentinel.v1.ResetMastersRequest
+	8,  // 42: sentinel.v1.AdminService.ForgetReplica:input_type -> sentinel.v1.ForgetReplicaRequest
+	10, // 43: sentinel.v1.AdminService.FailoverMaster:input_type -> sentinel.v1.FailoverMasterRequest
+	12, // 44: sentinel.v1.AdminService.SwitchoverMaster:input_type -> sentinel.v1.SwitchoverMasterRequest
+	14, // 45: sentinel.v1.AdminService.WatchOperation:input_type -> sentinel.v1.WatchOperationRequest
+	16, // 46: sentinel.v1.AdminService.StartMaintenance:input_type -> sentinel.v1.StartMaintenanceRequest
+	18, // 47: sentinel.v1.AdminService.EndMaintenance:input_type -> sentinel.v1.EndMaintenanceRequest
+	20, // 48: sentinel.v1.AdminService.DrainHost:input_type -> sentinel.v1.DrainHostRequest
+	22, // 49: sentinel.v1.AdminService.UndrainHost:input_type -> sentinel.v1.UndrainHostRequest
+	24, // 50: sentinel.v1.AdminService.PauseMaster:input_type -> sentinel.v1.PauseMasterRequest
+	26, // 51: sentinel.v1.AdminService.ResumeMaster:input_type -> sentinel.v1.ResumeMasterRequest
+	28, // 52: sentinel.v1.AdminService.CheckQuorum:input_type -> sentinel.v1.CheckQuorumRequest
+	30, // 53: sentinel.v1.AdminService.ExplainMaster:input_type -> sentinel.v1.ExplainMasterRequest
+	33, // 54: sentinel.v1.AdminService.ListFailovers:input_type -> sentinel.v1.ListFailoversRequest
+	36, // 55: sentinel.v1.AdminService.GetSettings:input_type -> sentinel.v1.GetSettingsRequest
+	38, // 56: sentinel.v1.AdminService.UpdateSettings:input_type -> sentinel.v1.UpdateSettingsRequest
+	1,  // 57: sentinel.v1.AdminService.MonitorMaster:output_type -> sentinel.v1.MonitorMasterResponse
+	3,  // 58: sentinel.v1.AdminService.UpdateMaster:output_type -> sentinel.v1.UpdateMasterResponse
+	5,  // 59: sentinel.v1.AdminService.RemoveMaster:output_type -> sentinel.v1.RemoveMasterResponse
+	7,  // 60: sentinel.v1.AdminService.ResetMasters:output_type -> sentinel.v1.ResetMastersResponse
+	9,  // 61: sentinel.v1.AdminService.ForgetReplica:output_type -> sentinel.v1.ForgetReplicaResponse
+	11, // 62: sentinel.v1.AdminService.FailoverMaster:output_type -> sentinel.v1.FailoverMasterResponse
+	13, // 63: sentinel.v1.AdminService.SwitchoverMaster:output_type -> sentinel.v1.SwitchoverMasterResponse
+	15, // 64: sentinel.v1.AdminService.WatchOperation:output_type -> sentinel.v1.WatchOperationResponse
+	17, // 65: sentinel.v1.AdminService.StartMaintenance:output_type -> sentinel.v1.StartMaintenanceResponse
+	19, // 66: sentinel.v1.AdminService.EndMaintenance:output_type -> sentinel.v1.EndMaintenanceResponse
+	21, // 67: sentinel.v1.AdminService.DrainHost:output_type -> sentinel.v1.DrainHostResponse
+	23, // 68: sentinel.v1.AdminService.UndrainHost:output_type -> sentinel.v1.UndrainHostResponse
+	25, // 69: sentinel.v1.AdminService.PauseMaster:output_type -> sentinel.v1.PauseMasterResponse
+	27, // 70: sentinel.v1.AdminService.ResumeMaster:output_type -> sentinel.v1.ResumeMasterResponse
+	29, // 71: sentinel.v1.AdminService.CheckQuorum:output_type -> sentinel.v1.CheckQuorumResponse
+	31, // 72: sentinel.v1.AdminService.ExplainMaster:output_type -> sentinel.v1.ExplainMasterResponse
+	34, // 73: sentinel.v1.AdminService.ListFailovers:output_type -> sentinel.v1.ListFailoversResponse
+	37, // 74: sentinel.v1.AdminService.GetSettings:output_type -> sentinel.v1.GetSettingsResponse
+	39, // 75: sentinel.v1.AdminService.UpdateSettings:output_type -> sentinel.v1.UpdateSettingsResponse
+	57, // [57:76] is the sub-list for method output_type
+	38, // [38:57] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_proto_sentinel_v1_admin_proto_init() }

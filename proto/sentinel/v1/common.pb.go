@@ -142,7 +142,8 @@ const (
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 27
 	// DEADLINE_EXCEEDED: a read did not end in time; nothing was changed.
 	ErrorReason_ERROR_REASON_TIMEOUT ErrorReason = 28
-	// FAILED_PRECONDITION: Sentinels are still active on the set; metadata "sentinels" names their addresses.
+	// FAILED_PRECONDITION: Sentinels are still active on the set; metadata "sentinels" names their addresses,
+	// with the port where it is known.
 	ErrorReason_ERROR_REASON_SENTINELS_ACTIVE ErrorReason = 29
 	// FAILED_PRECONDITION: instances do not know commands that a failover needs: rename-command is missing.
 	ErrorReason_ERROR_REASON_COMMANDS_MISSING ErrorReason = 30

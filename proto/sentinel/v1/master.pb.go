@@ -553,7 +553,7 @@ type Instance struct {
 	SecondOffset int64  `protobuf:"varint,7,opt,name=second_offset,json=secondOffset,proto3" json:"second_offset,omitempty"`
 	// The replication id under which it was last seen in sync; empty for never.
 	SyncedReplId string `protobuf:"bytes,8,opt,name=synced_repl_id,json=syncedReplId,proto3" json:"synced_repl_id,omitempty"`
-	// Known from before a reset and not listed by the master since.
+	// Known from before a reset, or from an import, and not listed by the master since.
 	Unconfirmed bool `protobuf:"varint,9,opt,name=unconfirmed,proto3" json:"unconfirmed,omitempty"`
 	// One per node that holds it down.
 	Votes []*Vote `protobuf:"bytes,10,rep,name=votes,proto3" json:"votes,omitempty"`

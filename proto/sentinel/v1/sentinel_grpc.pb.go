@@ -39,7 +39,8 @@ type SentinelServiceClient interface {
 	// ListReplicas answers the replicas of one set in address order.
 	ListReplicas(ctx context.Context, in *ListReplicasRequest, opts ...grpc.CallOption) (*ListReplicasResponse, error)
 	// WatchMasters follows the state: one message per master, then synced, then each change as the latest value of a
-	// master (values may coalesce, order is kept), and progress every 10 s.
+	// master (values may coalesce, order is kept); and progress every 10 s, and at once when the node loses or hears a
+	// leader.
 	WatchMasters(ctx context.Context, in *WatchMastersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchMastersResponse], error)
 	// WatchEvents follows the events, gap-free from a cursor as far back as the ring goes.
 	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error)
@@ -134,7 +135,8 @@ type SentinelServiceServer interface {
 	// ListReplicas answers the replicas of one set in address order.
 	ListReplicas(context.Context, *ListReplicasRequest) (*ListReplicasResponse, error)
 	// WatchMasters follows the state: one message per master, then synced, then each change as the latest value of a
-	// master (values may coalesce, order is kept), and progress every 10 s.
+	// master (values may coalesce, order is kept); and progress every 10 s, and at once when the node loses or hears a
+	// leader.
 	WatchMasters(*WatchMastersRequest, grpc.ServerStreamingServer[WatchMastersResponse]) error
 	// WatchEvents follows the events, gap-free from a cursor as far back as the ring goes.
 	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error
