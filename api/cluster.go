@@ -136,7 +136,7 @@ func (s *Server) status() *sentinelv1.GetStatusResponse {
 	if s.fleet != nil && s.fleet.Braked() != "" {
 		problems = append(problems, fmt.Sprintf("node %s withholds its verdicts: %s", status.NodeID, s.fleet.Braked()))
 	}
-	out.Problems = append(problems, out.GetProblems()...)
+	out.Problems = slices.Concat(problems, out.GetProblems())
 	out.Healthy = len(out.GetProblems()) == 0
 	return out
 }

@@ -45,5 +45,5 @@ func (b *Brake) Judge(now time.Time, c Census, percent int) bool {
 	return b.on
 }
 
-// Release: there is nothing to withhold.
+// Release ends the doubt: there is nothing to withhold.
 func (b *Brake) Release() { *b = Brake{} }

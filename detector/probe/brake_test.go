@@ -80,7 +80,7 @@ func TestBrakeWithholdsVerdicts(t *testing.T) {
 // Whatever may be down: as long as anything elsewhere answers, or the share is not reached, or an operator has said so, it is
 // reported, all of it and in time.
 func TestBrakeLetsGo(t *testing.T) {
-	all := func(masters int) []string { return everything(masters) }
+	all := everything
 	onlyMasters := func(masters int) (out []string) {
 		for n := range masters {
 			out = append(out, hallMaster(n))
