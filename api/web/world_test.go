@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -170,8 +169,6 @@ func (f fakeFleet) Observe(a raftfsm.Addr) (api.Observation, bool) {
 	return o, ok
 }
 
-func (fakeFleet) Braked() string { return "" }
-
 // alive is an instance that was read just now; change alters what it says.
 func alive(role raftfsm.Role, offset int64, change ...func(*api.Observation)) api.Observation {
 	o := api.Observation{
@@ -185,17 +182,7 @@ func alive(role raftfsm.Role, offset int64, change ...func(*api.Observation)) ap
 }
 
 // noPolicy is asked nothing.
-type noPolicy struct{}
-
-func (noPolicy) Begin(context.Context, api.Order) (raftfsm.Result, error) {
-	return raftfsm.Result{}, errors.New("not here")
-}
-
-func (noPolicy) Glance(*raftfsm.State, *raftfsm.Master) api.Explanation { return api.Explanation{} }
-
-func (noPolicy) Explain(context.Context, *raftfsm.State, *raftfsm.Master) (api.Explanation, error) {
-	return api.Explanation{}, errors.New("not here")
-}
+type noPolicy struct{ api.Failovers }
 
 // options are those of a server on a node, with the real API beneath.
 func options(t testing.TB, n *fakeNode, fleet api.Fleet) Options {

@@ -20,7 +20,7 @@ func (d *Daemon) webOptions(self member) web.Options {
 		Protected: d.config.ProtectedMode, Version: Version(), Log: d.log,
 	}
 	if d.config.NodeRole != conf.RoleObserver {
-		o.Fleet, o.Outlook = d.fleet, d.outlook
+		o.Fleet, o.Outlook = d.fleet, outlook(orders{d.executor})
 		o.Live = []web.Check{{Name: "probes", Ask: d.fleetBeats}}
 	}
 	return o
@@ -40,17 +40,20 @@ func (d *Daemon) scriptCounts() web.Scripts {
 	return web.Scripts{Running: running, Waiting: queued - running, Runs: runs, Failures: failures}
 }
 
-// outlook is what a failover of a set would meet now, by what this node read last.
-func (d *Daemon) outlook(st *raftfsm.State, m *raftfsm.Master) web.Outlook {
-	x := orders{d.executor}.Glance(st, m)
-	out := web.Outlook{LossBytes: -1}
-	for _, b := range x.FailoverBlockers {
-		if !slices.Contains(out.Blockers, b.Code) {
-			out.Blockers = append(out.Blockers, b.Code)
+// outlook is what the policy tells of a failover of a set by what this node read last. A loss that is foretold is a bound
+// from below, or not known.
+func outlook(policy orders) func(*raftfsm.State, *raftfsm.Master) web.Outlook {
+	return func(st *raftfsm.State, m *raftfsm.Master) web.Outlook {
+		e := policy.Glance(st, m)
+		out := web.Outlook{LossBytes: -1}
+		if e.PredictedLoss.Kind == raftfsm.LossLowerBound {
+			out.LossBytes = e.PredictedLoss.Bytes
 		}
+		for _, b := range e.FailoverBlockers {
+			if !slices.Contains(out.Blockers, b.Code) {
+				out.Blockers = append(out.Blockers, b.Code)
+			}
+		}
+		return out
 	}
-	if x.PredictedLoss.Kind == raftfsm.LossLowerBound {
-		out.LossBytes = x.PredictedLoss.Bytes
-	}
-	return out
 }

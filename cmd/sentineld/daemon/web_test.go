@@ -83,6 +83,13 @@ func TestHTTP(t *testing.T) {
 				t.Errorf("metrics: %d, %q is not in\n%s", code, want, body)
 			}
 		}
+		told := func(samples ...string) bool {
+			_, body := a.mustGet("/metrics")
+			return !slices.ContainsFunc(samples, func(x string) bool { return !strings.Contains(body, "\nsentineld_master_"+x+"\n") })
+		}
+		w.until("a failover is foretold", func() bool {
+			return told(`failover_ready{master="m"} 1`, `predicted_loss_bytes{master="m"} 0`)
+		})
 		if code, body, err := a.get("10.9.9.9", "/metrics"); err != nil || code != 403 || strings.Contains(body, "sentineld_") {
 			t.Errorf("from another machine: %d %s %v", code, body, err)
 		}
@@ -93,6 +100,9 @@ func TestHTTP(t *testing.T) {
 
 		w.redis.Instance(first).Crash()
 		w.until("the switch", func() bool { return status(isMaster+second.String()) == 200 })
+		w.until("the next one is blocked", func() bool {
+			return told(`failover_ready{master="m"} 0`, `failover_blocked{master="m",reason="no_good_replica"} 1`)
+		})
 		if code := status(isMaster + first.String()); code != 503 {
 			t.Errorf("the old master is one: %d", code)
 		}
