@@ -36,7 +36,7 @@ func (d *draft) beginFailover(c *raftlogv1.BeginFailover) verdict {
 		MaxWaitMs: c.GetMaxWaitMs(),
 	}
 	if d.s.level >= 3 {
-		e.Failover.Actor = d.head.GetActor()
+		e.Failover.Actor = clip(d.head.GetActor())
 	}
 	d.emitOn(e, EventNewEpoch, e.Address, Event{Epoch: d.s.epoch})
 	d.emitOn(e, EventTryFailover, e.Address, Event{Epoch: d.s.epoch, Detail: e.Failover.Reason})

@@ -61,7 +61,7 @@ func (d *draft) remember(m *Master, f *Failover) {
 
 // size is about what a story takes in memory and in a snapshot, in bytes. It is law: changing it needs a feature level.
 func (f *Failover) size() int {
-	n := 256 + len(f.Reason) + len(f.EndReason) + 96*len(f.Votes)
+	n := 256 + len(f.Reason) + len(f.EndReason) + len(f.Actor) + 96*len(f.Votes) // no row has an actor below level 3
 	for _, c := range f.Candidates {
 		n += 96 + len(c.Detail)
 	}

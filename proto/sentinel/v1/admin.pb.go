@@ -1268,7 +1268,7 @@ type StartMaintenanceRequest struct {
 	// Milliseconds after which it ends by itself; 0 = until ended.
 	DurationMs   int64 `protobuf:"varint,3,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
 	ValidateOnly bool  `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
-	// Although no other replica of the set could be promoted then, or it is the master.
+	// Although no other replica of the set could be promoted then. A master is refused in any case.
 	Force         bool `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2560,7 +2560,8 @@ func (x *ExplainMasterResponse) GetMasterAgeMs() int64 {
 // Blocker is one thing that stands in the way.
 type Blocker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// paused, held, in_progress, no_replica, quorum, cooldown, brake, master_down, ...
+	// paused, held, in_progress, feature_level, no_replica, no_good_replica, lineage, quorum_impossible, voters_unheard, cooldown,
+	// brake, master_down, master_unseen, master_role, master_loading or master_busy.
 	Code          string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
 	Detail        string `protobuf:"bytes,2,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
