@@ -73,9 +73,8 @@ func (h *herald) AppendEntries(
 		return err
 	}
 	p.target, p.commit = target, max(p.commit, commit)
-	p.last = raft.AppendEntriesRequest{
-		RPCHeader: req.RPCHeader, Term: req.Term, Leader: req.Leader, PrevLogEntry: end, PrevLogTerm: endTerm,
-	}
+	p.last = *req
+	p.last.Entries, p.last.PrevLogEntry, p.last.PrevLogTerm = nil, end, endTerm
 	h.tell(id, p)
 	return nil
 }

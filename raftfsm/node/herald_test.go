@@ -86,7 +86,7 @@ var heraldHeader = raft.RPCHeader{ProtocolVersion: 3, ID: []byte("n1"), Addr: []
 // send sends entries of the term up to last, as Raft would, with the commit index that stands.
 func (h *heraldTest) send(term, prev, last uint64) {
 	req := &raft.AppendEntriesRequest{
-		RPCHeader: heraldHeader, Term: term, Leader: []byte("n1:1"), PrevLogEntry: prev, PrevLogTerm: 1, LeaderCommitIndex: h.commit,
+		RPCHeader: heraldHeader, Term: term, PrevLogEntry: prev, PrevLogTerm: 1, LeaderCommitIndex: h.commit,
 	}
 	for i := prev + 1; i <= last; i++ {
 		req.Entries = append(req.Entries, &raft.Log{Index: i, Term: term})
@@ -97,7 +97,7 @@ func (h *heraldTest) send(term, prev, last uint64) {
 // telling is what is sent for a commit index up to which the follower has acknowledged entries of the term.
 func telling(term, commit, last uint64) raft.AppendEntriesRequest {
 	return raft.AppendEntriesRequest{
-		RPCHeader: heraldHeader, Term: term, Leader: []byte("n1:1"), PrevLogEntry: last, PrevLogTerm: term, LeaderCommitIndex: commit,
+		RPCHeader: heraldHeader, Term: term, PrevLogEntry: last, PrevLogTerm: term, LeaderCommitIndex: commit,
 	}
 }
 
