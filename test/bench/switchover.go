@@ -71,11 +71,12 @@ func (r *switched) rounds(ctx context.Context, l *lab.Set, cluster *client.Clien
 		if err := settle(ctx, l); err != nil {
 			return fmt.Errorf("before round %d: %w", i+1, err)
 		}
-		if err := r.round(ctx, l, cluster, i+1); err != nil {
+		row, err := r.round(ctx, l, cluster, i+1)
+		if err != nil {
 			return fmt.Errorf("round %d: %w", i+1, err)
 		}
-		fmt.Fprintf(progress, "switchover %2d/%d: paused %s ms, outage %s ms, answers %s ms; of %d writes %d lost so far, %d refused\n", i+1, rounds,
-			tenths(r.paused[i]), tenths(r.outage[i]), tenths(r.answers[i]), len(r.all), r.lost, r.errors)
+		fmt.Fprintf(progress, "switchover %2d/%d: paused %s ms, outage %s ms, answers %s ms; of %d writes %d lost so far, %d refused; ended at%s\n",
+			i+1, rounds, tenths(r.paused[i]), tenths(r.outage[i]), tenths(r.answers[i]), len(r.all), r.lost, r.errors, ends(row.GetSteps()))
 	}
 	if err := settle(ctx, l); err != nil {
 		return fmt.Errorf("after the last round: %w", err)
@@ -97,8 +98,8 @@ func (r *switched) rounds(ctx context.Context, l *lab.Set, cluster *client.Clien
 	return sighted(ctx, master, r.all)
 }
 
-// round is one switchover. What was acknowledged in it is read back from the new master.
-func (r *switched) round(ctx context.Context, l *lab.Set, cluster *client.Client, n int) error {
+// round is one switchover, and gives its record. What was acknowledged in it is read back from the new master.
+func (r *switched) round(ctx context.Context, l *lab.Set, cluster *client.Client, n int) (*sentinelv1.Failover, error) {
 	ctx, cancel := context.WithTimeout(ctx, lab.Limit)
 	defer cancel()
 	w := newWriter(ctx, cluster, n)
@@ -107,30 +108,30 @@ func (r *switched) round(ctx context.Context, l *lab.Set, cluster *client.Client
 	answers, row, err := switchOver(ctx, l, cluster, fmt.Sprintf("bench-%d", n))
 	time.Sleep(around)
 	if err := errors.Join(err, w.end()); err != nil {
-		return err
+		return nil, err
 	}
 	paused, err := pauseOf(row.GetSteps())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	outage, err := w.outage(began)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := l.Settle(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	if to := net.JoinHostPort(row.GetTo().GetHost(), strconv.Itoa(int(row.GetTo().GetPort()))); to != l.Master.Addr() {
-		return fmt.Errorf("the record says that the master went to %s; it is at %s", to, l.Master.Addr())
+		return nil, fmt.Errorf("the record says that the master went to %s; it is at %s", to, l.Master.Addr())
 	}
 	keys, refused := w.keys()
 	gone, err := lost(ctx, l.Client(l.Master), keys)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r.all, r.lost, r.errors = append(r.all, keys...), r.lost+gone, r.errors+refused
 	r.paused, r.outage, r.answers = append(r.paused, paused), append(r.outage, outage), append(r.answers, answers)
-	return nil
+	return row, nil
 }
 
 // switchOver orders a switchover and follows it to its end. answers is from just before the order to the last node's first
@@ -170,6 +171,15 @@ func pauseOf(steps []*sentinelv1.Step) (time.Duration, error) {
 		return 0, fmt.Errorf("the record does not tell when writes were paused and the new master made: %v", steps)
 	}
 	return time.Duration((to - from) * float64(time.Millisecond)), nil
+}
+
+// ends tells of each step when it ended, in milliseconds from the decision.
+func ends(steps []*sentinelv1.Step) string {
+	var b strings.Builder
+	for _, s := range steps {
+		fmt.Fprintf(&b, " %s %.1f", s.GetName(), s.GetAtMs())
+	}
+	return b.String()
 }
 
 // String is the table in Markdown.
