@@ -47,6 +47,10 @@ bench-failover: redis ## the figures of docs/benchmarks.md; ROUNDS=20 by default
 bench-protocol: redis ## the Sentinel protocol's figures of docs/benchmarks.md, beside redis-sentinel; ROUNDS=20 by default
 	$(GO) run ./test/bench -protocol -rounds $(or $(ROUNDS),20) -write docs/benchmarks.md
 
+.PHONY: bench-switchover
+bench-switchover: redis ## what planned switchovers cost those who write, into docs/benchmarks.md; ROUNDS=20 by default
+	$(GO) run ./test/bench -switchover -rounds $(or $(ROUNDS),20) -write docs/benchmarks.md
+
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME
 	@set -e; for pkg in $$($(GO) list ./...); do \

@@ -1,6 +1,7 @@
 // Command bench measures how long a cluster takes to fail over: real sentineld, real Redis, every node polled on a
 // connection of its own every millisecond, and the clock read before the kill; with -protocol, what clients of the Sentinel
-// protocol get. It prints a table, and with -write puts it into a document.
+// protocol get; with -switchover, what a planned switchover costs those who write. It prints a table, and with -write
+// puts it into a document.
 package main
 
 import (
@@ -24,12 +25,13 @@ import (
 )
 
 type options struct {
-	rounds   int
-	write    string
-	only     string
-	sentinel bool
-	steady   time.Duration
-	protocol bool
+	rounds     int
+	write      string
+	only       string
+	sentinel   bool
+	steady     time.Duration
+	protocol   bool
+	switchover bool
 }
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
@@ -45,6 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f.StringVar(&o.only, "only", "", "only rows whose name contains this")
 	f.BoolVar(&o.sentinel, "sentinel", true, "measure redis-sentinel beside")
 	f.BoolVar(&o.protocol, "protocol", false, "measure the Sentinel protocol: look-ups, subscribers, and what clients see of a crash")
+	f.BoolVar(&o.switchover, "switchover", false, "measure planned switchovers under writes: what is lost, and how long writes stop")
 	f.DurationVar(&o.steady, "steady", 0, "watch for false elections for so long, beside two busy threads")
 	if err := f.Parse(args); err != nil || f.NArg() > 0 {
 		return 2
@@ -71,8 +74,12 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return err
 	}
 	r, table, name := report{rounds: o.rounds, fsync: sync}, rows(), "bench-failover"
-	if o.protocol {
+	switch {
+	case o.protocol:
 		table, name = clientRows(), "bench-protocol"
+		redis.SetLogger(quiet{})
+	case o.switchover:
+		table, name = nil, "bench-switchover"
 		redis.SetLogger(quiet{})
 	}
 	for _, row := range table {
@@ -83,10 +90,14 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	if o.protocol {
-		if r.protocol, err = protocol(ctx, programs.node, o.rounds, stderr); err != nil {
-			return err
-		}
+	switch {
+	case o.protocol:
+		r.more, err = protocol(ctx, programs.node, o.rounds, stderr)
+	case o.switchover:
+		r.more, err = switchovers(ctx, programs.node, o.rounds, stderr)
+	}
+	if err != nil {
+		return err
 	}
 	if o.steady > 0 {
 		if r.steady, err = steady(ctx, programs.node, o.steady); err != nil {

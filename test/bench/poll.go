@@ -90,6 +90,12 @@ func (p *poller) untilMoved(from string, deadline time.Time) (time.Time, error) 
 // moved breaks something and tells how long it took from just before that until every node of the list named another
 // master, less down-after.
 func moved(ctx context.Context, from string, nodes []string, harm func() error) (time.Duration, error) {
+	d, err := renamed(ctx, from, nodes, harm)
+	return d - lab.DownAfter, err
+}
+
+// renamed tells how long it took from just before the deed until every node of the list named another master.
+func renamed(ctx context.Context, from string, nodes []string, deed func() error) (time.Duration, error) {
 	pollers := make([]*poller, len(nodes))
 	for i, n := range nodes {
 		p, err := newPoller(ctx, n)
@@ -111,10 +117,16 @@ func moved(ctx context.Context, from string, nodes []string, harm func() error) 
 		wg.Go(func() { last[i], errs[i] = p.untilMoved(from, deadline) })
 	}
 	begun := time.Now()
-	harmed := harm()
+	done := deed()
+	if done != nil {
+		// Nobody need wait for what will not come.
+		for _, p := range pollers {
+			_ = p.conn.Close()
+		}
+	}
 	wg.Wait()
-	if harmed != nil {
-		return 0, harmed
+	if done != nil {
+		return 0, done
 	}
 	end := begun
 	for i, err := range errs {
@@ -125,5 +137,5 @@ func moved(ctx context.Context, from string, nodes []string, harm func() error) 
 			end = last[i]
 		}
 	}
-	return end.Sub(begun) - lab.DownAfter, nil
+	return end.Sub(begun), nil
 }

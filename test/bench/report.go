@@ -23,8 +23,8 @@ type report struct {
 	fsync   time.Duration
 	results []result
 	steady  string
-	// protocol is a table of its own.
-	protocol string
+	// more is a table of its own.
+	more string
 }
 
 // String is the table in Markdown.
@@ -32,17 +32,20 @@ func (r *report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d rounds each, milliseconds, min / median / max; fsync p50 of the machine: %.2f ms; %s/%s, %d processors; %s.\n\n",
 		r.rounds, float64(r.fsync.Microseconds())/1000, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly))
-	b.WriteString("| from | to | reach | sentineld | | redis-sentinel |\n|---|---|---|---|---|---|\n")
-	for _, res := range r.results {
-		verdict := "reached"
-		if !res.reached() {
-			verdict = "missed"
-		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", res.what, res.until, res.reach(), spread(res.ours), verdict, spread(res.theirs))
+	if len(r.results) > 0 {
+		b.WriteString("| from | to | reach | sentineld | | redis-sentinel |\n|---|---|---|---|---|---|\n")
 	}
-	for _, more := range []string{r.steady, r.protocol} {
+	for _, res := range r.results {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", res.what, res.until, res.reach(), spread(res.ours), verdict(res.reached()), spread(res.theirs))
+	}
+	gap := "\n"
+	if len(r.results) == 0 {
+		gap = "" // the head has one
+	}
+	for _, more := range []string{r.steady, r.more} {
 		if more != "" {
-			fmt.Fprintf(&b, "\n%s\n", strings.TrimSuffix(more, "\n"))
+			fmt.Fprintf(&b, "%s%s\n", gap, strings.TrimSuffix(more, "\n"))
+			gap = "\n"
 		}
 	}
 	return b.String()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -96,6 +97,23 @@ func (l *Set) Close() error {
 
 // Client speaks to the server itself and does not try again.
 func (l *Set) Client(r *stage.Redis) *redis.Client { return l.clients[r] }
+
+// FullSyncs is how many full copies the servers have given to replicas since each was started.
+func (l *Set) FullSyncs(ctx context.Context) (int, error) {
+	total := 0
+	for _, r := range l.servers {
+		info, err := l.clients[r].InfoMap(ctx, "stats").Result()
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", r.Addr(), err)
+		}
+		n, err := strconv.Atoi(info["Stats"]["sync_full"])
+		if err != nil {
+			return 0, fmt.Errorf("%s: sync_full: %w", r.Addr(), err)
+		}
+		total += n
+	}
+	return total, nil
+}
 
 // following tells why Redis itself is not one master with two replicas in sync, and finds that master.
 func (l *Set) following(ctx context.Context) error {

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+)
+
+func TestPauseOf(t *testing.T) {
+	steps := []*sentinelv1.Step{
+		{Name: "fence", AtMs: 3, TookMs: 2}, {Name: "pause", AtMs: 4, TookMs: 0.5}, {Name: "level", AtMs: 5, TookMs: 1},
+		{Name: "promote", AtMs: 8.25, TookMs: 1}, {Name: "switch", AtMs: 12, TookMs: 3},
+	}
+	if d, err := pauseOf(steps); err != nil || d != 4750*time.Microsecond {
+		t.Errorf("got %v, %v; want 4.75ms", d, err)
+	}
+	for i := range 4 {
+		if d, err := pauseOf(steps[:i]); err == nil {
+			t.Errorf("the first %d steps give %v", i, d)
+		}
+	}
+}
+
+func TestOutage(t *testing.T) {
+	begun := time.Now()
+	at := func(ms int) acked { return acked{at: begun.Add(time.Duration(ms) * time.Millisecond)} }
+	w := &writer{}
+	for hand := range hands {
+		w.acked[hand] = []acked{at(-90), at(-1), at(3), at(5)}
+	}
+	if d, err := w.outage(begun); err != nil || d != 4*time.Millisecond {
+		t.Errorf("got %v, %v; want 4ms", d, err)
+	}
+	w.acked[2] = []acked{at(-7), at(15), at(16)}
+	if d, err := w.outage(begun); err != nil || d != 22*time.Millisecond {
+		t.Errorf("got %v, %v; want 22ms", d, err)
+	}
+	w.acked[1] = []acked{at(-7), at(-3)}
+	if d, err := w.outage(begun); err == nil {
+		t.Errorf("a hand that wrote nothing any more gives %v", d)
+	}
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/raftsentinel/raftsentinel/api/client"
+	"github.com/raftsentinel/raftsentinel/api/client/goredis"
+	"github.com/raftsentinel/raftsentinel/test/lab"
+)
+
+const (
+	// hands write side by side, each the next key a millisecond after the last was answered.
+	hands     = 4
+	valueSize = 1 << 10
+	// readBatch is how many keys are read back in one go.
+	readBatch = 1000
+)
+
+// writer is an application that follows the watch stream and writes keys that were never written before.
+type writer struct {
+	client *goredis.Client
+	// round makes the keys of every round others.
+	round int
+	stop  chan struct{}
+	work  sync.WaitGroup
+	// Each hand has its own place here.
+	acked  [hands][]acked
+	failed [hands]int
+}
+
+// acked is a write that was acknowledged.
+type acked struct {
+	key string
+	at  time.Time
+}
+
+// newWriter begins to write as an application with go-redis's own settings does.
+func newWriter(ctx context.Context, cluster *client.Client, round int) *writer {
+	w := &writer{
+		client: goredis.New(cluster, lab.MasterName, &redis.Options{DialTimeout: 10 * time.Second}), round: round, stop: make(chan struct{}),
+	}
+	for hand := range hands {
+		w.work.Go(func() { w.write(ctx, hand) })
+	}
+	return w
+}
+
+func (w *writer) write(ctx context.Context, hand int) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-w.stop:
+			return
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		key := fmt.Sprintf("written:%d:%d:%d", w.round, hand, n)
+		if err := w.client.Set(ctx, key, valueOf(key), 0).Err(); err != nil {
+			w.failed[hand]++
+			continue
+		}
+		w.acked[hand] = append(w.acked[hand], acked{key, time.Now()})
+	}
+}
+
+// end stops writing; what was acknowledged can be read after it.
+func (w *writer) end() error {
+	close(w.stop)
+	w.work.Wait()
+	return w.client.Close()
+}
+
+// valueOf is what is written to a key, and no other key has.
+func valueOf(key string) string { return key + strings.Repeat("x", valueSize-len(key)) }
+
+// keys are those that were acknowledged, and errors how many writes the application was refused.
+func (w *writer) keys() (keys []string, errors int) {
+	for hand := range hands {
+		for _, a := range w.acked[hand] {
+			keys = append(keys, a.key)
+		}
+		errors += w.failed[hand]
+	}
+	return keys, errors
+}
+
+// outage is the longest time between two acknowledged writes of one hand, of which the later was after the given moment.
+func (w *writer) outage(since time.Time) (longest time.Duration, err error) {
+	for hand := range hands {
+		after := 0
+		for i, a := range w.acked[hand] {
+			if i == 0 || !a.at.After(since) {
+				continue
+			}
+			after++
+			longest = max(longest, a.at.Sub(w.acked[hand][i-1].at))
+		}
+		if after == 0 {
+			return 0, fmt.Errorf("no write of hand %d was acknowledged any more", hand+1)
+		}
+	}
+	return longest, nil
+}
+
+// lost counts the keys that the server does not hold with what was written to them.
+func lost(ctx context.Context, c *redis.Client, keys []string) (int, error) {
+	n := 0
+	for len(keys) > 0 {
+		some := keys[:min(readBatch, len(keys))]
+		keys = keys[len(some):]
+		values, err := c.MGet(ctx, some...).Result()
+		if err != nil {
+			return 0, err
+		}
+		for i, v := range values {
+			if v != valueOf(some[i]) {
+				n++
+			}
+		}
+	}
+	return n, nil
+}
+
+var errBlind = errors.New("the check does not miss a key that was deleted")
+
+// sighted deletes a key to see that the check misses it.
+func sighted(ctx context.Context, c *redis.Client, keys []string) error {
+	if err := c.Del(ctx, keys[len(keys)/2]).Err(); err != nil {
+		return err
+	}
+	n, err := lost(ctx, c, keys)
+	if err == nil && n != 1 {
+		err = fmt.Errorf("%w: it misses %d", errBlind, n)
+	}
+	return err
+}
