@@ -29,15 +29,17 @@ func TestOutage(t *testing.T) {
 	for hand := range hands {
 		w.acked[hand] = []acked{at(-90), at(-1), at(3), at(5)}
 	}
-	if d, err := w.outage(begun); err != nil || d != 4*time.Millisecond {
+	if d, err := w.outage(1, begun); err != nil || d != 4*time.Millisecond {
 		t.Errorf("got %v, %v; want 4ms", d, err)
 	}
 	w.acked[2] = []acked{at(-7), at(15), at(16)}
-	if d, err := w.outage(begun); err != nil || d != 22*time.Millisecond {
-		t.Errorf("got %v, %v; want 22ms", d, err)
+	for i, want := range []time.Duration{4 * time.Millisecond, 22 * time.Millisecond} {
+		if d, err := w.outage(i, begun); err != nil || d != want {
+			t.Errorf("application %d: got %v, %v; want %v", i, d, err, want)
+		}
 	}
 	w.acked[1] = []acked{at(-7), at(-3)}
-	if d, err := w.outage(begun); err == nil {
+	if d, err := w.outage(0, begun); err == nil {
 		t.Errorf("a hand that wrote nothing any more gives %v", d)
 	}
 }
