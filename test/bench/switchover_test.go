@@ -9,8 +9,11 @@ import (
 
 func TestPauseOf(t *testing.T) {
 	steps := []*sentinelv1.Step{
-		{Name: "fence", AtMs: 3, TookMs: 2}, {Name: "pause", AtMs: 4, TookMs: 0.5}, {Name: "level", AtMs: 5, TookMs: 1},
-		{Name: "promote", AtMs: 8.25, TookMs: 1}, {Name: "switch", AtMs: 12, TookMs: 3},
+		{Name: "fence", AtMs: 3, TookMs: 2},
+		{Name: "pause", AtMs: 4, TookMs: 0.5},
+		{Name: "level", AtMs: 5, TookMs: 1},
+		{Name: "promote", AtMs: 8.25, TookMs: 1},
+		{Name: "switch", AtMs: 12, TookMs: 3},
 	}
 	if d, err := pauseOf(steps); err != nil || d != 4750*time.Microsecond {
 		t.Errorf("got %v, %v; want 4.75ms", d, err)
