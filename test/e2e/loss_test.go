@@ -20,7 +20,8 @@ func TestLossIsTold(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("E2E_ROUNDS")); err == nil {
 		rounds = n
 	}
-	turn := make(chan struct{}, setsAtOnce)
+	// The proxy looks for its clients in all of /proc: many at a time take so long over it that masters seem down.
+	turn := make(chan struct{}, 2)
 	for n := range rounds {
 		for name, round := range map[string]func(*lab, string){"cut-off": (*lab).cutOff, "crashed": (*lab).crashed} {
 			name = fmt.Sprintf("%s-%d", name, n+1)
@@ -43,6 +44,9 @@ func (l *lab) cutOff(name string) {
 	}})
 	defer s.remove()
 	master := s.servers[0]
+	// As a replica it is to be known by the address that it had: the story of another one is not corrected.
+	_, port, _ := strings.Cut(master.at, ":")
+	l.must(master.client.ConfigSet(l.t.Context(), "replica-announce-port", port).Err())
 	w := s.stray(master)
 	p.block(func(int) bool { return true })
 	to := s.switched(master)
