@@ -9,8 +9,11 @@ import (
 
 func TestPauseOf(t *testing.T) {
 	steps := []*sentinelv1.Step{
-		{Name: "fence", AtMs: 3, TookMs: 2}, {Name: "pause", AtMs: 4, TookMs: 0.5}, {Name: "level", AtMs: 5, TookMs: 1},
-		{Name: "promote", AtMs: 8.25, TookMs: 1}, {Name: "switch", AtMs: 12, TookMs: 3},
+		{Name: "fence", AtMs: 3, TookMs: 2},
+		{Name: "pause", AtMs: 4, TookMs: 0.5},
+		{Name: "level", AtMs: 5, TookMs: 1},
+		{Name: "promote", AtMs: 8.25, TookMs: 1},
+		{Name: "switch", AtMs: 12, TookMs: 3},
 	}
 	if d, err := pauseOf(steps); err != nil || d != 4750*time.Microsecond {
 		t.Errorf("got %v, %v; want 4.75ms", d, err)
@@ -29,15 +32,17 @@ func TestOutage(t *testing.T) {
 	for hand := range hands {
 		w.acked[hand] = []acked{at(-90), at(-1), at(3), at(5)}
 	}
-	if d, err := w.outage(begun); err != nil || d != 4*time.Millisecond {
+	if d, err := w.outage(1, begun); err != nil || d != 4*time.Millisecond {
 		t.Errorf("got %v, %v; want 4ms", d, err)
 	}
 	w.acked[2] = []acked{at(-7), at(15), at(16)}
-	if d, err := w.outage(begun); err != nil || d != 22*time.Millisecond {
-		t.Errorf("got %v, %v; want 22ms", d, err)
+	for i, want := range []time.Duration{4 * time.Millisecond, 22 * time.Millisecond} {
+		if d, err := w.outage(i, begun); err != nil || d != want {
+			t.Errorf("application %d: got %v, %v; want %v", i, d, err, want)
+		}
 	}
 	w.acked[1] = []acked{at(-7), at(-3)}
-	if d, err := w.outage(begun); err == nil {
+	if d, err := w.outage(0, begun); err == nil {
 		t.Errorf("a hand that wrote nothing any more gives %v", d)
 	}
 }

@@ -16,16 +16,17 @@ import (
 )
 
 const (
-	// hands write side by side, each the next key a millisecond after the last was answered.
+	// hands write side by side, each the next key a millisecond after the last was answered. The first half is one application
+	// with go-redis's own settings, the other one that repeats soon.
 	hands     = 4
 	valueSize = 1 << 10
 	// readBatch is how many keys are read back in one go.
 	readBatch = 1000
 )
 
-// writer is an application that follows the watch stream and writes keys that were never written before.
+// writer is two applications that follow the watch stream and write keys that were never written before.
 type writer struct {
-	client *goredis.Client
+	clients [2]*goredis.Client
 	// round makes the keys of every round others.
 	round int
 	stop  chan struct{}
@@ -41,18 +42,19 @@ type acked struct {
 	at  time.Time
 }
 
-// newWriter begins to write as an application with go-redis's own settings does.
+// newWriter begins to write.
 func newWriter(ctx context.Context, cluster *client.Client, round int) *writer {
-	w := &writer{
-		client: goredis.New(cluster, lab.MasterName, &redis.Options{DialTimeout: 10 * time.Second}), round: round, stop: make(chan struct{}),
-	}
+	w := &writer{round: round, stop: make(chan struct{})}
+	own := &redis.Options{DialTimeout: 10 * time.Second}
+	soon := &redis.Options{DialTimeout: 10 * time.Second, MinRetryBackoff: time.Millisecond, MaxRetries: 10}
+	w.clients[0], w.clients[1] = goredis.New(cluster, lab.MasterName, own), goredis.New(cluster, lab.MasterName, soon)
 	for hand := range hands {
-		w.work.Go(func() { w.write(ctx, hand) })
+		w.work.Go(func() { w.write(ctx, w.clients[hand*2/hands], hand) })
 	}
 	return w
 }
 
-func (w *writer) write(ctx context.Context, hand int) {
+func (w *writer) write(ctx context.Context, c *goredis.Client, hand int) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for n := 0; ; n++ {
@@ -64,7 +66,7 @@ func (w *writer) write(ctx context.Context, hand int) {
 		case <-tick.C:
 		}
 		key := fmt.Sprintf("written:%d:%d:%d", w.round, hand, n)
-		if err := w.client.Set(ctx, key, valueOf(key), 0).Err(); err != nil {
+		if err := c.Set(ctx, key, valueOf(key), 0).Err(); err != nil {
 			w.failed[hand]++
 			continue
 		}
@@ -76,26 +78,27 @@ func (w *writer) write(ctx context.Context, hand int) {
 func (w *writer) end() error {
 	close(w.stop)
 	w.work.Wait()
-	return w.client.Close()
+	return errors.Join(w.clients[0].Close(), w.clients[1].Close())
 }
 
 // valueOf is what is written to a key, and no other key has.
 func valueOf(key string) string { return key + strings.Repeat("x", valueSize-len(key)) }
 
-// keys are those that were acknowledged, and errors how many writes the application was refused.
-func (w *writer) keys() (keys []string, errors int) {
+// keys are those that were acknowledged, and refused how many writes failed for the applications.
+func (w *writer) keys() (keys []string, refused int) {
 	for hand := range hands {
 		for _, a := range w.acked[hand] {
 			keys = append(keys, a.key)
 		}
-		errors += w.failed[hand]
+		refused += w.failed[hand]
 	}
-	return keys, errors
+	return keys, refused
 }
 
-// outage is the longest time between two acknowledged writes of one hand, of which the later was after the given moment.
-func (w *writer) outage(since time.Time) (longest time.Duration, err error) {
-	for hand := range hands {
+// outage is the longest time between two acknowledged writes of one hand of an application, of which the later was after the
+// given moment.
+func (w *writer) outage(application int, since time.Time) (longest time.Duration, err error) {
+	for hand := application * hands / 2; hand < (application+1)*hands/2; hand++ {
 		after := 0
 		for i, a := range w.acked[hand] {
 			if i == 0 || !a.at.After(since) {

@@ -71,9 +71,8 @@ func TestExplainNamesTheWinner(t *testing.T) {
 
 // explained makes a random set, asks who would win, and kills its master.
 func (l *lab) explained(name string, r *rand.Rand) {
-	l.t.Helper()
 	// No pings: the offsets of a set at rest are to stay what they are.
-	s := l.newSet(name, setOptions{replicas: 2 + r.IntN(2), password: "hush", config: []string{"repl-ping-replica-period 3600", "repl-timeout 3600"}})
+	s := l.newSet(name, setOptions{replicas: 2 + r.IntN(2), password: "hush", config: unpinged()})
 	defer s.remove()
 	silent, story := s.trouble(r)
 	// Links that broke within two seconds broke together: what is told apart is to be so before and after.
