@@ -78,8 +78,9 @@ func (d *duties) switchOver(ctx context.Context, s *set, m *raftfsm.Master, row 
 	if switched, err := d.switchMaster(ctx, s, row, promoted, h.t); !switched || err != nil {
 		return err
 	}
+	step := h.t.step(raftfsm.StepSwitch, row.To, began, "")
 	h.release(ctx)
-	return d.tell(ctx, s, row, h.t.step(raftfsm.StepSwitch, row.To, began, ""))
+	return d.tell(ctx, s, row, step)
 }
 
 // giveWay has the old master of an automatic failover, which this node reaches though others do not, hand over first; nil where
