@@ -67,6 +67,9 @@ func contradicted(v View, master *detector.Info, masters []raftfsm.Addr) Step {
 		return v.hold(masters, fmt.Sprintf("%s says that it is a master, the committed master %s that it is a replica, and it was not promoted from this set",
 			join(masters), m.Address))
 	}
+	if v.handedBack(master) {
+		return Restore{Reason: fmt.Sprintf("the switchover from %s was rolled back, and it is a replica still", m.Address)}
+	}
 	if wait := v.Now.Sub(v.Memory.ReplicaSince); wait < m.Options.DownAfter {
 		return Measure{
 			Instances: v.members(), Reason: "the master says that it is a replica",
@@ -80,6 +83,19 @@ func contradicted(v View, master *detector.Info, masters []raftfsm.Addr) Step {
 		return Restore{Reason: fmt.Sprintf("%s says that it is a replica, and has all that the others have", m.Address)}
 	}
 	return open(v, v.Memory.ReplicaSince, fmt.Sprintf("%s says that it is a replica", m.Address))
+}
+
+// handedBack tells whether the committed master is a replica because it stepped down in the last switchover, which was rolled
+// back by a leader that did not come to the rest. There is nothing to wait for: it has what it had.
+func (v View) handedBack(master *detector.Info) bool {
+	m := v.Master
+	if len(m.History) == 0 {
+		return false
+	}
+	row := m.History[len(m.History)-1]
+	at, err := raftfsm.NewAddr(master.MasterHost, master.MasterPort)
+	return row.Kind == raftfsm.KindPlanned && !row.Switched && row.From == m.Address && err == nil && at == row.To &&
+		known(row.OldReplID) && master.ReplID == row.OldReplID && master.Offset >= row.OldOffset && !master.SyncInProgress && !master.Loading
 }
 
 // masters are the members other than the committed one that say they are masters.

@@ -11,10 +11,11 @@ import (
 // It is exact only where the old master's process survived and still has its offset. Otherwise the offset last seen of it
 // bounds the loss from below: it may have gone on unseen. Where not even the history is known to be the same, the loss is
 // unknown; a restarted process comes back with the offset of its last save, which proves nothing. Where the old master gave way
-// first and the promoted one had every byte of it, nothing is lost.
+// first and the promoted one had every byte of it, nothing is lost; unless it comes back as a master, restarted, which may have
+// been written to before the switch was known.
 func Loss(row *raftfsm.Failover, promoted raftfsm.Instance, old *detector.Info) raftfsm.Loss {
 	at := lineageOf(promoted)
-	if handedOver(row) {
+	if handedOver(row) && (old == nil || old.Role != raftfsm.RoleMaster) {
 		return raftfsm.Loss{Kind: raftfsm.LossExact}
 	}
 	if old != nil && old.Role == raftfsm.RoleMaster && old.ReplID == row.OldReplID {

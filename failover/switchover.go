@@ -15,6 +15,9 @@ func switching(v View, row *raftfsm.Failover) Step {
 		return Promote{Row: row, Already: true}
 	}
 	if reason := v.turnBack(row); reason != "" {
+		if v.unread(row.To) {
+			return Measure{Instances: []raftfsm.Addr{row.To}, Reason: "an earlier leader may have promoted the candidate", For: ProbePeriod(v.Master.Options)}
+		}
 		return RollBack{Row: row, Reason: reason}
 	}
 	return HandOver{Row: row}
@@ -36,6 +39,13 @@ func (v View) turnBack(row *raftfsm.Failover) string {
 	return ""
 }
 
+// unread tells whether an instance that answers was not read since this leadership has known the row: what it says of itself
+// may be from before it was promoted. It is waited for two probe periods.
+func (v View) unread(a raftfsm.Addr) bool {
+	o, _ := v.Observe(a)
+	return v.answers(a) && o.InfoAt.Before(v.Memory.RowSince) && v.Now.Sub(v.Memory.RowSince) < 2*ProbePeriod(v.Master.Options)
+}
+
 // Level is the check that counts: the candidate has every byte that the old master has. It proves something only once the old
 // one takes no more writes, because it is a replica by now.
 func Level(old, candidate *detector.Info) bool {
@@ -51,18 +61,14 @@ const (
 	StageBegin Stage = iota
 	// StageDemoted: neither is a master.
 	StageDemoted
-	// StagePromoted: the candidate is the master.
-	StagePromoted
 	// StageLost: the two have nothing to do with each other any more.
 	StageLost
 )
 
-// StageOf tells how far a hand-over has come, and in words why it cannot go on from there; "" where it can.
+// StageOf tells how far a hand-over has come whose candidate is not promoted yet, and in words why it cannot go on from there; "" where it can.
 func (v View) StageOf(row *raftfsm.Failover, old, candidate *detector.Info) (Stage, string) {
 	in, _ := v.Master.Instance(row.To)
 	switch {
-	case candidate.Role == raftfsm.RoleMaster && v.promotedHere(in, candidate.ReplID, candidate.ReplID2):
-		return StagePromoted, ""
 	case candidate.Role != raftfsm.RoleReplica:
 		return StageLost, fmt.Sprintf("candidate %s says that it is a master, and was not promoted from this set", row.To)
 	case old.ReplID != candidate.ReplID || !known(old.ReplID):
@@ -96,6 +102,7 @@ func handedOver(row *raftfsm.Failover) bool {
 }
 
 // unmoved tells whether the clients of an old master that gave way are still to be let go. Each leadership sees to it once.
+// Where the leader was lost in between, a switchover's row does not tell that the old one gave way.
 func (v View) unmoved(row *raftfsm.Failover) bool {
-	return handedOver(row) && v.Memory.Moved != row.Epoch && v.answers(row.From)
+	return (handedOver(row) || row.Kind == raftfsm.KindPlanned) && v.Memory.Moved != row.Epoch && v.answers(row.From)
 }

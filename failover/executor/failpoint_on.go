@@ -7,7 +7,11 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
+
+// settling is how long the kernel may take to stop all threads.
+const settling = 10 * time.Millisecond
 
 var once sync.Once
 
@@ -25,5 +29,9 @@ func hit(p Point) {
 		if err := syscall.Kill(os.Getpid(), signal); err != nil {
 			panic("failpoint " + name + ": " + err.Error())
 		}
+		if signal == syscall.SIGKILL {
+			select {}
+		}
+		time.Sleep(settling) // the signal may come to another thread first, and nothing is to follow upon the point until then
 	})
 }

@@ -43,6 +43,9 @@ type handover struct {
 	old, cand Conn
 	// paused: writes wait at the old one. down: it was told to be a replica, and may be one.
 	paused, down bool
+	// had is the most that the old one was seen to have. One that is told to follow a candidate which lags copies that one's
+	// data, and then has less.
+	had int64
 }
 
 // pair is what both said of themselves.
@@ -75,8 +78,9 @@ func (d *duties) switchOver(ctx context.Context, s *set, m *raftfsm.Master, row 
 	if switched, err := d.switchMaster(ctx, s, row, promoted, h.t); !switched || err != nil {
 		return err
 	}
+	step := h.t.step(raftfsm.StepSwitch, row.To, began, "")
 	h.release(ctx)
-	return d.tell(ctx, s, row, h.t.step(raftfsm.StepSwitch, row.To, began, ""))
+	return d.tell(ctx, s, row, step)
 }
 
 // giveWay has the old master of an automatic failover, which this node reaches though others do not, hand over first; nil where
@@ -93,9 +97,13 @@ func (d *duties) giveWay(ctx context.Context, s *set, m *raftfsm.Master, row *ra
 	defer s.keep(row.From, old)
 	says, err := h.info(ctx, cand)
 	if err == nil {
-		if says, err = h.proceed(ctx, shortLevel, pair{is, says}); err == nil {
-			return says
-		}
+		says, err = h.proceed(ctx, shortLevel, pair{is, says})
+	}
+	if h.cand != nil && h.cand != cand {
+		_ = h.cand.Close() // the caller has its own, and dials anew
+	}
+	if err == nil {
+		return says
 	}
 	h.unpause(ctx)
 	d.e.o.Log.Info("the old master does not give way; its writes may be lost", "master", s.name, "epoch", row.Epoch,
@@ -103,7 +111,8 @@ func (d *duties) giveWay(ctx context.Context, s *set, m *raftfsm.Master, row *ra
 	return nil
 }
 
-// open gets fenced connections to both at the same time.
+// open gets fenced connections to both at the same time. Where an earlier leader has promoted the candidate already, the old
+// one is not needed.
 func (h *handover) open(ctx context.Context) (pair, error) {
 	var both pair
 	var oldErr, candErr error
@@ -112,14 +121,20 @@ func (h *handover) open(ctx context.Context) (pair, error) {
 	each.Go(func() { h.old, both.old, oldErr = h.d.control(ctx, h.s, h.m, h.row.From) })
 	each.Go(func() { h.cand, both.cand, candErr = h.d.control(ctx, h.s, h.m, h.row.To) })
 	each.Wait()
-	if oldErr != nil {
-		return both, fmt.Errorf("master %s cannot be reached: %w", h.row.From, oldErr)
-	}
 	if candErr != nil {
 		return both, fmt.Errorf("candidate %s cannot be reached: %w", h.row.To, candErr)
 	}
+	if oldErr != nil && !h.promoted(both.cand) {
+		return both, fmt.Errorf("master %s cannot be reached: %w", h.row.From, oldErr)
+	}
 	h.t.add(raftfsm.StepFence, h.row.To, began, "")
 	return both, nil
+}
+
+// promoted tells whether the candidate is the master, from this set.
+func (h *handover) promoted(is *detector.Info) bool {
+	already, _ := h.d.viewOf(h.s, h.d.e.o.Cluster.State(), h.m).Fit(h.row.To, is)
+	return already
 }
 
 // keep gives the connections back for the steps that follow.
@@ -139,13 +154,17 @@ func (h *handover) proceed(ctx context.Context, limit time.Duration, both pair) 
 		return nil, err
 	}
 	ctx = context.WithoutCancel(ctx)
+	if h.promoted(both.cand) {
+		return both.cand, nil
+	}
 	stage, why := h.d.viewOf(h.s, h.d.e.o.Cluster.State(), h.m).StageOf(h.row, both.old, both.cand)
 	if why != "" {
 		return nil, errors.New(why)
 	}
+	if h.had = max(h.had, both.old.Offset); both.old.ReplID == h.row.OldReplID {
+		h.had = max(h.had, h.row.OldOffset)
+	}
 	switch stage {
-	case failover.StagePromoted:
-		return both.cand, nil
 	case failover.StageBegin:
 		if err := h.stepDown(ctx, limit); err != nil {
 			return nil, err
@@ -172,14 +191,13 @@ func (h *handover) stepDown(ctx context.Context, limit time.Duration) error {
 	if err := h.pause(ctx, limit); err != nil {
 		return err
 	}
-	if h.paused {
-		began := time.Now()
-		if _, err := h.untilLevel(ctx, limit); err != nil {
-			return err
-		}
-		h.t.add(raftfsm.StepLevel, h.row.To, began, "")
-	}
+	// Without a pause, too: what the candidate lacks must be on its way, or the old one would copy its data in place of its own.
 	began := time.Now()
+	if _, err := h.untilLevel(ctx, limit); err != nil {
+		return err
+	}
+	h.t.add(raftfsm.StepLevel, h.row.To, began, "")
+	began = time.Now()
 	h.d.e.point(BeforeDown)
 	within, cancel := context.WithTimeout(ctx, exchangeLimit)
 	defer cancel()
@@ -226,11 +244,12 @@ func (h *handover) untilLevel(ctx context.Context, limit time.Duration) (pair, e
 		if last.cand, err = h.info(ctx, h.cand); err != nil {
 			return last, fmt.Errorf("candidate %s does not answer: %w", h.row.To, err)
 		}
+		h.had = max(h.had, last.old.Offset)
 		switch {
-		case failover.Level(last.old, last.cand):
+		case failover.Level(last.old, last.cand) && last.cand.Offset >= h.had:
 			return last, nil
 		case !time.Now().Before(until):
-			return last, fmt.Errorf("candidate %s is at offset %d of %d after %s", h.row.To, last.cand.Offset, last.old.Offset, limit)
+			return last, fmt.Errorf("candidate %s is at offset %d of %d after %s", h.row.To, last.cand.Offset, h.had, limit)
 		}
 		time.Sleep(readEvery)
 	}
@@ -260,7 +279,7 @@ func (h *handover) promote(ctx context.Context) (*detector.Info, error) {
 			return nil, fmt.Errorf("candidate %s was not promoted: %w", h.row.To, err)
 		}
 		h.cand, info = c, now
-		if already, _ := h.d.viewOf(h.s, h.d.e.o.Cluster.State(), h.m).Fit(h.row.To, now); !already {
+		if !h.promoted(now) {
 			return nil, fmt.Errorf("candidate %s was not promoted: %w", h.row.To, err)
 		}
 	}

@@ -226,3 +226,119 @@ func TestAutomaticFailoverOfAMasterThatAnswers(t *testing.T) {
 		}
 	})
 }
+
+// The leader and the old master are lost when the candidate is promoted and not committed yet. It has all that was acknowledged,
+// and the other replica may not: the next leader goes forward.
+func TestSwitchoverGoesForwardWithoutTheOldMaster(t *testing.T) {
+	for _, pause := range []time.Duration{0, 5 * time.Second} { // before the nodes hold it down, and after
+		t.Run(pause.String(), func(t *testing.T) {
+			play(t, func(t *testing.T, w *world) {
+				all := w.redis(2)
+				var fired atomic.Bool
+				died := make(chan struct{})
+				var end context.CancelFunc
+				end = w.lead("a", func(p Point) {
+					if p != AfterPromote || !fired.CompareAndSwap(false, true) {
+						return
+					}
+					all[0].Crash()
+					w.depose()
+					end()
+					close(died)
+				})
+				w.pass(6 * time.Second)
+				w.running.Go(func() {
+					select {
+					case <-died:
+					case <-w.ctx.Done():
+						return
+					}
+					<-time.After(pause)
+					w.lead("b", nil)
+				})
+				w.mustOrder("a", addr(2))
+				w.until("switched", 20*time.Second, func() bool { return w.master().Address != addr(1) })
+				all[0].Restart(false)
+				w.until("converged", 30*time.Second, w.converged)
+				if row := w.last(); w.master().Address != addr(2) || row.Kind != raftfsm.KindPlanned || !row.Switched || masters(all) != 1 {
+					t.Errorf("%+v\n%s", row, w.describe())
+				}
+			})
+		})
+	}
+}
+
+// The leader is lost when the candidate is promoted: the next one lets the clients of the old master go all the same.
+func TestSwitchoverMovesClientsThoughItsLeaderIsLost(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		all := w.redis(2)
+		var fired atomic.Bool
+		var end context.CancelFunc
+		end = w.lead("a", func(p Point) {
+			if p == AfterPromote && fired.CompareAndSwap(false, true) {
+				w.depose()
+				end()
+			}
+		})
+		w.pass(6 * time.Second)
+		w.named(addr(1), "app")
+		w.mustOrder("a", addr(2))
+		w.until("fired", 10*time.Second, fired.Load)
+		w.pass(800 * time.Millisecond)
+		w.lead("b", nil)
+		w.until("converged", 20*time.Second, func() bool { return w.master().Address == addr(2) && w.converged() })
+		if !slices.Contains(stepNames(w.last()), "move") || slices.Contains(all[0].Clients(), "app") {
+			t.Errorf("steps %v, clients %v", stepNames(w.last()), all[0].Clients())
+		}
+	})
+}
+
+// The leader is lost between the commit of a rollback and the old master's return to its role. Nobody is the master: the next
+// leader does not wait for down-after.
+func TestSwitchoverRolledBackByHalf(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		all := w.redis(1, "down-after-milliseconds", "30000")
+		var hung, fired atomic.Bool
+		var end context.CancelFunc
+		end = w.lead("a", func(p Point) {
+			switch {
+			case p == AfterDown && hung.CompareAndSwap(false, true):
+				all[1].Hang()
+			case p == AfterBack && fired.CompareAndSwap(false, true):
+				w.depose()
+				end()
+			}
+		})
+		w.pass(6 * time.Second)
+		w.mustOrder("a", addr(2))
+		w.until("fired", 10*time.Second, fired.Load)
+		w.pass(800 * time.Millisecond)
+		w.lead("b", nil)
+		w.until("a master again", 6*time.Second, func() bool { return all[0].State().Master })
+		all[1].Resume()
+		w.until("converged", 60*time.Second, w.converged)
+		if w.master().Address != addr(1) || masters(all) != 1 || w.begins() != 1 {
+			t.Error(w.describe())
+		}
+	})
+}
+
+// A master that cannot stop writes steps down only for a candidate that keeps up: of one that lags it would take a full copy.
+func TestSwitchoverWithoutAPauseWantsALevelCandidate(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		all := w.redis(1)
+		all[0].Deny("client|pause")
+		w.lead("a", func(p Point) {
+			if p == BeforePause {
+				all[1].SetLag(100_000)
+				all[0].Write(100_000)
+			}
+		})
+		w.pass(6 * time.Second)
+		w.mustOrder("a", addr(2))
+		w.until("ended", 10*time.Second, func() bool { return w.master().Failover == nil && w.begins() == 1 })
+		if row := w.last(); row.Switched || !strings.HasPrefix(row.EndReason, "candidate "+addr(2).String()+" is at offset") || !all[0].State().Master {
+			t.Errorf("%+v", row)
+		}
+	})
+}

@@ -1,0 +1,67 @@
+package failover_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/failover"
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+// planned commits the row of a switchover to a replica, under a new leader.
+func (s *scene) planned(to raftfsm.Addr) *raftfsm.Failover {
+	s.t.Helper()
+	s.raise(3)
+	row := s.commit(failover.NewBegin(s.view(), failover.Select(s.view(), to), raftfsm.KindPlanned, "ordered"))
+	s.pass(time.Millisecond)
+	s.newLeader()
+	return row
+}
+
+// A new leader does not turn back before it has read the candidate: it may be promoted already. It does not wait for long.
+func TestTurnsBackOnlyOnceTheCandidateIsRead(t *testing.T) {
+	for _, read := range []bool{false, true} {
+		s := newScene(t, 2)
+		s.planned(addr(2))
+		s.down(addr(1), "a", "b")
+		s.now = s.now.Add(time.Millisecond)
+		m, waits := s.next().(failover.Measure)
+		if !waits || len(m.Instances) != 1 || m.Instances[0] != addr(2) {
+			t.Fatalf("%#v", s.next())
+		}
+		if read {
+			s.see(addr(2), func(*detector.Observation) {})
+		} else {
+			s.now = s.now.Add(2 * failover.ProbePeriod(s.master().Options))
+		}
+		if _, back := s.next().(failover.RollBack); !back {
+			t.Errorf("read %v: %#v", read, s.next())
+		}
+		s.promoted(addr(2), 1001)
+		if p, forward := s.next().(failover.Promote); !forward || !p.Already {
+			t.Errorf("read %v, promoted: %#v", read, s.next())
+		}
+	}
+}
+
+// That the candidate had every byte proves nothing of an old master that came back as one: it took writes, maybe, before the
+// switch was known.
+func TestLossAfterTheCheck(t *testing.T) {
+	row := &raftfsm.Failover{OldReplID: setID, OldOffset: 1000, Steps: []raftfsm.Step{{Name: raftfsm.StepCheck}}}
+	promoted := raftfsm.Instance{Role: raftfsm.RoleMaster, ReplID: "b" + setID[1:], ReplID2: setID, SecondOffset: 1001}
+	for _, c := range []struct {
+		name string
+		old  *detector.Info
+		want raftlogv1.LossKind
+	}{
+		{"not seen as a master", nil, raftfsm.LossExact},
+		{"a replica", &detector.Info{Role: raftfsm.RoleReplica, ReplID: setID, Offset: 1000}, raftfsm.LossExact},
+		{"restarted as a master", &detector.Info{Role: raftfsm.RoleMaster, ReplID: foreignID, Offset: 1200}, raftfsm.LossLowerBound},
+	} {
+		if got := failover.Loss(row, promoted, c.old); got.Kind != c.want || got.Bytes != 0 {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
