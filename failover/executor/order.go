@@ -28,17 +28,16 @@ type Order struct {
 // at most the executor's deadline. What the policy or the law refuses is a [raftfsm.Refusal].
 func (e *Executor) Begin(ctx context.Context, o Order) (raftfsm.Result, error) {
 	name, operationID, actor := o.Master, o.OperationID, o.Actor
-	st := e.o.Cluster.State()
-	m, ok := st.Master(name)
-	if !ok {
+	if _, ok := e.o.Cluster.State().Master(name); !ok {
 		return raftfsm.Result{}, raftfsm.Refusal{Code: raftfsm.NotFound, Detail: fmt.Sprintf("no master named %q", name)}
 	}
 	sel, err := e.measure(ctx, name, o.To)
 	if err != nil {
 		return raftfsm.Result{}, err
 	}
-	st = e.o.Cluster.State()
-	if m, ok = st.Master(name); !ok {
+	st := e.o.Cluster.State()
+	m, ok := st.Master(name)
+	if !ok {
 		return raftfsm.Result{}, raftfsm.Refusal{Code: raftfsm.NotFound, Detail: fmt.Sprintf("no master named %q", name)}
 	}
 	v := e.view(st, m)
