@@ -196,7 +196,7 @@ func (d *draft) correct(c *raftlogv1.Correct) verdict {
 		return refuse(StaleGeneration, "master %s is at generation %d", m.Name, m.Generation)
 	case !known:
 		return refuse(InvalidArgument, "master %s: unknown kind of correction %d", m.Name, c.GetKind())
-	case !member || a == m.Address:
+	case a == m.Address || !member && c.GetEpoch() == 0: // an old master may be known by another address by now
 		return refuse(NotFound, "%s is no replica of master %s", a, m.Name)
 	}
 	d.changed = true

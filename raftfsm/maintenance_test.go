@@ -140,6 +140,12 @@ func TestALossIsCorrectedWhenTheOldMasterTells(t *testing.T) {
 	if got := l.master("m").History[0].Loss; got != (raftfsm.Loss{Kind: raftfsm.LossExact, Bytes: 16500}) {
 		t.Errorf("%+v", got)
 	}
+	l.ok(&raftlogv1.Command{Op: &raftlogv1.Command_Forget{Forget: &raftlogv1.Forget{Name: "m", Address: addr(1)}}})
+	l.refused(raftfsm.NotFound, l.correct("m", 1, raftfsm.CorrectionDemoted))
+	l.ok(l.amended("m", 1, e, raftfsm.LossExact, 16400)) // it is known by another address by now
+	if got := l.master("m").History[0].Loss.Bytes; got != 16400 {
+		t.Errorf("%d bytes after it was forgotten", got)
+	}
 	if before.Loss.Bytes != 0 {
 		t.Error("a state that was published has changed")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -121,7 +122,7 @@ func (w *ledger) goesOn() {
 func (w *ledger) check(master *server) {
 	w.t.Helper()
 	w.mu.Lock()
-	kept := w.kept[:len(w.kept):len(w.kept)]
+	kept := slices.Clip(w.kept)
 	w.mu.Unlock()
 	lost := map[string]bool{}
 	for len(kept) > 0 {

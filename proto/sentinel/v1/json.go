@@ -1,3 +1,4 @@
+// Package sentinelv1 is the public API: what is generated from the files beside it, and its JSON.
 package sentinelv1
 
 import (
