@@ -17,7 +17,7 @@ import (
 
 const (
 	// hands write side by side, each the next key a millisecond after the last was answered. The first half is one application
-	// with go-redis's own settings, the other one that repeats soon.
+	// as goredis.New makes it, the other one with go-redis's own waits before it repeats a command.
 	hands     = 4
 	valueSize = 1 << 10
 	// readBatch is how many keys are read back in one go.
@@ -45,9 +45,9 @@ type acked struct {
 // newWriter begins to write.
 func newWriter(ctx context.Context, cluster *client.Client, round int) *writer {
 	w := &writer{round: round, stop: make(chan struct{})}
-	own := &redis.Options{DialTimeout: 10 * time.Second}
-	soon := &redis.Options{DialTimeout: 10 * time.Second, MinRetryBackoff: time.Millisecond, MaxRetries: 10}
-	w.clients[0], w.clients[1] = goredis.New(cluster, lab.MasterName, own), goredis.New(cluster, lab.MasterName, soon)
+	ours := &redis.Options{DialTimeout: 10 * time.Second}
+	theirs := &redis.Options{DialTimeout: 10 * time.Second, MinRetryBackoff: 8 * time.Millisecond, MaxRetries: 3}
+	w.clients[0], w.clients[1] = goredis.New(cluster, lab.MasterName, ours), goredis.New(cluster, lab.MasterName, theirs)
 	for hand := range hands {
 		w.work.Go(func() { w.write(ctx, w.clients[hand*2/hands], hand) })
 	}

@@ -15,6 +15,13 @@ import (
 // dialTimeout is go-redis's own default.
 const dialTimeout = 5 * time.Second
 
+// The defaults of a client that knows where to go as soon as a switch is committed: go-redis waits 8 ms and more before it
+// repeats a command, three times. What a switched-over master refuses is repeated sooner here, and so more often.
+const (
+	minRetryBackoff = time.Millisecond
+	maxRetries      = 10
+)
+
 // Client is a [redis.Client] of the master of one set. All that go-redis offers works on it, and on Client.Client where a
 // *redis.Client is asked for.
 type Client struct {
@@ -30,7 +37,8 @@ type Client struct {
 //
 // A command that needs a connection waits up to DialTimeout for a master that takes it, through an outage and a failover
 // too, and go-redis repeats that within MaxRetries: let DialTimeout be greater than the set's down-after-milliseconds, and
-// bound single commands by their contexts. DialerRetries is 1 unless it is set, because the dialer itself tries again.
+// bound single commands by their contexts. DialerRetries is 1 unless it is set, because the dialer itself tries again;
+// MinRetryBackoff is 1 ms and MaxRetries 10 unless they are set, so that a switchover costs no longer wait than it takes.
 //
 // The client keeps its master while the cluster has no leader, cannot be reached, or watches the set no more.
 func New(cluster *client.Client, master string, opt *redis.Options) *Client {
@@ -43,6 +51,12 @@ func New(cluster *client.Client, master string, opt *redis.Options) *Client {
 	}
 	if o.DialerRetries == 0 {
 		o.DialerRetries = 1
+	}
+	if o.MinRetryBackoff == 0 {
+		o.MinRetryBackoff = minRetryBackoff
+	}
+	if o.MaxRetries == 0 {
+		o.MaxRetries = maxRetries
 	}
 	f := newFollower(cluster, master, dialer(&o), o.DialTimeout)
 	o.Network, o.Addr, o.Dialer = "tcp", master, f.dial
