@@ -45,7 +45,7 @@ func TestLeaderDiesAtEachPoint(t *testing.T) {
 	var points []executor.Point
 	for _, p := range executor.Points() {
 		// Adopting and restoring are no steps of a crash's failover: see TestLeaderDiesWhileCorrecting. Nor are those of a switchover:
-		// see TestSwitchover.
+		// see TestSwitchoverLosesItsLeader.
 		switch name, _, _ := strings.Cut(string(p), "."); name {
 		case "adopt", "restore", "pause", "step-down", "check", "rollback", "move":
 		default:
