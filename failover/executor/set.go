@@ -181,7 +181,7 @@ func (d *duties) viewOf(s *set, st *raftfsm.State, m *raftfsm.Master) failover.V
 		s.mu.Lock()
 		r, have := s.read[a]
 		s.mu.Unlock()
-		if ok && have && r.at.After(o.InfoAt) {
+		if ok && have && !r.at.Before(o.InfoAt) { // of the same moment, this one followed upon a command
 			o.Info, o.InfoAt = r.info, r.at
 		}
 		return o, ok

@@ -293,6 +293,36 @@ func TestSwitchoverMovesClientsThoughItsLeaderIsLost(t *testing.T) {
 	})
 }
 
+// The leader is lost between the commit of a rollback and the old master's return to its role. Nobody is the master: the next
+// leader does not wait for down-after, but for its reading of the old master, which is due every 10 s.
+func TestSwitchoverRolledBackByHalf(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		all := w.redis(1, "down-after-milliseconds", "30000")
+		var hung, fired atomic.Bool
+		var end context.CancelFunc
+		end = w.lead("a", func(p Point) {
+			switch {
+			case p == AfterDown && hung.CompareAndSwap(false, true):
+				all[1].Hang()
+			case p == AfterBack && fired.CompareAndSwap(false, true):
+				w.depose()
+				end()
+			}
+		})
+		w.pass(6 * time.Second)
+		w.mustOrder("a", addr(2))
+		w.until("fired", 10*time.Second, fired.Load)
+		w.pass(800 * time.Millisecond)
+		w.lead("b", nil)
+		w.until("a master again", 13*time.Second, func() bool { return all[0].State().Master })
+		all[1].Resume()
+		w.until("converged", 60*time.Second, w.converged)
+		if w.master().Address != addr(1) || masters(all) != 1 || w.begins() != 1 {
+			t.Error(w.describe())
+		}
+	})
+}
+
 // A master that cannot stop writes steps down only for a candidate that keeps up: of one that lags it would take a full copy.
 func TestSwitchoverWithoutAPauseWantsALevelCandidate(t *testing.T) {
 	play(t, func(t *testing.T, w *world) {
