@@ -62,6 +62,7 @@ func New(cluster *client.Client, master string, opt *redis.Options) *Client {
 	o.Network, o.Addr, o.Dialer = "tcp", master, f.dial
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	c := &Client{Client: redis.NewClient(&o), follower: f}
+	c.AddHook(used{})
 	f.start()
 	return c
 }

@@ -15,6 +15,8 @@ type conn struct {
 	follower *follower
 	// answered: at least one byte came from the server.
 	answered atomic.Bool
+	// used: more than go-redis's handshake was sent.
+	used atomic.Bool
 	// dropped is why, once the follower has dropped it.
 	dropped atomic.Pointer[error]
 }
@@ -28,6 +30,9 @@ func (c *conn) Read(b []byte) (int, error) {
 }
 
 func (c *conn) Write(b []byte) (int, error) {
+	if !c.used.Load() && !ofHandshake(b) {
+		c.used.Store(true)
+	}
 	n, err := c.Conn.Write(b)
 	return n, c.explain(err)
 }
@@ -39,10 +44,12 @@ func (c *conn) explain(err error) error {
 		return nil
 	}
 	if why := c.dropped.Load(); why != nil {
-		return fmt.Errorf("%w: %w", *why, err)
-	}
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("%w: %w", *why, err)
+	} else if !errors.Is(err, os.ErrDeadlineExceeded) {
 		c.follower.doubt()
+	}
+	if !c.used.Load() {
+		err = &unusedError{err}
 	}
 	return err
 }

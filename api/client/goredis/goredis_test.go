@@ -131,6 +131,30 @@ func TestSwitchDuringDial(t *testing.T) {
 	}
 }
 
+// TestSwitchDuringHandshake: a connection that is dropped, or closed by the master, before it is ready costs one of go-redis's
+// short waits, not all of them.
+func TestSwitchDuringHandshake(t *testing.T) {
+	for name, end := range map[string]func(*rig){
+		"dropped": func(r *rig) { r.cluster.tell(addrB) },
+		"closed":  func(r *rig) { r.a.Crash(); r.cluster.tell(addrB) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.cluster.tell(addrA)
+				c := r.follow(redis.Options{})
+				r.a.Hang()
+				time.AfterFunc(time.Second, func() { end(r) })
+				begun := time.Now()
+				r.wantPing(c, addrB)
+				if took := time.Since(begun) - time.Second; took > 3*minRetryBackoff {
+					t.Errorf("it took %v", took)
+				}
+			})
+		})
+	}
+}
+
 // TestFirstMaster is waited for, within DialTimeout and the command's context.
 func TestFirstMaster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
