@@ -29,8 +29,7 @@ type cluster struct {
 	// mute: watches are told nothing any more. refuse ends them with an error.
 	mute   bool
 	refuse error
-	// asked counts GetMaster.
-	asked int
+	asked  int
 }
 
 func (c *cluster) change(f func()) {
@@ -39,6 +38,13 @@ func (c *cluster) change(f func()) {
 	f()
 	close(c.changed)
 	c.changed = make(chan struct{})
+}
+
+// timesAsked counts GetMaster.
+func (c *cluster) timesAsked() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.asked
 }
 
 // tell moves the master; "" is the removal of the set.
