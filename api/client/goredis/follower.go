@@ -168,7 +168,8 @@ func (f *follower) dial(ctx context.Context, network, _ string) (net.Conn, error
 			if c != nil {
 				return c, nil
 			}
-			if err != nil {
+			if err != nil && (failed == nil || ctx.Err() == nil) {
+				// An attempt that the time ended says less than one before it.
 				failed = err
 			}
 			again = time.After(redialEvery)
