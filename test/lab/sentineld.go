@@ -86,11 +86,12 @@ func (d *Sentineld) Monitor(ctx context.Context, master string) error {
 	if err != nil {
 		return err
 	}
-	quorum, after := int32(2), DownAfter.Milliseconds()
+	// What crashes in every round shall not be taken for a flapping master.
+	quorum, after, cooldown := int32(2), DownAfter.Milliseconds(), int64(0)
 	return Until(ctx, func(ctx context.Context) error {
 		_, err := d.Nodes[0].Admin.MonitorMaster(ctx, &sentinelv1.MonitorMasterRequest{
 			Name: MasterName, Address: &sentinelv1.Address{Host: host, Port: uint32(n)},
-			Options: &sentinelv1.MasterOptions{Quorum: &quorum, DownAfterMs: &after},
+			Options: &sentinelv1.MasterOptions{Quorum: &quorum, DownAfterMs: &after, FailoverCooldownMs: &cooldown},
 		})
 		return err
 	})
