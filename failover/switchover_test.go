@@ -65,3 +65,31 @@ func TestLossAfterTheCheck(t *testing.T) {
 		}
 	}
 }
+
+// A leader that follows upon one lost in a rollback asks the master at once, and waits for one that gives no answer until it
+// would count as down; whoever made the rollback itself asks nobody.
+func TestMasterIsReadAfterAnothersRollback(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		after func(s *scene)
+		asks  bool
+	}{
+		{"not read since", func(*scene) {}, true},
+		{"read since", func(s *scene) { s.pass(time.Millisecond) }, false},
+		{"no answer", func(s *scene) { s.now = s.now.Add(s.master().Options.DownAfter) }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newScene(t, 2)
+			row := s.planned(addr(2))
+			s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_EndFailover{EndFailover: &raftlogv1.EndFailover{
+				Master: "m", Epoch: row.Epoch, Outcome: raftfsm.OutcomeAborted, Reason: "too slow",
+			}}})
+			s.next()
+			c.after(s)
+			m, asks := s.next().(failover.Measure)
+			if asks != c.asks || asks && (len(m.Instances) != 1 || m.Instances[0] != addr(1)) {
+				t.Errorf("%#v", s.next())
+			}
+		})
+	}
+}

@@ -35,6 +35,8 @@ type View struct {
 type Memory struct {
 	// Settled: in this leadership the committed master was seen to be the only one.
 	Settled bool
+	// Led is when this leadership first looked at the set.
+	Led time.Time
 	// Epoch is that of the row last seen, RowSince when this leadership first saw it and SwitchedSince when it first saw it
 	// switched. ChainSince is when it first saw the row at the beginning of the chain that replaced each other.
 	Epoch         uint64
@@ -77,6 +79,7 @@ func (v View) Remember() Memory {
 		mem.Repointed = nil // they were told to follow another
 	}
 	mem.Head = m.Address
+	mem.Led = since(true, mem.Led, v.Now)
 	mem.DownSince = since(m.IsODown(), mem.DownSince, v.Now)
 	mem.ReplicaSince = since(v.masterIsReplica(), mem.ReplicaSince, v.Now)
 	mem.LonelySince = since(v.lonely(), mem.LonelySince, v.Now)
