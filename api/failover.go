@@ -5,12 +5,9 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"strings"
 
 	"google.golang.org/grpc/codes"
 
-	"github.com/raftsentinel/raftsentinel/failover"
-	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
@@ -90,7 +87,7 @@ func (s *Server) place(ctx context.Context, order Order, t terms) (*sentinelv1.F
 		order.OperationID = newOperation()
 	}
 	if t.validate {
-		return s.rehearse(ctx, st, m, order)
+		return s.rehearse(ctx, st, order)
 	}
 	return s.begin(ctx, order)
 }
@@ -176,51 +173,13 @@ func (s *Server) begun(st *raftfsm.State, order Order) (*sentinelv1.FailoverMast
 }
 
 // rehearse tells what an order would do.
-func (s *Server) rehearse(ctx context.Context, st *raftfsm.State, m *raftfsm.Master, order Order) (*sentinelv1.FailoverMasterResponse, error) {
-	x, err := s.failovers.Explain(ctx, st, m)
+func (s *Server) rehearse(ctx context.Context, st *raftfsm.State, order Order) (*sentinelv1.FailoverMasterResponse, error) {
+	row, err := s.failovers.Rehearse(ctx, order)
 	if err != nil {
 		return nil, s.readError(err)
 	}
-	to := order.To
-	if to.IsZero() {
-		to = x.Winner
-	}
-	if why := unfit(x, to); why != "" {
-		return nil, fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_NO_GOOD_REPLICA,
-			"no replica of %s can be promoted (%s)", m.Name, why)
-	}
-	row := &raftlogv1.Command{Header: &raftlogv1.Header{}, Op: &raftlogv1.Command_BeginFailover{BeginFailover: &raftlogv1.BeginFailover{
-		Master: m.Name, Generation: m.Generation, OperationId: order.OperationID, Kind: order.Kind, From: m.Address.Proto(),
-		Candidate: to.Proto(), MaxWaitMs: order.MaxWait.Milliseconds(),
-	}}}
-	if _, trial := raftfsm.Apply(st, st.Index()+1, row); trial.Err() != nil {
-		return nil, s.readError(trial.Err())
-	}
 	return &sentinelv1.FailoverMasterResponse{
 		ClusterId: st.Cluster().ID, Revision: st.Index(), Changed: true, OperationId: order.OperationID,
-		Failover: &sentinelv1.Failover{
-			OperationId: order.OperationID, Master: m.Name, Kind: sentinelv1.FailoverKind(order.Kind), From: address(m.Address),
-			To: address(to), Candidates: candidates(x.Candidates), MaxWaitMs: order.MaxWait.Milliseconds(),
-		},
+		Failover: s.view(st).failover(order.Master, row),
 	}, nil
-}
-
-// unfit tells why a replica, or with the zero address any, cannot be promoted by an explanation; "" where it can.
-func unfit(x Explanation, to raftfsm.Addr) string {
-	if !to.IsZero() && to == x.Winner {
-		return ""
-	}
-	var why []string
-	for _, c := range x.Candidates {
-		if c.Addr == to && c.Rejection == failover.RejectOutranked {
-			return ""
-		}
-		if to.IsZero() || c.Addr == to {
-			why = append(why, c.Addr.String()+": "+c.Detail)
-		}
-	}
-	if len(why) == 0 {
-		why = append(why, "none is known")
-	}
-	return strings.Join(why, "; ")
 }

@@ -205,24 +205,50 @@ func (n *fakeNode) TransferLeadership(context.Context, string) error { return ni
 type fakePolicy struct {
 	n     *fakeNode
 	begun int
-	// rejected are told by Explain.
+	// rejected are told by Explain, and not promoted where only that is asked.
 	rejected []raftfsm.Candidate
+}
+
+func (p *fakePolicy) Rehearse(_ context.Context, o Order) (*raftfsm.Failover, error) {
+	for _, c := range p.rejected {
+		if c.Addr == o.To {
+			return nil, raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: c.Detail}
+		}
+	}
+	begin, err := p.row(o)
+	if err != nil {
+		return nil, err
+	}
+	next, res := raftfsm.Apply(p.n.State(), p.n.State().Index()+1, begin)
+	if res.Err() != nil {
+		return nil, res.Err()
+	}
+	m, _ := next.Master(o.Master)
+	return m.Failover, nil
 }
 
 func (p *fakePolicy) Begin(_ context.Context, o Order) (raftfsm.Result, error) {
 	p.begun++
+	begin, err := p.row(o)
+	if err != nil {
+		return raftfsm.Result{}, err
+	}
+	return p.n.commit(begin)
+}
+
+func (p *fakePolicy) row(o Order) (*raftlogv1.Command, error) {
 	m, _ := p.n.State().Master(o.Master)
 	to := o.To
 	if to.IsZero() {
 		if len(m.Replicas()) == 0 {
-			return raftfsm.Result{}, raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: "no replica"}
+			return nil, raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: "no replica"}
 		}
 		to = m.Replicas()[0].Addr
 	}
-	return p.n.commit(&raftlogv1.Command{Op: &raftlogv1.Command_BeginFailover{BeginFailover: &raftlogv1.BeginFailover{
+	return &raftlogv1.Command{Op: &raftlogv1.Command_BeginFailover{BeginFailover: &raftlogv1.BeginFailover{
 		Master: m.Name, Generation: m.Generation, OperationId: o.OperationID, Kind: o.Kind, MaxWaitMs: o.MaxWait.Milliseconds(),
 		From: m.Address.Proto(), Candidate: to.Proto(), OldOffset: -1, Reason: "ordered",
-	}}})
+	}}}, nil
 }
 
 func (p *fakePolicy) Explain(_ context.Context, st *raftfsm.State, m *raftfsm.Master) (Explanation, error) {

@@ -53,6 +53,11 @@ func (p *willing) Glance(_ *raftfsm.State, m *raftfsm.Master) Explanation {
 	return x
 }
 
+func (p *willing) Rehearse(_ context.Context, o Order) (*raftfsm.Failover, error) {
+	m, _ := p.n.State().Master(o.Master)
+	return &raftfsm.Failover{OperationID: o.OperationID, Kind: o.Kind, From: m.Address, To: o.To}, nil
+}
+
 func (p *willing) Begin(_ context.Context, o Order) (raftfsm.Result, error) {
 	p.orders.Add(1)
 	select {

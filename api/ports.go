@@ -99,6 +99,8 @@ type Failovers interface {
 	// Begin measures the set and commits the row of an order. What the law or the policy refuses is a
 	// [raftfsm.Refusal].
 	Begin(ctx context.Context, o Order) (raftfsm.Result, error)
+	// Rehearse tells the row that Begin would commit, and refuses what Begin would. It changes nothing.
+	Rehearse(ctx context.Context, o Order) (*raftfsm.Failover, error)
 	// Explain tells which replica would be promoted now, from what this node observes.
 	Explain(ctx context.Context, st *raftfsm.State, m *raftfsm.Master) (Explanation, error)
 	// Glance is Explain by what this node read last. It asks nobody and is cheap.

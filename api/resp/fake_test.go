@@ -223,6 +223,10 @@ func (n *fakeNode) ends(t *testing.T, outcome raftfsm.FailoverOutcome, reason st
 	}}})
 }
 
+func (n *fakeNode) Rehearse(context.Context, api.Order) (*raftfsm.Failover, error) {
+	return nil, errors.New("not asked here")
+}
+
 func (n *fakeNode) Glance(*raftfsm.State, *raftfsm.Master) (x api.Explanation) { return x }
 
 func (n *fakeNode) Explain(context.Context, *raftfsm.State, *raftfsm.Master) (x api.Explanation, e error) {

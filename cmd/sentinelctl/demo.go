@@ -31,9 +31,9 @@ func (a *app) demoCmd() *cobra.Command {
 	var keep bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Show a failover with real processes on this machine",
+		Short: "Show a failover and a switchover with real processes on this machine",
 		Long: `Start three sentineld nodes and three Redis servers on free loopback ports, kill the master, show how the cluster
-fails over, restart the old master, and clean up. Exit 0 only if all of that really happened.`,
+fails over, restart the old master, switch over without losing a write, and clean up. Exit 0 only if all of that really happened.`,
 		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), demoLimit, fmt.Errorf("not finished within %v", demoLimit))
@@ -69,7 +69,7 @@ func (a *app) demo(ctx, signals context.Context, node string, keep bool) (err er
 	}()
 	for _, step := range []func(context.Context) error{
 		func(ctx context.Context) error { return d.start(ctx, node) },
-		d.green, d.crash, d.comeback,
+		d.green, d.crash, d.comeback, d.switchover,
 	} {
 		if err := step(ctx); err != nil {
 			if cause := context.Cause(ctx); cause != nil {

@@ -168,9 +168,9 @@ func (v *view) settle(ctx context.Context) error {
 	})
 }
 
-// report prints what the clients saw, once they have seen it all.
-func (v *view) report(ctx context.Context, d *demo, to string) error {
-	if err := await(ctx, "clients reach the new master", 5*time.Second, func(context.Context) error {
+// reached is what the clients saw, once they have seen it all.
+func (v *view) reached(ctx context.Context, d *demo, to string) (told []time.Time, w writes, err error) {
+	err = await(ctx, "clients reach the new master", 5*time.Second, func(context.Context) error {
 		told, w := v.seen()
 		for i, at := range told {
 			if at.IsZero() {
@@ -181,11 +181,31 @@ func (v *view) report(ctx context.Context, d *demo, to string) error {
 			return fmt.Errorf("no write to %s was acknowledged", to)
 		}
 		return nil
-	}); err != nil {
+	})
+	told, w = v.seen()
+	return told, w, err
+}
+
+// report prints what the clients saw of a crash.
+func (v *view) report(ctx context.Context, d *demo, to string) error {
+	told, w, err := v.reached(ctx, d, to)
+	if err != nil {
 		return err
 	}
-	told, w := v.seen()
 	d.printf("\nWhat clients saw, by their own clock\n\n  %11s  %12s\n", "from kill", "+down-after")
+	for _, r := range rowsOf(d, told, w, to) {
+		from, past := r.at.Sub(v.kill), ""
+		if from >= demoDownAfter {
+			past = fineOffset(from - demoDownAfter)
+		}
+		d.printf("  %11s  %12s  %s\n", fineOffset(from), past, r.what)
+	}
+	d.printf("\n  %s\n", w.told())
+	return nil
+}
+
+// rowsOf is what the clients saw, in the order of time.
+func rowsOf(d *demo, told []time.Time, w writes, to string) []seenAt {
 	rows := []seenAt{
 		{w.before.at, "last write acknowledged by the old master"},
 		{w.after.at, "first write acknowledged by the new master"},
@@ -194,17 +214,15 @@ func (v *view) report(ctx context.Context, d *demo, to string) error {
 		rows = append(rows, seenAt{at, "the watch on " + d.nodes.Nodes[i].Name() + " tells " + to})
 	}
 	slices.SortStableFunc(rows, func(a, b seenAt) int { return a.at.Compare(b.at) })
-	for _, r := range rows {
-		from, past := r.at.Sub(v.kill), ""
-		if from >= demoDownAfter {
-			past = fineOffset(from - demoDownAfter)
-		}
-		d.printf("  %11s  %12s  %s\n", fineOffset(from), past, r.what)
-	}
-	lost := max(0, w.before.value+1-w.after.value)
-	d.printf("\n  The writer was stopped for %.1f ms; of %d acknowledged writes %d were lost.\n",
-		float64(w.after.at.Sub(w.before.at))/float64(time.Millisecond), w.before.value, lost)
-	return nil
+	return rows
+}
+
+// lost counts the acknowledged writes that the new master had not.
+func (w writes) lost() int64 { return max(0, w.before.value+1-w.after.value) }
+
+func (w writes) told() string {
+	return fmt.Sprintf("The writer was stopped for %.1f ms; of %d acknowledged writes %d were lost.",
+		float64(w.after.at.Sub(w.before.at))/float64(time.Millisecond), w.before.value, w.lost())
 }
 
 // seenAt is something that a client saw.

@@ -211,7 +211,11 @@ func (d *demo) record(ctx context.Context, told story) (*sentinelv1.Failover, er
 
 // printSteps tells the steps as the record has them, from the decision on.
 func (d *demo) printSteps(f *sentinelv1.Failover) {
-	d.printf("\nThe record of failover %d, led by %s; steps from the decision\n\n  %11s  %12s\n", f.GetEpoch(), f.GetLeaderNodeId(), "ended", "took")
+	what := "failover"
+	if f.GetKind() == sentinelv1.FailoverKind_FAILOVER_KIND_PLANNED {
+		what = "switchover"
+	}
+	d.printf("\nThe record of %s %d, led by %s; steps from the decision\n\n  %11s  %12s\n", what, f.GetEpoch(), f.GetLeaderNodeId(), "ended", "took")
 	for _, s := range f.GetSteps() {
 		what := strings.TrimSpace(s.GetName() + " " + client.HostPort(s.GetInstance()))
 		if s.GetDetail() != "" {
@@ -234,6 +238,12 @@ func (d *demo) checkSwitched(ctx context.Context, f *sentinelv1.Failover, told s
 	if to == d.redis[0].Addr() || !slices.Contains(d.addrs(), to) {
 		return fmt.Errorf("the new master %s is none of the replicas", to)
 	}
+	return d.leads(ctx, f)
+}
+
+// leads waits until every node tells the new master, and asks it whether it is one.
+func (d *demo) leads(ctx context.Context, f *sentinelv1.Failover) error {
+	to := client.HostPort(f.GetTo())
 	if err := await(ctx, "every node tells the new master", 5*time.Second, func(ctx context.Context) error {
 		return d.everyNode(ctx, func(m *sentinelv1.Master) error {
 			if got := client.HostPort(m.GetAddress()); got != to || m.GetEpoch() != f.GetEpoch() {

@@ -116,7 +116,7 @@ func TestDemo(t *testing.T) {
 	if r.status != exitDone {
 		t.Fatalf("exit %d, %s", r.status, r.stderr)
 	}
-	for _, want := range []string{"All green", "SIGKILL", "candidate", "switched: the master is", "What clients saw", "as a replica of", "All of it happened"} {
+	for _, want := range []string{"All green", "SIGKILL", "candidate", "switched: the master is", "What clients saw", "as a replica of", "The record of switchover", "All of it happened"} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("nothing said of %q", want)
 		}

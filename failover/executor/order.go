@@ -27,39 +27,61 @@ type Order struct {
 // Begin commits the row of an order. It is the leader's: its duties carry the row out. The replicas are measured first, for
 // at most the executor's deadline. What the policy or the law refuses is a [raftfsm.Refusal].
 func (e *Executor) Begin(ctx context.Context, o Order) (raftfsm.Result, error) {
-	name, operationID, actor := o.Master, o.OperationID, o.Actor
-	sel, err := e.measure(ctx, name, o.To)
+	_, b, err := e.prepare(ctx, o)
 	if err != nil {
 		return raftfsm.Result{}, err
 	}
+	e.o.Log.Info("failover ordered", "master", o.Master, "from", b.From.String(), "to", b.To.String(), "actor", o.Actor,
+		"operation", o.OperationID, "candidates", described(b.Candidates))
+	e.point(BeforeBegin)
+	res, err := e.o.Cluster.Propose(ctx, beginCommand(o.Master, o.OperationID, o.Actor, b))
+	if err != nil {
+		return res, fmt.Errorf("failover of %s: %w", o.Master, err)
+	}
+	e.point(AfterBegin)
+	return res, res.Err()
+}
+
+// Rehearse tells the row that Begin would commit, and refuses what Begin would.
+func (e *Executor) Rehearse(ctx context.Context, o Order) (*raftfsm.Failover, error) {
+	st, b, err := e.prepare(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	next, res := raftfsm.Apply(st, st.Index()+1, beginCommand(o.Master, o.OperationID, o.Actor, b))
+	if err := res.Err(); err != nil {
+		return nil, err
+	}
+	m, _ := next.Master(o.Master)
+	return m.Failover, nil
+}
+
+// prepare measures the set and makes the row of an order, by the state that it gives.
+func (e *Executor) prepare(ctx context.Context, o Order) (*raftfsm.State, failover.Begin, error) {
+	sel, err := e.measure(ctx, o.Master, o.To)
+	if err != nil {
+		return nil, failover.Begin{}, err
+	}
 	st := e.o.Cluster.State()
-	m, ok := st.Master(name)
+	m, ok := st.Master(o.Master)
 	if !ok {
-		return raftfsm.Result{}, raftfsm.Refusal{Code: raftfsm.NotFound, Detail: fmt.Sprintf("no master named %q", name)}
+		return nil, failover.Begin{}, raftfsm.Refusal{Code: raftfsm.NotFound, Detail: fmt.Sprintf("no master named %q", o.Master)}
 	}
 	v := e.view(st, m)
 	var refusal error
 	if o.Kind == raftfsm.KindPlanned {
 		var blockers []failover.Blocker
 		sel, blockers = failover.Preflight(v, o.To)
-		refusal = blocked(name, blockers)
+		refusal = blocked(o.Master, blockers)
 	} else if !sel.OK {
-		refusal = raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: noGoodReplica(name, sel)}
+		refusal = raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: noGoodReplica(o.Master, sel)}
 	}
-	if refusal != nil && !began(m, operationID) {
-		return raftfsm.Result{}, refusal
+	if refusal != nil && !began(m, o.OperationID) {
+		return nil, failover.Begin{}, refusal
 	}
-	b := failover.NewBegin(v, sel, o.Kind, "ordered by "+orderedBy(actor))
+	b := failover.NewBegin(v, sel, o.Kind, "ordered by "+orderedBy(o.Actor))
 	b.MaxWait = o.MaxWait
-	e.o.Log.Info("failover ordered", "master", name, "from", b.From.String(), "to", b.To.String(), "actor", actor,
-		"operation", operationID, "candidates", described(b.Candidates))
-	e.point(BeforeBegin)
-	res, err := e.o.Cluster.Propose(ctx, beginCommand(name, operationID, actor, b))
-	if err != nil {
-		return res, fmt.Errorf("failover of %s: %w", name, err)
-	}
-	e.point(AfterBegin)
-	return res, res.Err()
+	return st, b, nil
 }
 
 // blockCodes are the law's words for what stands in the way of a switchover; all others are the candidate's.

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,6 +17,12 @@ import (
 // order begins a switchover to an instance, through a leader.
 func (w *world) order(id string, to raftfsm.Addr, wait time.Duration) (raftfsm.Result, error) {
 	w.t.Helper()
+	return w.orders(id).Begin(w.ctx, w.planned(to, wait))
+}
+
+// orders is a leader as those meet it who order something.
+func (w *world) orders(id string) *Executor {
+	w.t.Helper()
 	w.mu.Lock()
 	o := &office{member: w.nodes[id], term: w.term}
 	w.mu.Unlock()
@@ -23,7 +30,11 @@ func (w *world) order(id string, to raftfsm.Addr, wait time.Duration) (raftfsm.R
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return e.Begin(w.ctx, Order{Master: "m", To: to, Kind: raftfsm.KindPlanned, MaxWait: wait, OperationID: fmt.Sprint("op", w.begins()), Actor: "ann"})
+	return e
+}
+
+func (w *world) planned(to raftfsm.Addr, wait time.Duration) Order {
+	return Order{Master: "m", To: to, Kind: raftfsm.KindPlanned, MaxWait: wait, OperationID: fmt.Sprint("op", w.begins()), Actor: "ann"}
 }
 
 func (w *world) mustOrder(id string, to raftfsm.Addr) {
@@ -68,6 +79,34 @@ func TestSwitchover(t *testing.T) {
 		}
 		if now := all[2].State(); now.Saved != (raftfsm.Addr{}) {
 			t.Errorf("the new master's configuration names %s", now.Saved)
+		}
+	})
+}
+
+// A rehearsal tells the row that an order would commit, refuses what the order would be refused for, and commits nothing.
+func TestRehearsal(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		all := w.redis(2)
+		w.lead("a", nil)
+		w.pass(6 * time.Second)
+		row, err := w.orders("a").Rehearse(w.ctx, w.planned(addr(3), 5*time.Second))
+		if err != nil || row.Kind != raftfsm.KindPlanned || row.From != addr(1) || row.To != addr(3) || row.MaxWaitMs != 5000 || len(row.Candidates) != 2 {
+			t.Errorf("%+v, %v", row, err)
+		}
+		all[2].CutLink(true)
+		w.pass(time.Second)
+		for _, rehearse := range []bool{true, false} {
+			if rehearse {
+				_, err = w.orders("a").Rehearse(w.ctx, w.planned(addr(3), 5*time.Second))
+			} else {
+				_, err = w.order("a", addr(3), 5*time.Second)
+			}
+			if r, ok := errors.AsType[raftfsm.Refusal](err); !ok || r.Code != raftfsm.BadCandidate || !strings.Contains(r.Detail, "link") {
+				t.Errorf("rehearsed %t: %v", rehearse, err)
+			}
+		}
+		if w.begins() != 0 {
+			t.Error(w.describe())
 		}
 	})
 }
@@ -294,7 +333,7 @@ func TestSwitchoverMovesClientsThoughItsLeaderIsLost(t *testing.T) {
 }
 
 // The leader is lost between the commit of a rollback and the old master's return to its role. Nobody is the master: the next
-// leader does not wait for down-after, but for its reading of the old master, which is due every 10 s.
+// leader waits neither for down-after nor for the reading of the old master that is due every 10 s, but asks it at once.
 func TestSwitchoverRolledBackByHalf(t *testing.T) {
 	play(t, func(t *testing.T, w *world) {
 		all := w.redis(1, "down-after-milliseconds", "30000")
@@ -314,7 +353,7 @@ func TestSwitchoverRolledBackByHalf(t *testing.T) {
 		w.until("fired", 10*time.Second, fired.Load)
 		w.pass(800 * time.Millisecond)
 		w.lead("b", nil)
-		w.until("a master again", 13*time.Second, func() bool { return all[0].State().Master })
+		w.until("a master again", time.Second, func() bool { return all[0].State().Master })
 		all[1].Resume()
 		w.until("converged", 60*time.Second, w.converged)
 		if w.master().Address != addr(1) || masters(all) != 1 || w.begins() != 1 {

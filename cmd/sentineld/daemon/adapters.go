@@ -77,6 +77,11 @@ func (o orders) Begin(ctx context.Context, order api.Order) (raftfsm.Result, err
 	return o.executor.Begin(ctx, executor.Order(order))
 }
 
+// Rehearse implements [api.Failovers].
+func (o orders) Rehearse(ctx context.Context, order api.Order) (*raftfsm.Failover, error) {
+	return o.executor.Rehearse(ctx, executor.Order(order))
+}
+
 // Explain implements [api.Failovers].
 func (o orders) Explain(ctx context.Context, s *raftfsm.State, m *raftfsm.Master) (api.Explanation, error) {
 	e, err := o.executor.Explain(ctx, s, m)
