@@ -226,23 +226,19 @@ var families = []*family{
 	},
 	{
 		name: "sentineld_master_failover_ready", kind: gauge, help: "1 where a failover could happen now, as this node sees it.",
-		master: func(r *row) float64 {
-			if r.outlook == nil {
-				return math.NaN()
-			}
-			return truth(len(r.outlook.Blockers) == 0)
-		},
+		master: func(r *row) float64 { return ready(r, failoverBlockers) },
 	},
 	{
 		name: "sentineld_master_failover_blocked", kind: gauge, help: "1 for each reason that stands in the way of a failover now, as this node sees it.",
-		masters: func(r *row, add adder) {
-			if r.outlook == nil {
-				return
-			}
-			for _, reason := range r.outlook.Blockers {
-				add(1, "reason", reason)
-			}
-		},
+		masters: func(r *row, add adder) { blocked(r, failoverBlockers, add) },
+	},
+	{
+		name: "sentineld_master_switchover_ready", kind: gauge, help: "1 where a switchover could begin now, as this node sees it.",
+		master: func(r *row) float64 { return ready(r, switchoverBlockers) },
+	},
+	{
+		name: "sentineld_master_switchover_blocked", kind: gauge, help: "1 for each reason that stands in the way of a switchover now, as this node sees it.",
+		masters: func(r *row, add adder) { blocked(r, switchoverBlockers, add) },
 	},
 	{
 		name: "sentineld_master_predicted_loss_bytes", kind: gauge, help: "How far the replica that would win a failover now is behind, as this node sees it; absent where not known.",
@@ -315,5 +311,26 @@ func ofLast(value func(r *row) float64) func(*row) float64 {
 			return math.NaN()
 		}
 		return value(r)
+	}
+}
+
+func failoverBlockers(o *Outlook) []string { return o.FailoverBlockers }
+
+func switchoverBlockers(o *Outlook) []string { return o.SwitchoverBlockers }
+
+// ready is not known to a node that does not look.
+func ready(r *row, blockers func(*Outlook) []string) float64 {
+	if r.outlook == nil {
+		return math.NaN()
+	}
+	return truth(len(blockers(r.outlook)) == 0)
+}
+
+func blocked(r *row, blockers func(*Outlook) []string, add adder) {
+	if r.outlook == nil {
+		return
+	}
+	for _, reason := range blockers(r.outlook) {
+		add(1, "reason", reason)
 	}
 }

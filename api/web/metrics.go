@@ -31,11 +31,11 @@ type Scripts struct {
 	Runs, Failures   uint64
 }
 
-// Outlook is what a failover of a set would meet now.
+// Outlook is what an automatic failover of a set, were its master down now, and a switchover would meet.
 type Outlook struct {
-	// Blockers are codes of what stands in the way, each once; none: it could happen.
-	Blockers []string
-	// LossBytes is how far the replica that would win is behind; negative for unknown.
+	// FailoverBlockers and SwitchoverBlockers are codes of what stands in the way, each once; none: it could happen.
+	FailoverBlockers, SwitchoverBlockers []string
+	// LossBytes is how far the replica that a failover would promote is behind; negative for unknown.
 	LossBytes int64
 }
 

@@ -31,7 +31,7 @@ func exposed(t *testing.T) (*fakeNode, Options) {
 	o := options(t, n, fleet)
 	o.Outlook = func(_ *raftfsm.State, m *raftfsm.Master) Outlook {
 		if m.Pause != nil {
-			return Outlook{Blockers: []string{"paused"}, LossBytes: -1}
+			return Outlook{FailoverBlockers: []string{"paused"}, SwitchoverBlockers: []string{"master_down"}, LossBytes: -1}
 		}
 		return Outlook{LossBytes: 100}
 	}
@@ -147,8 +147,8 @@ func TestValues(t *testing.T) {
 		"sentineld_master_replica_lag_max_bytes" + m: "600", "sentineld_master_maintenance_instances" + m: "1",
 		"sentineld_master_failover_ready" + m: "1", "sentineld_master_predicted_loss_bytes" + m: "100",
 		"sentineld_master_last_failover_loss_bytes" + m: "", "sentineld_master_last_failover_loss_known" + m: "",
-		`sentineld_master_failover_blocked{master="m",reason="paused"}`: "",
-		"sentineld_resp_subscribers":                                    "2", "sentineld_resp_messages_total": "8", "sentineld_script_failures_total": "4",
+		`sentineld_master_failover_blocked{master="m",reason="paused"}`: "", "sentineld_master_switchover_ready" + m: "1",
+		"sentineld_resp_subscribers": "2", "sentineld_resp_messages_total": "8", "sentineld_script_failures_total": "4",
 		`sentineld_master_failovers_total{kind="forced",master="m",outcome="completed"}`: "0",
 	})
 
@@ -158,6 +158,7 @@ func TestValues(t *testing.T) {
 		"sentineld_master_up" + m: "0", "sentineld_master_odown" + m: "1", "sentineld_master_down_votes" + m: "1",
 		"sentineld_master_sdown" + m: "0", "sentineld_master_paused" + m: "1", "sentineld_master_failover_ready" + m: "0",
 		`sentineld_master_failover_blocked{master="m",reason="paused"}`: "1", "sentineld_master_predicted_loss_bytes" + m: "",
+		"sentineld_master_switchover_ready" + m: "0", `sentineld_master_switchover_blocked{master="m",reason="master_down"}`: "1",
 	})
 
 	n.begin(t, "m", raftfsm.KindForced, two)

@@ -52,7 +52,7 @@ type Options struct {
 	API grpc.ClientConnInterface
 	// Fleet is what this node sees; nil on a node that probes nothing.
 	Fleet api.Fleet
-	// Outlook tells what a failover of a set would meet now; nil on a node that cannot know.
+	// Outlook tells what a failover and a switchover of a set would meet now; nil on a node that cannot know.
 	Outlook func(*raftfsm.State, *raftfsm.Master) Outlook
 	// Live are the parts that must answer for the process to count as alive.
 	Live []Check

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/raftsentinel/raftsentinel/api"
 	"github.com/raftsentinel/raftsentinel/api/web"
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
@@ -40,20 +41,26 @@ func (d *Daemon) scriptCounts() web.Scripts {
 	return web.Scripts{Running: running, Waiting: queued - running, Runs: runs, Failures: failures}
 }
 
-// outlook is what the policy tells of a failover of a set by what this node read last. A loss that is foretold is a bound
+// outlook is what the policy tells of a failover and a switchover of a set by what this node read last. A loss that is foretold is a bound
 // from below, or not known.
 func outlook(policy orders) func(*raftfsm.State, *raftfsm.Master) web.Outlook {
 	return func(st *raftfsm.State, m *raftfsm.Master) web.Outlook {
 		e := policy.Glance(st, m)
-		out := web.Outlook{LossBytes: -1}
+		out := web.Outlook{LossBytes: -1, FailoverBlockers: codes(e.FailoverBlockers), SwitchoverBlockers: codes(e.SwitchoverBlockers)}
 		if e.PredictedLoss.Kind == raftfsm.LossLowerBound {
 			out.LossBytes = e.PredictedLoss.Bytes
 		}
-		for _, b := range e.FailoverBlockers {
-			if !slices.Contains(out.Blockers, b.Code) {
-				out.Blockers = append(out.Blockers, b.Code)
-			}
-		}
 		return out
 	}
+}
+
+// codes are those of the blockers, each once.
+func codes(blockers []api.Blocker) []string {
+	var out []string
+	for _, b := range blockers {
+		if !slices.Contains(out, b.Code) {
+			out = append(out, b.Code)
+		}
+	}
+	return out
 }
