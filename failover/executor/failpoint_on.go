@@ -13,25 +13,33 @@ import (
 // settling is how long the kernel may take to stop all threads.
 const settling = 10 * time.Millisecond
 
-var once sync.Once
+// armed are the points that are still to come, in their order.
+var armed = struct {
+	sync.Mutex
+	points []string
+}{points: strings.Split(os.Getenv("SENTINELD_FAILPOINT"), ",")}
 
-// hit kills or freezes the process at the point that the environment names, the first time it is passed.
+// hit kills or freezes the process at the first of the points that are armed.
 func hit(p Point) {
-	name, how, _ := strings.Cut(os.Getenv("SENTINELD_FAILPOINT"), ":")
+	armed.Lock()
+	defer armed.Unlock() // nobody passes another point meanwhile
+	if len(armed.points) == 0 {
+		return
+	}
+	name, how, _ := strings.Cut(armed.points[0], ":")
 	if name != string(p) {
 		return
 	}
-	once.Do(func() {
-		signal := syscall.SIGKILL
-		if how == "freeze" {
-			signal = syscall.SIGSTOP
-		}
-		if err := syscall.Kill(os.Getpid(), signal); err != nil {
-			panic("failpoint " + name + ": " + err.Error())
-		}
-		if signal == syscall.SIGKILL {
-			select {}
-		}
-		time.Sleep(settling) // the signal may come to another thread first, and nothing is to follow upon the point until then
-	})
+	armed.points = armed.points[1:]
+	signal := syscall.SIGKILL
+	if how == "freeze" {
+		signal = syscall.SIGSTOP
+	}
+	if err := syscall.Kill(os.Getpid(), signal); err != nil {
+		panic("failpoint " + name + ": " + err.Error())
+	}
+	if signal == syscall.SIGKILL {
+		select {}
+	}
+	time.Sleep(settling) // the signal may come to another thread first, and nothing is to follow upon the point until then
 }

@@ -1,7 +1,8 @@
 package executor
 
 // Point is a place between two effects. A build with the tag "failpoints" kills or freezes the process when it comes to
-// the point that the environment variable SENTINELD_FAILPOINT names: NAME sends SIGKILL, NAME:freeze SIGSTOP, once.
+// the points that the environment variable SENTINELD_FAILPOINT names, one after the other, with commas between: NAME sends
+// SIGKILL, NAME:freeze SIGSTOP.
 type Point string
 
 // The points, in the order of a failover: before and after each command to Redis, and before and after each commit.

@@ -376,3 +376,56 @@ func (s *set) losesInstance(w *ledger, n *node, p executor.Point, master *server
 	s.t.Logf("%s: %v (%s), the master is %s, in %v", id, row.GetOutcome(), row.GetEndReason(), to.Name(), time.Since(began).Truncate(time.Millisecond))
 	return to
 }
+
+// TestSwitchoverLosesItsLeaderInARollback: the candidate freezes after the old master has stepped down, and the leader dies, or
+// freezes, on the way back. The next one brings the old master back, which has all that was acknowledged.
+func TestSwitchoverLosesItsLeaderInARollback(t *testing.T) {
+	l := newLab(t)
+	s := l.newSet("rollback", setOptions{})
+	w := s.newLedger()
+	for _, p := range []executor.Point{executor.BeforeBack, executor.AfterBack} {
+		for _, how := range []string{"", ":freeze"} {
+			s.losesLeaderOnTheWayBack(w, l.nodes[0], string(p)+how)
+			if t.Failed() {
+				t.Fatalf("at point %s%s", p, how)
+			}
+		}
+	}
+}
+
+func (s *set) losesLeaderOnTheWayBack(w *ledger, n *node, point string) {
+	s.t.Helper()
+	began := time.Now()
+	master, candidate := s.servers[0], s.servers[1]
+	s.arm(n, string(executor.AfterDown)+":freeze,"+point)
+	awake := s.awake(n)
+	ordered := make(chan struct{})
+	go func() {
+		defer close(ordered)
+		awake.switchover(point, address(candidate.at))
+	}()
+	s.frozen(n)
+	s.must(candidate.Freeze())
+	s.must(n.Thaw())
+	<-ordered
+	freeze := strings.HasSuffix(point, ":freeze")
+	if freeze {
+		s.frozen(n)
+	} else {
+		s.dies(n)
+	}
+	row := awake.ended(point)
+	if to := awake.stands(candidate); row.GetSwitched() || to != master {
+		s.t.Errorf("%s: %v, %s; the master is %s", point, row.GetOutcome(), row.GetEndReason(), to.Name())
+	}
+	w.goesOn()
+	s.must(candidate.Thaw())
+	if freeze {
+		s.must(n.Thaw())
+		s.formed()
+		s.last(downAfter / 2) // for what it was about to do
+	}
+	awake.settled(master)
+	w.check(master)
+	s.t.Logf("%s: %v (%s), in %v", point, row.GetOutcome(), row.GetEndReason(), time.Since(began).Truncate(time.Millisecond))
+}
