@@ -19,9 +19,6 @@ func contest(v View) Step {
 	if master == nil || master.Loading {
 		return nil
 	}
-	if v.maySitBack() {
-		return Measure{Instances: []raftfsm.Addr{m.Address}, Reason: "the last switchover was rolled back under another leader", For: period}
-	}
 	if !fresh && (len(masters) > 0 || v.masterIsReplica()) {
 		return Measure{Instances: []raftfsm.Addr{m.Address}, Reason: "the roles of the set differ from the state", For: period}
 	}
@@ -71,7 +68,7 @@ func contradicted(v View, master *detector.Info, masters []raftfsm.Addr) Step {
 			join(masters), m.Address))
 	}
 	if v.handedBack(master) {
-		return Restore{Reason: fmt.Sprintf("the switchover from %s was rolled back, and it is a replica still", m.Address)}
+		return Restore{Reason: fmt.Sprintf("the failover from %s was given up, and it is a replica still", m.Address)}
 	}
 	if wait := v.Now.Sub(v.Memory.ReplicaSince); wait < m.Options.DownAfter {
 		return Measure{
@@ -88,31 +85,10 @@ func contradicted(v View, master *detector.Info, masters []raftfsm.Addr) Step {
 	return open(v, v.Memory.ReplicaSince, fmt.Sprintf("%s says that it is a replica", m.Address))
 }
 
-// rolledBack is the last switchover, where it was from the committed master and was rolled back; else nil.
-func (v View) rolledBack() *raftfsm.Failover {
-	m := v.Master
-	if len(m.History) == 0 {
-		return nil
-	}
-	row := m.History[len(m.History)-1]
-	if row.Kind != raftfsm.KindPlanned || row.Switched || row.From != m.Address {
-		return nil
-	}
-	return row
-}
-
-// maySitBack tells whether the committed master may be a replica that this leadership took over from one that was lost in a
-// rollback. What was read before says nothing of that, and the next reading is due in 10 s only. One that gives no answer is
-// not waited for longer than until it counts as down.
-func (v View) maySitBack() bool {
-	o, _ := v.Observe(v.Master.Address)
-	return v.rolledBack() != nil && !o.InfoAt.After(v.Memory.Led) && v.Now.Sub(v.Memory.Led) < v.Master.Options.DownAfter
-}
-
-// handedBack tells whether the committed master is a replica because it stepped down in the last switchover, which was rolled
-// back by a leader that did not come to the rest. There is nothing to wait for: it has what it had.
+// handedBack tells whether the committed master is a replica because it gave way to the candidate of the last row, which ended
+// without a switch under a leader that did not come to the rest. There is nothing to wait for: it has what it had.
 func (v View) handedBack(master *detector.Info) bool {
-	row := v.rolledBack()
+	row := v.unswitched()
 	if row == nil {
 		return false
 	}

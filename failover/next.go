@@ -16,6 +16,9 @@ func Next(v View) Step {
 	if step := v.ranOut(); step != nil {
 		return step
 	}
+	if step := v.giveBack(); step != nil {
+		return step
+	}
 	var near Step
 	if !m.Resting() {
 		near = begin(v)
@@ -48,6 +51,9 @@ func Next(v View) Step {
 	}
 	if near != nil {
 		return near
+	}
+	if ask := v.unsure(); len(ask) > 0 {
+		return Measure{Instances: ask, Reason: "the last row ended without a switch; its sides are read again", For: ProbePeriod(m.Options)}
 	}
 	return idle(v, r)
 }

@@ -1,6 +1,7 @@
 package failover_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -66,28 +67,37 @@ func TestLossAfterTheCheck(t *testing.T) {
 	}
 }
 
-// A leader that follows upon one lost in a rollback asks the master at once, and waits for one that gives no answer until it
-// would count as down; whoever made the rollback itself asks nobody.
-func TestMasterIsReadAfterAnothersRollback(t *testing.T) {
+// Both sides of a row that ended without a switch are read twice: under a new leader, and under the one that ended it. Who is
+// down is not waited for.
+func TestSidesOfAGivenUpRowAreReadTwice(t *testing.T) {
+	half := failover.ProbePeriod(newScene(t, 2).master().Options) / 2
 	for _, c := range []struct {
 		name  string
+		fresh bool // the leader is another than the one that ended it
 		after func(s *scene)
-		asks  bool
+		want  []raftfsm.Addr
 	}{
-		{"not read since", func(*scene) {}, true},
-		{"read since", func(s *scene) { s.pass(time.Millisecond) }, false},
-		{"no answer", func(s *scene) { s.now = s.now.Add(s.master().Options.DownAfter) }, false},
+		{"not read since", true, func(*scene) {}, []raftfsm.Addr{addr(1), addr(2)}},
+		{"not read since, by the same", false, func(*scene) {}, []raftfsm.Addr{addr(1), addr(2)}},
+		{"read once", true, func(s *scene) { s.pass(half) }, []raftfsm.Addr{addr(1), addr(2)}},
+		{"read twice at a time", true, func(s *scene) { s.pass(half); s.next(); s.pass(half / 2) }, []raftfsm.Addr{addr(1), addr(2)}},
+		{"read twice", true, func(s *scene) { s.pass(half); s.next(); s.pass(half) }, nil},
+		{"read twice by the same", false, func(s *scene) { s.pass(half); s.next(); s.pass(half) }, nil},
+		{"the candidate is down", true, func(s *scene) { s.see(addr(2), func(o *detector.Observation) { o.Down = true }) }, []raftfsm.Addr{addr(1)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newScene(t, 2)
 			row := s.planned(addr(2))
+			if !c.fresh {
+				s.next()
+			}
 			s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_EndFailover{EndFailover: &raftlogv1.EndFailover{
 				Master: "m", Epoch: row.Epoch, Outcome: raftfsm.OutcomeAborted, Reason: "too slow",
 			}}})
 			s.next()
 			c.after(s)
-			m, asks := s.next().(failover.Measure)
-			if asks != c.asks || asks && (len(m.Instances) != 1 || m.Instances[0] != addr(1)) {
+			m, _ := s.next().(failover.Measure)
+			if !slices.Equal(m.Instances, c.want) {
 				t.Errorf("%#v", s.next())
 			}
 		})

@@ -35,8 +35,11 @@ type View struct {
 type Memory struct {
 	// Settled: in this leadership the committed master was seen to be the only one.
 	Settled bool
-	// Led is when this leadership first looked at the set.
-	Led time.Time
+	// Led is when this leadership first looked at the set, Ended when a row was last seen to end in it. Reread is when each side
+	// of a row that ended without a switch was first read since.
+	Led    time.Time
+	Ended  time.Time
+	Reread map[raftfsm.Addr]time.Time
 	// Epoch is that of the row last seen, RowSince when this leadership first saw it and SwitchedSince when it first saw it
 	// switched. ChainSince is when it first saw the row at the beginning of the chain that replaced each other.
 	Epoch         uint64
@@ -80,6 +83,7 @@ func (v View) Remember() Memory {
 	}
 	mem.Head = m.Address
 	mem.Led = since(true, mem.Led, v.Now)
+	mem.Reread = v.reread(mem)
 	mem.DownSince = since(m.IsODown(), mem.DownSince, v.Now)
 	mem.ReplicaSince = since(v.masterIsReplica(), mem.ReplicaSince, v.Now)
 	mem.LonelySince = since(v.lonely(), mem.LonelySince, v.Now)
@@ -104,6 +108,7 @@ func (v View) followRow(mem *Memory) {
 			mem.Aborted++
 		}
 		mem.Epoch, mem.RowSince, mem.ChainSince, mem.SwitchedSince = 0, time.Time{}, time.Time{}, time.Time{}
+		mem.Ended, mem.Reread = v.Now, nil
 	case row != nil:
 		if mem.Epoch != row.Epoch {
 			if row.Replaces == 0 || row.Replaces != mem.Epoch {

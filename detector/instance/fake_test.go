@@ -127,10 +127,12 @@ func TestFollow(t *testing.T) {
 		conn, app := control(t, n, replica), control(t, n, replica)
 		third := n.Add("10.0.0.3:6379")
 		third.Replicate(master.Addr())
-		if beside, err := conn.Follow(t.Context(), third.Addr(), true); beside != nil || err != nil {
-			t.Fatal(beside, err)
+		master.Write(500)
+		had, beside, err := conn.Follow(t.Context(), third.Addr(), true)
+		if beside != nil || err != nil || had < 500 || had != master.State().Offset {
+			t.Fatal(had, beside, err)
 		}
-		want := []string{"REPLICAOF 10.0.0.3 6379", "CONFIG REWRITE", "CLIENT KILL TYPE normal", "CLIENT KILL TYPE pubsub"}
+		want := []string{"REPLICAOF 10.0.0.3 6379", "INFO replication", "CONFIG REWRITE", "CLIENT KILL TYPE normal", "CLIENT KILL TYPE pubsub"}
 		if got := executed(n); !slices.Equal(got, want) {
 			t.Errorf("executed %q", got)
 		}
@@ -141,7 +143,7 @@ func TestFollow(t *testing.T) {
 			t.Error("not saved")
 		}
 		replica.Deny("client|kill", "config|rewrite")
-		beside, err := conn.Follow(t.Context(), master.Addr(), true)
+		_, beside, err = conn.Follow(t.Context(), master.Addr(), true)
 		if err != nil || !contains(beside, "client kill type normal: NOPERM") || !contains(beside, "config rewrite: NOPERM") {
 			t.Errorf("%v, %v", beside, err)
 		}

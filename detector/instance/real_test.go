@@ -142,7 +142,7 @@ func TestRealVerbs(t *testing.T) {
 		t.Errorf("lost %d, %v", lost, ok)
 	}
 	normal := mustDial(t, &Dialer{}, target(t, master.Addr()), "app")
-	rewriteErr, err := mc.Follow(ctx, rc.addr, true)
+	_, rewriteErr, err := mc.Follow(ctx, rc.addr, true)
 	if err != nil || rewriteErr != nil {
 		t.Fatalf("follow: %v, %v", rewriteErr, err)
 	}
@@ -296,7 +296,7 @@ func TestRealAuth(t *testing.T) {
 		tg.Pass = pass("newpass")
 		tg.Rename = map[string]string{"config": "cfg-x", "replicaof": "follow-x", "multi": "multi-x"}
 		c := mustDial(t, &Dialer{}, tg, "n")
-		beside, err := c.Follow(bounded(t), raftfsm.Addr{Host: "127.0.0.1", Port: uint16(open.Port())}, false)
+		_, beside, err := c.Follow(bounded(t), raftfsm.Addr{Host: "127.0.0.1", Port: uint16(open.Port())}, false)
 		if beside != nil || err != nil {
 			t.Fatalf("follow: %v, %v", beside, err)
 		}
@@ -410,7 +410,7 @@ func TestRealBusyScript(t *testing.T) {
 	if err := <-ended; err == nil {
 		t.Error("a script without end ended well")
 	}
-	if _, err := late.Follow(bounded(t), tg.Addr, false); err == nil || !strings.Contains(err.Error(), "cannot be fenced") {
+	if _, _, err := late.Follow(bounded(t), tg.Addr, false); err == nil || !strings.Contains(err.Error(), "cannot be fenced") {
 		t.Errorf("an unnamed connection gave an order: %v", err)
 	}
 }

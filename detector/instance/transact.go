@@ -11,6 +11,8 @@ import (
 type step struct {
 	args     []string
 	optional bool
+	// text takes the reply, where that is one.
+	text *string
 }
 
 func replicaOf(args ...string) step { return step{args: append([]string{"REPLICAOF"}, args...)} }
@@ -84,6 +86,9 @@ func (c *Conn) outcome(steps []step, replies []any) (beside error, err error) {
 		refusal, refused := replies[i].(ReplyError)
 		switch {
 		case !refused:
+			if s.text != nil {
+				*s.text, _ = replies[i].(string)
+			}
 		case s.optional:
 			beside = errors.Join(beside, s.refused(refusal))
 		default:

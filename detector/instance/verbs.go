@@ -138,10 +138,25 @@ func (c *Conn) Promote(ctx context.Context) (*detector.Info, error) {
 }
 
 // Demote makes a master a replica of the one at a, and nothing else: REPLICAOF. After an error it may or may not have
-// happened, unless the error holds a [ReplyError]: then it has not.
-func (c *Conn) Demote(ctx context.Context, a raftfsm.Addr) error {
-	_, err := c.transact(ctx, replicaOf(a.Host, strconv.Itoa(int(a.Port))))
-	return err
+// happened, unless the error holds a [ReplyError]: then it has not. had is as in [Conn.Follow].
+func (c *Conn) Demote(ctx context.Context, a raftfsm.Addr) (had int64, err error) {
+	var told string
+	_, err = c.transact(ctx, replicaOf(a.Host, strconv.Itoa(int(a.Port))), state(&told))
+	return offsetIn(told), err
+}
+
+// state reads what an instance has as it is told to follow another: an instant before, clients may have written still.
+func state(told *string) step {
+	return step{args: []string{"INFO", "replication"}, optional: true, text: told}
+}
+
+// offsetIn is the replication offset in an INFO; -1 for none.
+func offsetIn(text string) int64 {
+	info, err := detector.ParseInfo(text)
+	if err != nil {
+		return -1
+	}
+	return info.Offset
 }
 
 // PauseWrites sends CLIENT PAUSE with WRITE: writes of clients wait until lease has passed or [Conn.Unpause], reads go on, and
@@ -203,16 +218,19 @@ func (c *Conn) SaveConfig(ctx context.Context) error {
 }
 
 // Follow makes the instance a replica of the master at a: REPLICAOF, CONFIG REWRITE, and CLIENT KILL of normal and pubsub
-// clients where disconnect is set, in one MULTI. rewriteErr tells why the configuration file could not be rewritten, or
-// the clients not be disconnected; the instance follows all the same.
-func (c *Conn) Follow(ctx context.Context, a raftfsm.Addr, disconnect bool) (rewriteErr error, err error) {
-	steps := []step{replicaOf(a.Host, strconv.Itoa(int(a.Port))), rewrite()}
+// clients where disconnect is set, in one MULTI. had is its replication offset at that moment, up to which it had what was
+// written to it; -1 where it does not tell. rewriteErr tells why the configuration file could not be rewritten, or the
+// clients not be disconnected; the instance follows all the same.
+func (c *Conn) Follow(ctx context.Context, a raftfsm.Addr, disconnect bool) (had int64, rewriteErr error, err error) {
+	var told string
+	steps := []step{replicaOf(a.Host, strconv.Itoa(int(a.Port))), state(&told), rewrite()}
 	if disconnect {
 		steps = append(steps,
 			step{args: []string{"CLIENT", "KILL", "TYPE", "normal"}, optional: true},
 			step{args: []string{"CLIENT", "KILL", "TYPE", "pubsub"}, optional: true})
 	}
-	return c.transact(ctx, steps...)
+	rewriteErr, err = c.transact(ctx, steps...)
+	return offsetIn(told), rewriteErr, err
 }
 
 // Client is a connection to the instance, as CLIENT LIST tells it.

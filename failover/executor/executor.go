@@ -60,10 +60,10 @@ type Conn interface {
 	Info(ctx context.Context) (*detector.Info, error)
 	Promote(ctx context.Context) (*detector.Info, error)
 	SaveConfig(ctx context.Context) error
-	Follow(ctx context.Context, a raftfsm.Addr, disconnect bool) (rewriteErr error, err error)
+	Follow(ctx context.Context, a raftfsm.Addr, disconnect bool) (had int64, rewriteErr error, err error)
 	ControlClients(ctx context.Context, prefix string) (map[int64]string, error)
 	KillClient(ctx context.Context, id int64) error
-	Demote(ctx context.Context, a raftfsm.Addr) error
+	Demote(ctx context.Context, a raftfsm.Addr) (had int64, err error)
 	PauseWrites(ctx context.Context, lease time.Duration) error
 	Unpause(ctx context.Context) error
 	Applications(ctx context.Context) ([]int64, error)

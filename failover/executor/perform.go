@@ -32,7 +32,7 @@ func (d *duties) perform(ctx context.Context, s *set, step failover.Step) error 
 		return d.switchOver(ctx, s, m, step.Row)
 	case failover.RollBack:
 		d.fenceAll(ctx, s, m) // an earlier leader may be about to promote the candidate
-		return d.rollBack(ctx, s, m, step.Row, step.Reason)
+		return d.rollBack(ctx, s, m, step.Row, nil, step.Reason)
 	case failover.Move:
 		return d.move(ctx, s, m, step.Row)
 	case failover.Save:

@@ -115,12 +115,15 @@ func (d *duties) followOn(ctx context.Context, s *set, m *raftfsm.Master, act fa
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.e.o.Deadline) // once begun, it is finished
 	defer cancel()
-	rewriteErr, err := c.Follow(ctx, m.Address, demote)
+	had, rewriteErr, err := c.Follow(ctx, m.Address, demote)
 	d.e.point(after)
 	if err != nil {
 		return outcome{err: err}
 	}
 	o.told, o.ended = true, time.Now()
+	if demote {
+		o.was = withMore(o.was, had)
+	}
 	if unsaved := unsaved(rewriteErr); unsaved != "" {
 		o.detail += "; " + unsaved
 	}
@@ -131,6 +134,17 @@ func (d *duties) followOn(ctx context.Context, s *set, m *raftfsm.Master, act fa
 	}
 	s.saw(act.Addr, info)
 	return o
+}
+
+// withMore is what an instance said of itself, and that it had more by the time it was told to follow: clients wrote to it
+// until then.
+func withMore(was *detector.Info, had int64) *detector.Info {
+	if had <= was.Offset {
+		return was
+	}
+	more := *was
+	more.Offset = had
+	return &more
 }
 
 // stillMaster is what the committed master says of itself. Before another one is demoted, which costs it its data, the

@@ -21,8 +21,7 @@ const (
 	checkLimit = 300 * time.Millisecond
 	// shortLevel is levelLimit where the master is to be replaced in any case.
 	shortLevel = 100 * time.Millisecond
-	// pauseSlack is how much longer than all that the pause is leased. It ends by itself should this node be frozen, and no
-	// write is lost then: the check follows upon the demotion and not upon the pause.
+	// pauseSlack is how much longer than all that the pause is leased, so that it ends by itself should this node be frozen.
 	pauseSlack = 500 * time.Millisecond
 	// exchangeLimit bounds one exchange with either of the two while the clients of both wait.
 	exchangeLimit = 300 * time.Millisecond
@@ -30,6 +29,9 @@ const (
 	readEvery = 300 * time.Microsecond
 	// movePause is the pause between two batches of connections that are closed.
 	movePause = 10 * time.Millisecond
+	// moveEach is what one connection adds to the time in which all are to be closed; one takes a third of a millisecond on a
+	// busy machine.
+	moveEach = time.Millisecond
 )
 
 // handover is the old master of a row on its way to give way to the candidate. Nothing is committed in it: it can be broken
@@ -43,6 +45,11 @@ type handover struct {
 	old, cand Conn
 	// paused: writes wait at the old one. down: it was told to be a replica, and may be one.
 	paused, down bool
+	// stayed: the old one was seen to be the master, and was not told anything else.
+	stayed bool
+	// leased is until when they wait. Nobody steps down later: the candidate may lack by then what was written since, and the
+	// old one would copy the candidate's data in place of its own.
+	leased time.Time
 	// had is the most that the old one was seen to have. One that is told to follow a candidate which lags copies that one's
 	// data, and then has less.
 	had int64
@@ -72,7 +79,7 @@ func (d *duties) switchOver(ctx context.Context, s *set, m *raftfsm.Master, row 
 		return ctx.Err()
 	case err != nil:
 		h.unpause(ctx)
-		return d.rollBack(ctx, s, m, row, err.Error())
+		return d.rollBack(ctx, s, m, row, h, err.Error())
 	}
 	began := time.Now()
 	if switched, err := d.switchMaster(ctx, s, row, promoted, h.t); !switched || err != nil {
@@ -166,6 +173,7 @@ func (h *handover) proceed(ctx context.Context, limit time.Duration, both pair) 
 	}
 	switch stage {
 	case failover.StageBegin:
+		h.stayed = true
 		if err := h.stepDown(ctx, limit); err != nil {
 			return nil, err
 		}
@@ -199,13 +207,16 @@ func (h *handover) stepDown(ctx context.Context, limit time.Duration) error {
 	h.t.add(raftfsm.StepLevel, h.row.To, began, "")
 	began = time.Now()
 	h.d.e.point(BeforeDown)
+	if h.paused && time.Until(h.leased) < checkLimit {
+		return fmt.Errorf("the pause of writes at master %s has almost run out: this node stood still", h.row.From)
+	}
 	within, cancel := context.WithTimeout(ctx, exchangeLimit)
 	defer cancel()
-	err := h.old.Demote(within, h.row.To)
+	had, err := h.old.Demote(within, h.row.To)
+	h.had = max(h.had, had)
 	h.d.e.point(AfterDown)
-	if _, refused := errors.AsType[instance.ReplyError](err); !refused {
-		h.down = true
-	}
+	_, refused := errors.AsType[instance.ReplyError](err)
+	h.stayed, h.down = refused, !refused
 	if err != nil {
 		return fmt.Errorf("master %s does not step down: %w", h.row.From, err)
 	}
@@ -219,7 +230,9 @@ func (h *handover) pause(ctx context.Context, limit time.Duration) error {
 	h.d.e.point(BeforePause)
 	within, cancel := context.WithTimeout(ctx, exchangeLimit)
 	defer cancel()
-	err := h.old.PauseWrites(within, limit+checkLimit+pauseSlack)
+	lease := limit + checkLimit + pauseSlack
+	h.leased = began.Add(lease)
+	err := h.old.PauseWrites(within, lease)
 	h.d.e.point(AfterPause)
 	detail := ""
 	if refusal, refused := errors.AsType[instance.ReplyError](err); refused {
@@ -311,13 +324,22 @@ func (h *handover) release(ctx context.Context) {
 }
 
 // rollBack commits that a switchover is given up, and then makes its old master the master again, where it had stepped down.
-// Should this node not come to that, the law restores it: the committed master that calls itself a replica.
-func (d *duties) rollBack(ctx context.Context, s *set, m *raftfsm.Master, row *raftfsm.Failover, reason string) error {
+// Should this node not come to that, the law restores it: the committed master that calls itself a replica. h is this
+// leadership's attempt, nil for none: what an old master has that may have stepped down is not known before it is the master.
+func (d *duties) rollBack(ctx context.Context, s *set, m *raftfsm.Master, row *raftfsm.Failover, h *handover, reason string) error {
 	d.e.point(BeforeBack)
+	loss := raftfsm.LossUnknown
+	if h != nil && h.stayed {
+		loss = raftfsm.LossExact
+	}
 	_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_EndFailover{EndFailover: &raftlogv1.EndFailover{
-		Master: m.Name, Epoch: row.Epoch, Outcome: raftfsm.OutcomeAborted, Reason: plain(reason),
-		Loss: &raftlogv1.Loss{Kind: raftfsm.LossExact},
+		Master: m.Name, Epoch: row.Epoch, Outcome: raftfsm.OutcomeAborted, Reason: plain(reason), Loss: &raftlogv1.Loss{Kind: loss},
 	}}})
+	if _, watched := d.e.o.Cluster.State().Master(m.Name); !watched && h != nil && h.down {
+		// Nobody watches it any more: what was taken from it in the midst of this is given back.
+		_, backErr := d.toMaster(ctx, h.old)
+		return errors.Join(err, backErr)
+	}
 	if err != nil {
 		return err
 	}
@@ -375,7 +397,9 @@ func (d *duties) moveFrom(ctx context.Context, s *set, m *raftfsm.Master, a raft
 	}
 	ids, err := c.Applications(within)
 	if err == nil {
-		closed, err = c.KillClients(within, ids, movePause)
+		all, cancel := context.WithTimeout(ctx, d.e.o.Deadline+time.Duration(len(ids))*moveEach)
+		defer cancel()
+		closed, err = c.KillClients(all, ids, movePause)
 	}
 	return closed, errors.Join(err, d.saveOn(ctx, c))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -119,13 +120,14 @@ func TestSwitchoverIsRolledBack(t *testing.T) {
 		do    func(all []*fakeredis.Instance)
 		heal  func(all []*fakeredis.Instance)
 		limit time.Duration // writes may wait, or nobody be the master, for so long
+		says  string
 	}{
-		{"the candidate does not catch up", BeforePause, func(all []*fakeredis.Instance) { all[1].SetLag(10); all[0].Write(100) }, func(all []*fakeredis.Instance) { all[1].SetLag(0) }, 1500 * time.Millisecond},
-		{"the candidate freezes before the pause", BeforePause, func(all []*fakeredis.Instance) { all[1].Hang() }, func(all []*fakeredis.Instance) { all[1].Resume() }, 1500 * time.Millisecond},
-		{"the candidate freezes after the step-down", AfterDown, func(all []*fakeredis.Instance) { all[1].Hang() }, func(all []*fakeredis.Instance) { all[1].Resume() }, 3 * time.Second},
-		{"the candidate dies after the step-down", AfterDown, func(all []*fakeredis.Instance) { all[1].Crash() }, func(all []*fakeredis.Instance) { all[1].Restart(false) }, 3 * time.Second},
-		{"the leader stands still until the pause has run out, and the candidate lags", BeforeDown, func(all []*fakeredis.Instance) { all[1].SetLag(10); time.Sleep(2 * time.Second) }, func(all []*fakeredis.Instance) { all[1].SetLag(0) }, 3 * time.Second},
-		{"the candidate refuses", BeforePromote, func(all []*fakeredis.Instance) { all[1].Deny("replicaof") }, func(all []*fakeredis.Instance) { all[1].Deny() }, 3 * time.Second},
+		{"the candidate does not catch up", BeforePause, func(all []*fakeredis.Instance) { all[1].SetLag(10); all[0].Write(100) }, func(all []*fakeredis.Instance) { all[1].SetLag(0) }, 1500 * time.Millisecond, addr(2).String()},
+		{"the candidate freezes before the pause", BeforePause, func(all []*fakeredis.Instance) { all[1].Hang() }, func(all []*fakeredis.Instance) { all[1].Resume() }, 1500 * time.Millisecond, addr(2).String()},
+		{"the candidate freezes after the step-down", AfterDown, func(all []*fakeredis.Instance) { all[1].Hang() }, func(all []*fakeredis.Instance) { all[1].Resume() }, 3 * time.Second, addr(2).String()},
+		{"the candidate dies after the step-down", AfterDown, func(all []*fakeredis.Instance) { all[1].Crash() }, func(all []*fakeredis.Instance) { all[1].Restart(false) }, 3 * time.Second, addr(2).String()},
+		{"the leader stands still until the pause has run out, and the candidate lags", BeforeDown, func(all []*fakeredis.Instance) { all[1].SetLag(10); time.Sleep(2 * time.Second) }, func(all []*fakeredis.Instance) { all[1].SetLag(0) }, 3 * time.Second, "has almost run out"},
+		{"the candidate refuses", BeforePromote, func(all []*fakeredis.Instance) { all[1].Deny("replicaof") }, func(all []*fakeredis.Instance) { all[1].Deny() }, 3 * time.Second, addr(2).String()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			play(t, func(t *testing.T, w *world) {
@@ -142,7 +144,7 @@ func TestSwitchoverIsRolledBack(t *testing.T) {
 				w.until("ended", 10*time.Second, func() bool { return w.master().Failover == nil && fired.Load() })
 				w.until("writable again", c.limit, func() bool { s := all[0].State(); return s.Master && !s.Paused })
 				row := w.last()
-				if row.Outcome != raftfsm.OutcomeAborted || row.Switched || !strings.Contains(row.EndReason, addr(2).String()) {
+				if row.Outcome != raftfsm.OutcomeAborted || row.Switched || !strings.Contains(row.EndReason, c.says) {
 					t.Errorf("%v: %s", row.Outcome, row.EndReason)
 				}
 				c.heal(all)
@@ -239,6 +241,38 @@ func TestSwitchoverWhoseMasterDies(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A master gives way to the candidate of an automatic failover, which then does not answer, and the votes are taken back: it is
+// the master again at once.
+func TestMasterThatGaveWayIsGivenBack(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		all := w.redis(1, "down-after-milliseconds", "30000")
+		var once sync.Once
+		var down atomic.Bool
+		w.lead("a", func(p Point) {
+			if p == AfterDown {
+				once.Do(func() {
+					all[1].Hang()
+					for _, id := range []string{"b", "c"} {
+						w.net.Heal(id, addr(1))
+					}
+					down.Store(true)
+				})
+			}
+		})
+		w.pass(6 * time.Second)
+		for _, id := range []string{"b", "c"} {
+			w.net.Drop(id, addr(1))
+		}
+		w.until("it gives way", 60*time.Second, down.Load)
+		w.until("a master again", 5*time.Second, func() bool { return all[0].State().Master })
+		all[1].Resume()
+		w.until("converged", 60*time.Second, w.converged)
+		if w.master().Address != addr(1) || masters(all) != 1 {
+			t.Error(w.describe())
+		}
+	})
 }
 
 // A master that two nodes cannot reach and the leader can gives way, and nothing is lost.

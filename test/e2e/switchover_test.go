@@ -426,3 +426,68 @@ func (s *set) losesLeaderOnTheWayBack(w *ledger, n *node, point string) {
 	w.check(master)
 	s.t.Logf("%s: %v (%s), in %v", point, row.GetOutcome(), row.GetEndReason(), time.Since(began).Truncate(time.Millisecond))
 }
+
+// TestCommandComesAfterTheRollback: a command that waited in the connection of an instance which stood still is executed after
+// the switchover was rolled back: the old master steps down, or the candidate becomes a master. That is put right at once, long
+// before the next reading is due or anybody counts as down.
+func TestCommandComesAfterTheRollback(t *testing.T) {
+	l := newLab(t)
+	s := l.newSet("late", setOptions{downAfter: 20 * time.Second})
+	w := s.newLedger()
+	master := s.servers[0]
+	for _, point := range []executor.Point{executor.BeforeDown, executor.BeforePromote} {
+		for _, still := range []time.Duration{600 * time.Millisecond, 1600 * time.Millisecond, 2500 * time.Millisecond} {
+			master = s.standsStill(w, l.nodes[0], point, master, still)
+			if t.Failed() {
+				t.Fatalf("at point %s, for %s", point, still)
+			}
+		}
+	}
+}
+
+// standsStill stops an instance for a while just before it is told something in a switchover, and gives the master that is left.
+func (s *set) standsStill(w *ledger, n *node, p executor.Point, master *server, still time.Duration) *server {
+	s.t.Helper()
+	candidate := s.servers[1]
+	if candidate == master {
+		candidate = s.servers[0]
+	}
+	v := master
+	if p == executor.BeforePromote {
+		v = candidate
+	}
+	s.arm(n, string(p)+":freeze")
+	s.settled(master)
+	id := fmt.Sprintf("%s, %s", p, still)
+	ordered := make(chan struct{})
+	go func() {
+		defer close(ordered)
+		s.awake(n).switchover(id, address(candidate.at))
+	}()
+	s.frozen(n)
+	s.must(v.Freeze())
+	s.must(n.Thaw())
+	s.last(still)
+	s.must(v.Thaw())
+	began := time.Now()
+	<-ordered
+	row := s.ended(id)
+	if row.GetSwitched() { // it went on early enough
+		master = candidate
+	}
+	s.eventually("one master, which everybody names", 3*time.Second, func(ctx context.Context) error {
+		for _, v := range s.servers {
+			role, err := v.role(ctx)
+			if err != nil || (role == "master") != (v == master) {
+				return fmt.Errorf("%s says %q, %w", v.Name(), role, err)
+			}
+		}
+		return nil
+	})
+	took := time.Since(began)
+	s.settled(master)
+	w.goesOn()
+	w.check(master)
+	s.t.Logf("%s: %v (%s), right again after %v", id, row.GetOutcome(), row.GetEndReason(), took.Truncate(time.Millisecond))
+	return master
+}

@@ -299,7 +299,7 @@ func TestLogTellsWhoGaveWhichOrder(t *testing.T) {
 		c := connect(t, n, r, "sentineld-control:n1:7")
 		r.Deny("config|rewrite")
 		time.Sleep(time.Minute)
-		if beside, err := c.Follow(t.Context(), m.Addr(), false); err != nil || beside == nil {
+		if _, beside, err := c.Follow(t.Context(), m.Addr(), false); err != nil || beside == nil {
 			t.Fatal(beside, err)
 		}
 		log := n.Log()

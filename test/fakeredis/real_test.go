@@ -149,7 +149,7 @@ func TestLikeRealRedis(t *testing.T) {
 		}},
 		{"2 follows nobody who is there", func(a *actor, _ func()) {
 			c := a.connect(ctx, t, 2)
-			if _, err := c.Follow(ctx, raftfsm.Addr{Host: "127.0.0.1", Port: 1}, false); err != nil {
+			if _, _, err := c.Follow(ctx, raftfsm.Addr{Host: "127.0.0.1", Port: 1}, false); err != nil {
 				t.Fatal(err)
 			}
 			await(a, 2, func(i *detector.Info) bool { return !i.MasterLinkUp })
@@ -183,7 +183,7 @@ func online(i *detector.Info) (n int) {
 
 func follow(ctx context.Context, t *testing.T, a *actor, k, master int) {
 	t.Helper()
-	if _, err := a.connect(ctx, t, k).Follow(ctx, a.addrs[master], false); err != nil {
+	if _, _, err := a.connect(ctx, t, k).Follow(ctx, a.addrs[master], false); err != nil {
 		t.Fatal(err)
 	}
 }
