@@ -416,6 +416,37 @@ func ctl(ctx context.Context, t *testing.T, endpoints string, stdin io.Reader, a
 	return result{code, stdout.String(), stderr.String()}
 }
 
+// hung runs a command against a node that answers no change, with ever more time until the node has been asked for it: on a
+// busy machine a short time may be over before, and then nothing is unknown. Each node is a new one, which nothing can have
+// asked later than it was looked at.
+func hung(t *testing.T, args ...string) (r result, endpoint string) {
+	t.Helper()
+	for timeout := 50 * time.Millisecond; timeout < time.Minute; timeout *= 2 {
+		fake := sample()
+		fake.hang = true
+		endpoint = fake.serve(t)
+		r = ctl(t.Context(), t, endpoint, nil, append(args, "--timeout", timeout.String())...)
+		if fake.askedToChange() {
+			return r, endpoint
+		}
+	}
+	t.Fatalf("the node was never asked: exit %d, stderr %q", r.status, r.stderr)
+	return r, endpoint
+}
+
+// askedToChange tells whether the last request was not one that reads.
+func (c *cluster) askedToChange() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.asked) == 0 {
+		return false
+	}
+	_, reads := c.asked[len(c.asked)-1].(interface {
+		GetConsistency() sentinelv1.Consistency
+	})
+	return !reads
+}
+
 // refusal is an error as sentineld gives it.
 func refusal(t *testing.T, code codes.Code, text string) error {
 	t.Helper()

@@ -107,7 +107,6 @@ func TestSwitchoverExitStatus(t *testing.T) {
 		{"refused", func(c *cluster) { c.fail = refusal(t, codes.FailedPrecondition, "is objectively down") }, nil, exitRefused, "is objectively down"},
 		{"no leader", func(c *cluster) { c.fail = refusal(t, codes.Unavailable, "no leader") }, nil, exitUnreachable, "no leader"},
 		{"no node", nil, []string{"--endpoints", "127.0.0.1:1"}, exitUnreachable, "no node reachable"},
-		{"no answer", func(c *cluster) { c.hang = true }, []string{"--timeout", "100ms"}, exitUnknown, "--wait\nsentinelctl: outcome unknown: no answer"},
 		{"unknown", func(c *cluster) { c.fail = refusal(t, codes.DeadlineExceeded, "may or may not") }, nil, exitUnknown, "may or may not\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -14,8 +14,10 @@ import (
 type plan struct {
 	master     string
 	generation uint64
-	target     instance.Target
-	limits     detector.Limits
+	// revision is the set's, of which this plan was made.
+	revision uint64
+	target   instance.Target
+	limits   detector.Limits
 	// known is the instance in the state.
 	known raftfsm.Instance
 	// primary: it is the committed master; head is that one, as the state has it.
@@ -136,7 +138,7 @@ func (f *Fleet) syncInstance(ctx context.Context, m *raftfsm.Master, a raftfsm.A
 
 func (f *Fleet) planFor(m *raftfsm.Master, a raftfsm.Addr, members uint64) *plan {
 	p := &plan{
-		master: m.Name, generation: m.Generation,
+		master: m.Name, generation: m.Generation, revision: m.Revision,
 		target:  instance.TargetOf(m, a, f.o.TLS, f.o.TLSDefault),
 		limits:  detector.Limits{DownAfter: m.Options.DownAfter},
 		primary: a == m.Address,

@@ -18,7 +18,8 @@ import (
 type stater struct {
 	f     *Fleet
 	mu    sync.Mutex
-	dirty map[string]time.Time // sets that may differ, and since when they have
+	dirty map[string]bool      // sets that may differ
+	since map[string]time.Time // sets that do, and since when
 	later map[string]time.Time // sets whose last entry failed or changed nothing: not before
 	// corrected counts, while this node does not lead, what it has said of a set lately.
 	corrected map[string]correction
@@ -47,15 +48,16 @@ const (
 )
 
 func newStater(f *Fleet) *stater {
-	return &stater{f: f, dirty: map[string]time.Time{}, later: map[string]time.Time{}, corrected: map[string]correction{}, kick: make(chan struct{}, 1)}
+	return &stater{
+		f: f, dirty: map[string]bool{}, since: map[string]time.Time{}, later: map[string]time.Time{}, corrected: map[string]correction{},
+		kick: make(chan struct{}, 1),
+	}
 }
 
 func (t *stater) mark(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, ok := t.dirty[name]; !ok {
-		t.dirty[name] = time.Now()
-	}
+	t.dirty[name] = true
 }
 
 func (t *stater) wake() {
@@ -98,7 +100,7 @@ func (t *stater) round(ctx context.Context) time.Duration {
 	var todo []*raftlogv1.StateFacts
 	for _, name := range t.names() {
 		facts := t.difference(s, name)
-		since, held := t.standing(name, facts)
+		since, held := t.standing(name, facts, now)
 		due := since.Add(turn << t.patience(name, now))
 		switch {
 		case facts == nil:
@@ -126,21 +128,30 @@ func (t *stater) round(ctx context.Context) time.Duration {
 	return next
 }
 
+// names takes the marks. One that is set while the sets are compared is for the next round.
 func (t *stater) names() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return slices.Sorted(maps.Keys(t.dirty))
+	names := slices.Sorted(maps.Keys(t.dirty))
+	clear(t.dirty)
+	return names
 }
 
-// standing tells since when a set differs, and until when it is left alone; without a difference it forgets the set.
-func (t *stater) standing(name string, facts *raftlogv1.StateFacts) (since, held time.Time) {
+// standing tells since when a set differs, and until when it is left alone. One that does is looked at again, one that does
+// not is forgotten.
+func (t *stater) standing(name string, facts *raftlogv1.StateFacts, now time.Time) (since, held time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if facts == nil {
-		delete(t.dirty, name)
+		delete(t.since, name)
 		delete(t.later, name)
+		return now, now
 	}
-	return t.dirty[name], t.later[name]
+	if _, ok := t.since[name]; !ok {
+		t.since[name] = now
+	}
+	t.dirty[name] = true
+	return t.since[name], t.later[name]
 }
 
 // patience is how many times the wait before a correction doubles.
@@ -228,8 +239,7 @@ func (t *stater) difference(s *raftfsm.State, name string) *raftlogv1.StateFacts
 // listed are the replicas in the committed master's own INFO; nil where there is none that may be compared with m, or
 // where it says that it is no master.
 func (t *stater) listed(m *raftfsm.Master) map[raftfsm.Addr]bool {
-	in, _ := m.Instance(m.Address)
-	seen, ok := t.f.current(m, in)
+	seen, ok := t.f.current(m, m.Address)
 	if !ok || seen.obs.Info.Role != raftfsm.RoleMaster || seen.obs.Info.Loading {
 		return nil
 	}
@@ -250,22 +260,23 @@ func conflicting(s *raftfsm.State, m *raftfsm.Master, a raftfsm.Addr) bool {
 
 // told is an instance as its own last INFO has it; ok is false where that may not be compared with m.
 func (f *Fleet) told(m *raftfsm.Master, in raftfsm.Instance) (raftfsm.Instance, bool) {
-	seen, ok := f.current(m, in)
+	seen, ok := f.current(m, in.Addr)
 	if !ok {
 		return in, false
 	}
 	return seen.facts(), true
 }
 
-// current is what was seen of an instance, if its INFO was asked for when the state already was what it is in m.
-func (f *Fleet) current(m *raftfsm.Master, in raftfsm.Instance) (*sight, bool) {
-	w, ok := f.watch(in.Addr)
+// current is what was seen of the instance at a, if its INFO was asked for when the state already was what it is in m. A plan
+// made of an earlier revision does not know what was taken away since; when it is replaced, the set is looked at again.
+func (f *Fleet) current(m *raftfsm.Master, a raftfsm.Addr) (*sight, bool) {
+	w, ok := f.watch(a)
 	if !ok {
 		return nil, false
 	}
 	seen := w.sight.Load()
 	if seen.infoPlan == nil || !seen.infoPlan.sameFacts(seen.plan) || seen.plan.master != m.Name ||
-		seen.plan.generation != m.Generation || seen.plan.known != in {
+		seen.plan.revision != m.Revision {
 		return nil, false
 	}
 	return seen, true

@@ -134,6 +134,46 @@ func TestForgottenReplicaComesBackOnlyIfListed(t *testing.T) {
 	})
 }
 
+// The state may be read before the watches have their plans from it: their list is older than the change all the same.
+func TestListIsNotComparedWithAStateThatItsWatchHasNotSeen(t *testing.T) {
+	inRoom(t, func(r *room) {
+		now := r.law.State()
+		forget := &raftlogv1.Command{
+			Header: header(r.law),
+			Op:     &raftlogv1.Command_Forget{Forget: &raftlogv1.Forget{Name: "m", Address: addrOf(third).Proto()}},
+		}
+		next, res := raftfsm.Apply(now, now.Index()+1, forget)
+		if _, still := must(next.Master("m")).Instance(addrOf(third)); res.Code != raftfsm.OK || still {
+			t.Fatal(res.Code, res.Detail)
+		}
+		if d := r.fleet.stater.difference(next, "m"); d != nil {
+			t.Errorf("an older list brings it back: %v", d)
+		}
+	})
+}
+
+// What is marked while the sets are compared is compared again.
+func TestMarkIsNotLost(t *testing.T) {
+	inRoom(t, func(r *room) {
+		stater := newStater(r.fleet)
+		stater.mark("m")
+		stater.names()
+		stater.mark("m")
+		stater.standing("m", nil, time.Now())
+		if names := stater.names(); len(names) != 1 {
+			t.Errorf("to be compared: %v", names)
+		}
+		stater.standing("m", &raftlogv1.StateFacts{}, time.Now())
+		if names := stater.names(); len(names) != 1 {
+			t.Errorf("a difference that stands is not looked at again: %v", names)
+		}
+		stater.standing("m", nil, time.Now())
+		if names := stater.names(); len(names) != 0 {
+			t.Errorf("without a mark or a difference: %v", names)
+		}
+	})
+}
+
 func TestFollowerStatesWhatStillStands(t *testing.T) {
 	inRoom(t, func(r *room) {
 		r.law.set(false, nil)
