@@ -800,7 +800,7 @@ type FailoverMasterRequest struct {
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The replica to promote; unset: the best.
 	To *Address `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
-	// Fail over although the master is up.
+	// Fail over although the master is not objectively down.
 	Force bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
 	// Chosen by the caller, unique: it names the operation. A repeat returns the first outcome and moves nothing. Empty: one
 	// is made.
