@@ -24,7 +24,7 @@ func (a *app) failoverCmd() *cobra.Command {
 		Use:   "failover NAME",
 		Short: "Make a replica the master; what it has not received is lost",
 		Long: `Make a replica the master, at the price of what it has not received; the outcome tells how much that is.
-Unless the master is objectively down this is refused, or needs --force. It tells each step as it is made, and ends when every replica that
+Unless the master is objectively down this is refused without --force. It tells each step as it is made, and ends when every replica that
 is up follows.`,
 		Args:              args(1, 1),
 		Annotations:       orders,
