@@ -28,10 +28,17 @@ type willing struct {
 	refuse chan error
 	// rollBack ends every switchover without a switch.
 	rollBack bool
+	// explained is called with the number of each explanation, once it is made and before it is told.
+	explained func(n int32)
+	explains  atomic.Int32
 }
 
 func (p *willing) Explain(_ context.Context, st *raftfsm.State, m *raftfsm.Master) (Explanation, error) {
-	return p.Glance(st, m), nil
+	x := p.Glance(st, m)
+	if n := p.explains.Add(1); p.explained != nil {
+		p.explained(n)
+	}
+	return x, nil
 }
 
 func (p *willing) Glance(_ *raftfsm.State, m *raftfsm.Master) Explanation {
@@ -189,6 +196,52 @@ func TestStartMaintenance(t *testing.T) {
 	if _, err := start("10.0.0.3", func(q *sentinelv1.StartMaintenanceRequest) { q.Force = true }); err != nil {
 		t.Errorf("forced: %v", err)
 	}
+}
+
+// TestTheLastReplicaIsNotTakenTwice: of two that are taken at the same time, both judged while there were two, the second is judged
+// anew. So are two hosts that are drained at the same time.
+func TestTheLastReplicaIsNotTakenTwice(t *testing.T) {
+	set := map[string][]string{"m": {"10.0.0.1", "10.0.0.2", "10.0.0.3"}}
+	other := &raftlogv1.Command{Op: &raftlogv1.Command_Maintain{Maintain: &raftlogv1.Maintain{Instance: &raftlogv1.Address{Host: "10.0.0.3", Port: 6379}, Reason: "another's"}}}
+	t.Run("one by one", func(t *testing.T) {
+		r, p := drainRig(t, set)
+		p.explained = func(n int32) {
+			if n == 1 {
+				r.node.do(t, other)
+			}
+		}
+		q := &sentinelv1.StartMaintenanceRequest{Instance: addr("10.0.0.2", 6379), Reason: "new memory"}
+		_, err := r.admin.StartMaintenance(t.Context(), q)
+		wantError(t, err, codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_LAST_REPLICA)
+		q.Force = true
+		if _, err := r.admin.StartMaintenance(t.Context(), q); err != nil {
+			t.Errorf("forced: %v", err)
+		}
+	})
+	t.Run("hosts", func(t *testing.T) {
+		r, p := drainRig(t, set)
+		p.explained = func(n int32) {
+			if n == 2 { // the first is the drain's own look at the set
+				r.node.do(t, other)
+			}
+		}
+		got, err := r.drained(t, &sentinelv1.DrainHostRequest{Host: "10.0.0.2"})
+		if err != nil || !slices.Equal(got, []string{"m 10.0.0.2: 10.0.0.2:6379..."}) {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+	t.Run("something else changes", func(t *testing.T) {
+		r, p := drainRig(t, set)
+		p.explained = func(n int32) {
+			if n < judgedAnew {
+				r.node.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: &raftlogv1.Pause{Name: "m", Reason: fmt.Sprint(n)}}})
+			}
+		}
+		q := &sentinelv1.StartMaintenanceRequest{Instance: addr("10.0.0.2", 6379), Reason: "new memory"}
+		if resp, err := r.admin.StartMaintenance(t.Context(), q); err != nil || !resp.GetChanged() {
+			t.Errorf("%v, %v", resp, err)
+		}
+	})
 }
 
 // drained is a drain as one line for each instance, in order.

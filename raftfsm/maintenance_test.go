@@ -62,6 +62,20 @@ func TestMaintenance(t *testing.T) {
 	l.refused(raftfsm.InProgress, maintain(2, "it is the candidate"))
 }
 
+// Whoever judged that the set can spare an instance judged it as it was then.
+func TestMaintenanceOfASetThatHasChanged(t *testing.T) {
+	l := level3(t)
+	seen := func(port int) *raftlogv1.Command {
+		c := maintain(port, "new memory")
+		c.GetMaintain().ExpectedRevision = l.master("m").Revision
+		return c
+	}
+	first, second := seen(2), seen(3)
+	l.ok(first)
+	l.refused(raftfsm.StaleRevision, second)
+	l.ok(seen(3))
+}
+
 // The clocks are those of the leaders that proposed: a leader whose clock is behind holds nothing up.
 func TestCooldown(t *testing.T) {
 	var l *log

@@ -1866,9 +1866,11 @@ type Maintain struct {
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Unix milliseconds after which the leader ends it; 0 = until ended. When ending: the end that has run out, refused where
 	// the maintenance has another one by now, 0 = whatever it is.
-	UntilMs       int64 `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	UntilMs int64 `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
+	// The master's revision that the proposer saw when it judged that the set can spare the instance; 0 means any.
+	ExpectedRevision uint64 `protobuf:"varint,5,opt,name=expected_revision,json=expectedRevision,proto3" json:"expected_revision,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Maintain) Reset() {
@@ -1925,6 +1927,13 @@ func (x *Maintain) GetReason() string {
 func (x *Maintain) GetUntilMs() int64 {
 	if x != nil {
 		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *Maintain) GetExpectedRevision() uint64 {
+	if x != nil {
+		return x.ExpectedRevision
 	}
 	return 0
 }
@@ -4857,12 +4866,13 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
-	"generation\"\x80\x01\n" +
+	"generation\"\xad\x01\n" +
 	"\bMaintain\x12/\n" +
 	"\binstance\x18\x01 \x01(\v2\x13.raftlog.v1.AddressR\binstance\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\bR\x03end\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x19\n" +
-	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\"T\n" +
+	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\x12+\n" +
+	"\x11expected_revision\x18\x05 \x01(\x04R\x10expectedRevision\"T\n" +
 	"\tConfigure\x123\n" +
 	"\bsettings\x18\x01 \x03(\v2\x17.raftlog.v1.OptionValueR\bsettings\x12\x12\n" +
 	"\x04seed\x18\x02 \x01(\bR\x04seed\"\xb6\x01\n" +
