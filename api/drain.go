@@ -252,11 +252,16 @@ func (d *drain) take(ctx context.Context, m *raftfsm.Master, a raftfsm.Addr, abl
 		told.Changed, told.InMaintenance = true, true
 		return left, nil
 	}
+	until, err := maintenanceEnd(d.req.GetReason(), d.req.GetDurationMs())
+	if err != nil {
+		return nil, err
+	}
 	var out *sentinelv1.StartMaintenanceResponse
-	err := d.insist(ctx, func(ctx context.Context) (err error) {
-		out, err = sentinelv1.NewAdminServiceClient(d.Direct()).StartMaintenance(ctx, &sentinelv1.StartMaintenanceRequest{
-			Instance: address(a), Reason: d.req.GetReason(), DurationMs: d.req.GetDurationMs(), ValidateOnly: d.req.GetValidateOnly(),
-		})
+	err = d.insist(ctx, func(ctx context.Context) (err error) {
+		// What somebody began that ends later, or never, is theirs: the drain must not cut it short.
+		out, err = d.startMaintenance(ctx, &sentinelv1.StartMaintenanceRequest{
+			Instance: address(a), Reason: d.req.GetReason(), ValidateOnly: d.req.GetValidateOnly(),
+		}, until, outlasts(until))
 		return err
 	})
 	if told.Refusal = refusalOf(err); told.Refusal != "" {

@@ -337,6 +337,42 @@ func TestDrainHost(t *testing.T) {
 	}
 }
 
+// TestDrainLeavesALongerMaintenanceStanding: its owner, reason and end are somebody else's. A shorter one would end too early.
+func TestDrainLeavesALongerMaintenanceStanding(t *testing.T) {
+	hour := time.Hour.Milliseconds()
+	now := time.Now().UnixMilli()
+	for _, c := range []struct {
+		name            string
+		until, duration int64
+		stands          bool
+	}{
+		{"open-ended", 0, hour, true},
+		{"later", now + 2*hour, hour, true},
+		{"sooner", now + hour/2, hour, false},
+		{"sooner than never", now + 2*hour, 0, false},
+		{"both open-ended", 0, 0, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, _ := drainRig(t, map[string][]string{"m": {"10.0.0.2", "10.0.0.1", "10.0.0.3"}})
+			r.node.do(t, &raftlogv1.Command{Header: &raftlogv1.Header{Actor: "bob"}, Op: &raftlogv1.Command_Maintain{Maintain: &raftlogv1.Maintain{
+				Instance: &raftlogv1.Address{Host: "10.0.0.1", Port: 6379}, Reason: "new memory", UntilMs: c.until,
+			}}})
+			was := *r.maintained("m", "10.0.0.1")
+			want := "m 10.0.0.1 in maintenance"
+			if !c.stands {
+				want += " changed"
+			}
+			got, err := r.drained(t, &sentinelv1.DrainHostRequest{Host: "10.0.0.1", Reason: "kernel", DurationMs: c.duration})
+			if err != nil || !slices.Equal(got, []string{want}) {
+				t.Errorf("%q, %v; want %q", got, err, want)
+			}
+			if p := r.maintained("m", "10.0.0.1"); p == nil || (*p == was) != c.stands || was.Actor != "bob" || !c.stands && p.Reason != "kernel" {
+				t.Errorf("%+v, was %+v", p, was)
+			}
+		})
+	}
+}
+
 func TestDrainHostRefusals(t *testing.T) {
 	for _, c := range []struct {
 		name string
