@@ -389,6 +389,13 @@ func TestDrainHostRefusals(t *testing.T) {
 		{"refused", map[string][]string{"m": {"10.0.0.1", "10.0.0.2", "10.0.0.3"}}, func(_ *rig, p *willing) {
 			p.refuse <- raftfsm.Refusal{Code: raftfsm.InProgress, Detail: "another one"}
 		}, []string{"m 10.0.0.1: another..."}},
+		{"the best saves its data", map[string][]string{"m": {"10.0.0.1", "10.0.0.2", "10.0.0.3"}}, func(_ *rig, p *willing) {
+			p.refuse <- raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: "10.0.0.2 saves"}
+		}, []string{"m 10.0.0.1 to 10.0.0.3 in maintenance changed"}},
+		{"all save their data", map[string][]string{"m": {"10.0.0.1", "10.0.0.2", "10.0.0.3"}}, func(_ *rig, p *willing) {
+			p.refuse <- raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: "best saves"}
+			p.refuse <- raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: "next saves"}
+		}, []string{"m 10.0.0.1: best..."}},
 		// Its name resolves to two of the set, the best replica among them.
 		{"rack-1.example", map[string][]string{"m": {"10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"}}, func(r *rig, _ *willing) {
 			r.server.lookupHost = func(context.Context, string) ([]string, error) { return []string{"10.0.0.1", "::ffff:10.0.0.2"}, nil }
