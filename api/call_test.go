@@ -81,8 +81,10 @@ func TestDownMasterNeedsNoForce(t *testing.T) {
 		_, err := r.admin.FailoverMaster(t.Context(), &sentinelv1.FailoverMasterRequest{Name: "m"})
 		return err
 	}
-	fleet["10.0.0.1:6379"] = detector.Observation{Down: true, Cause: raftfsm.CauseAuth}
-	wantError(t, call(), codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_HEALTHY)
+	for _, cause := range []raftfsm.Cause{raftfsm.CauseAuth, raftfsm.CauseTimeout} { // what this node alone sees
+		fleet["10.0.0.1:6379"] = detector.Observation{Down: true, Cause: cause}
+		wantError(t, call(), codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_HEALTHY)
+	}
 	r.report(t, "a-1", raftfsm.CauseTimeout)
 	wantError(t, call(), codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_HEALTHY)
 	r.report(t, "b-1", raftfsm.CauseTimeout)

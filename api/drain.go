@@ -170,30 +170,14 @@ func (d *drain) look(ctx context.Context, name string) (*raftfsm.Master, []raftf
 // switchOver moves the master off the host. able are, after it, the replicas that could be promoted next: the old master is one.
 func (d *drain) switchOver(ctx context.Context, m *raftfsm.Master, able []raftfsm.Addr) (*sentinelv1.DrainHostResponse, []raftfsm.Addr, error) {
 	told := &sentinelv1.DrainHostResponse{Master: m.Name, Instance: address(m.Address)}
-	at := slices.IndexFunc(able, func(a raftfsm.Addr) bool {
-		in, ok := m.Instance(a)
-		return ok && !d.on.has(in)
-	})
-	if at < 0 {
-		told.Refusal = "no replica of " + m.Name + " outside of the host can be promoted (sentinelctl explain " + m.Name + " tells why)"
-		return told, able, nil
-	}
-	to := able[at]
-	able = append(slices.Delete(slices.Clone(able), at, at+1), m.Address)
-	order := &sentinelv1.SwitchoverMasterRequest{
-		Name: m.Name, To: address(to), RequestId: drainOperation(d.id, m.Name), MaxWaitMs: d.req.GetMaxWaitMs(), ValidateOnly: d.req.GetValidateOnly(),
-	}
-	var first *sentinelv1.SwitchoverMasterResponse
-	err := d.insist(ctx, func(ctx context.Context) (err error) {
-		first, err = d.Switchover(ctx, order)
-		return err
-	})
+	first, to, err := d.order(ctx, m, able)
 	if told.Refusal = refusalOf(err); told.Refusal != "" {
 		return told, able, nil
 	}
 	if err != nil {
 		return nil, nil, err
 	}
+	able = append(slices.DeleteFunc(slices.Clone(able), func(a raftfsm.Addr) bool { return a == to }), m.Address)
 	told.Changed, told.Switchover = first.GetChanged(), first.GetFailover()
 	if d.req.GetValidateOnly() || first.GetFailover() == nil {
 		return told, able, nil
@@ -205,6 +189,36 @@ func (d *drain) switchOver(ctx context.Context, m *raftfsm.Master, able []raftfs
 		told.Refusal = "the switchover of " + m.Name + " ended without a switch: " + told.GetSwitchover().GetEndReason()
 	}
 	return told, able, nil
+}
+
+// order begins the switchover to the best replica outside of the host that will do: one that could be promoted may yet save its
+// data, or be too far behind. Where none will, the error is that of the best.
+func (d *drain) order(ctx context.Context, m *raftfsm.Master, able []raftfsm.Addr) (*sentinelv1.SwitchoverMasterResponse, raftfsm.Addr, error) {
+	var best error
+	for _, to := range able {
+		if in, ok := m.Instance(to); !ok || d.on.has(in) {
+			continue
+		}
+		q := &sentinelv1.SwitchoverMasterRequest{
+			Name: m.Name, To: address(to), RequestId: drainOperation(d.id, m.Name), MaxWaitMs: d.req.GetMaxWaitMs(), ValidateOnly: d.req.GetValidateOnly(),
+		}
+		var first *sentinelv1.SwitchoverMasterResponse
+		err := d.insist(ctx, func(ctx context.Context) (err error) {
+			first, err = d.Switchover(ctx, q)
+			return err
+		})
+		if ReasonOf(err) != sentinelv1.ErrorReason_ERROR_REASON_NO_GOOD_REPLICA {
+			return first, to, err
+		}
+		if best == nil {
+			best = err
+		}
+	}
+	if best == nil {
+		best = fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_NO_GOOD_REPLICA,
+			"no replica of %s outside of the host can be promoted (sentinelctl explain %s tells why)", m.Name, m.Name)
+	}
+	return nil, raftfsm.Addr{}, best
 }
 
 // await looks at a switchover until it has ended, or has switched so long ago that it only waits for what is down.
@@ -252,11 +266,16 @@ func (d *drain) take(ctx context.Context, m *raftfsm.Master, a raftfsm.Addr, abl
 		told.Changed, told.InMaintenance = true, true
 		return left, nil
 	}
+	until, err := maintenanceEnd(d.req.GetReason(), d.req.GetDurationMs())
+	if err != nil {
+		return nil, err
+	}
 	var out *sentinelv1.StartMaintenanceResponse
-	err := d.insist(ctx, func(ctx context.Context) (err error) {
-		out, err = sentinelv1.NewAdminServiceClient(d.Direct()).StartMaintenance(ctx, &sentinelv1.StartMaintenanceRequest{
-			Instance: address(a), Reason: d.req.GetReason(), DurationMs: d.req.GetDurationMs(), ValidateOnly: d.req.GetValidateOnly(),
-		})
+	err = d.insist(ctx, func(ctx context.Context) (err error) {
+		// What somebody began that ends later, or never, is theirs: the drain must not cut it short.
+		out, err = d.startMaintenance(ctx, &sentinelv1.StartMaintenanceRequest{
+			Instance: address(a), Reason: d.req.GetReason(), ValidateOnly: d.req.GetValidateOnly(),
+		}, until, outlasts(until))
 		return err
 	})
 	if told.Refusal = refusalOf(err); told.Refusal != "" {

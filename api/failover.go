@@ -21,11 +21,12 @@ func (s *Server) FailoverMaster(ctx context.Context, req *sentinelv1.FailoverMas
 	return s.place(ctx, order, terms{
 		expected: req.GetExpectedRevision(), validate: req.GetValidateOnly(),
 		may: func(m *raftfsm.Master) error {
-			if req.GetForce() || m.IsODown() || s.seesDown(m.Address) {
+			// That this node alone gets no answer is no reason to lose what the others' clients still write.
+			if req.GetForce() || m.IsODown() {
 				return nil
 			}
 			return fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_MASTER_HEALTHY,
-				"master %s at %s is not held down: a failover may lose data; force it if that is meant", m.Name, m.Address)
+				"master %s at %s is not objectively down: a failover may lose data; force it if that is meant", m.Name, m.Address)
 		},
 	})
 }
@@ -113,15 +114,6 @@ func mayMove(st *raftfsm.State, m *raftfsm.Master, to raftfsm.Addr, expected uin
 			"%s is no replica of %s", to, m.Name)
 	}
 	return nil
-}
-
-// seesDown is this node's own verdict.
-func (s *Server) seesDown(a raftfsm.Addr) bool {
-	if s.fleet == nil {
-		return false
-	}
-	o, ok := s.fleet.Observe(a)
-	return ok && o.Down && raftfsm.Counts(o.Cause)
 }
 
 // orderWord is how the audit calls an order.

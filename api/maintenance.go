@@ -13,6 +13,9 @@ import (
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
+// judgedAnew is how often a maintenance is begun anew whose set has changed since it was judged.
+const judgedAnew = 5
+
 // StartMaintenance has one instance left alone. What is so already, for the same reason and until the same time, is no
 // change, whoever asked for it.
 func (s *Server) StartMaintenance(ctx context.Context, req *sentinelv1.StartMaintenanceRequest) (*sentinelv1.StartMaintenanceResponse, error) {
@@ -20,6 +23,19 @@ func (s *Server) StartMaintenance(ctx context.Context, req *sentinelv1.StartMain
 	if err != nil {
 		return nil, err
 	}
+	for tries := 1; ; tries++ {
+		resp, err := s.startMaintenance(ctx, req, until, same(req.GetReason(), until))
+		if tries == judgedAnew || ReasonOf(err) != sentinelv1.ErrorReason_ERROR_REASON_REVISION_MISMATCH {
+			return resp, err
+		}
+	}
+}
+
+// startMaintenance judges whether the set can spare the instance, and has the law refuse it where the set has changed since:
+// another may have been taken meanwhile, and this one be the last. stands tells which maintenance stays as it is.
+func (s *Server) startMaintenance(
+	ctx context.Context, req *sentinelv1.StartMaintenanceRequest, until int64, stands func(*raftfsm.Pause) bool,
+) (*sentinelv1.StartMaintenanceResponse, error) {
 	base, m, in, err := s.instance(ctx, req.GetInstance())
 	if err != nil {
 		return nil, err
@@ -29,14 +45,16 @@ func (s *Server) StartMaintenance(ctx context.Context, req *sentinelv1.StartMain
 			"%s is the master of %s, which nobody would watch then: switch it over first (sentinelctl switchover %s); nothing was changed",
 			in.Addr, m.Name, m.Name)
 	}
-	if p := in.Maintenance; p != nil && p.Reason == req.GetReason() && p.UntilMs == until {
+	if in.Maintenance != nil && stands(in.Maintenance) {
 		return &sentinelv1.StartMaintenanceResponse{ClusterId: base.Cluster().ID, Revision: base.Index(), Master: s.view(base).master(m)}, nil
 	}
+	order := &raftlogv1.Maintain{Instance: in.Addr.Proto(), Reason: req.GetReason(), UntilMs: until}
+	if !req.GetForce() {
+		order.ExpectedRevision = m.Revision
+	}
 	out, err := s.carryOut(ctx, base, change{
-		command: &raftlogv1.Command{Op: &raftlogv1.Command_Maintain{Maintain: &raftlogv1.Maintain{
-			Instance: in.Addr.Proto(), Reason: req.GetReason(), UntilMs: until,
-		}}},
-		name: m.Name, validate: req.GetValidateOnly(),
+		command: &raftlogv1.Command{Op: &raftlogv1.Command_Maintain{Maintain: order}},
+		name:    m.Name, validate: req.GetValidateOnly(),
 		preflight: func(ctx context.Context, _ *raftfsm.State) error {
 			if req.GetForce() || in.Maintenance != nil {
 				return nil
@@ -51,6 +69,16 @@ func (s *Server) StartMaintenance(ctx context.Context, req *sentinelv1.StartMain
 	return &sentinelv1.StartMaintenanceResponse{
 		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, m.Name),
 	}, nil
+}
+
+// same tells of a maintenance whether it has the reason and the end.
+func same(reason string, until int64) func(*raftfsm.Pause) bool {
+	return func(p *raftfsm.Pause) bool { return p.Reason == reason && p.UntilMs == until }
+}
+
+// outlasts tells of a maintenance whether it ends no earlier than until, or never.
+func outlasts(until int64) func(*raftfsm.Pause) bool {
+	return func(p *raftfsm.Pause) bool { return p.UntilMs == 0 || until != 0 && p.UntilMs >= until }
 }
 
 // EndMaintenance has an instance taken care of again.

@@ -28,10 +28,17 @@ type willing struct {
 	refuse chan error
 	// rollBack ends every switchover without a switch.
 	rollBack bool
+	// explained is called with the number of each explanation, once it is made and before it is told.
+	explained func(n int32)
+	explains  atomic.Int32
 }
 
 func (p *willing) Explain(_ context.Context, st *raftfsm.State, m *raftfsm.Master) (Explanation, error) {
-	return p.Glance(st, m), nil
+	x := p.Glance(st, m)
+	if n := p.explains.Add(1); p.explained != nil {
+		p.explained(n)
+	}
+	return x, nil
 }
 
 func (p *willing) Glance(_ *raftfsm.State, m *raftfsm.Master) Explanation {
@@ -191,6 +198,52 @@ func TestStartMaintenance(t *testing.T) {
 	}
 }
 
+// TestTheLastReplicaIsNotTakenTwice: of two that are taken at the same time, both judged while there were two, the second is judged
+// anew. So are two hosts that are drained at the same time.
+func TestTheLastReplicaIsNotTakenTwice(t *testing.T) {
+	set := map[string][]string{"m": {"10.0.0.1", "10.0.0.2", "10.0.0.3"}}
+	other := &raftlogv1.Command{Op: &raftlogv1.Command_Maintain{Maintain: &raftlogv1.Maintain{Instance: &raftlogv1.Address{Host: "10.0.0.3", Port: 6379}, Reason: "another's"}}}
+	t.Run("one by one", func(t *testing.T) {
+		r, p := drainRig(t, set)
+		p.explained = func(n int32) {
+			if n == 1 {
+				r.node.do(t, other)
+			}
+		}
+		q := &sentinelv1.StartMaintenanceRequest{Instance: addr("10.0.0.2", 6379), Reason: "new memory"}
+		_, err := r.admin.StartMaintenance(t.Context(), q)
+		wantError(t, err, codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_LAST_REPLICA)
+		q.Force = true
+		if _, err := r.admin.StartMaintenance(t.Context(), q); err != nil {
+			t.Errorf("forced: %v", err)
+		}
+	})
+	t.Run("hosts", func(t *testing.T) {
+		r, p := drainRig(t, set)
+		p.explained = func(n int32) {
+			if n == 2 { // the first is the drain's own look at the set
+				r.node.do(t, other)
+			}
+		}
+		got, err := r.drained(t, &sentinelv1.DrainHostRequest{Host: "10.0.0.2"})
+		if err != nil || !slices.Equal(got, []string{"m 10.0.0.2: 10.0.0.2:6379..."}) {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+	t.Run("something else changes", func(t *testing.T) {
+		r, p := drainRig(t, set)
+		p.explained = func(n int32) {
+			if n < judgedAnew {
+				r.node.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: &raftlogv1.Pause{Name: "m", Reason: fmt.Sprint(n)}}})
+			}
+		}
+		q := &sentinelv1.StartMaintenanceRequest{Instance: addr("10.0.0.2", 6379), Reason: "new memory"}
+		if resp, err := r.admin.StartMaintenance(t.Context(), q); err != nil || !resp.GetChanged() {
+			t.Errorf("%v, %v", resp, err)
+		}
+	})
+}
+
 // drained is a drain as one line for each instance, in order.
 func (r *rig) drained(t *testing.T, q *sentinelv1.DrainHostRequest) ([]string, error) {
 	t.Helper()
@@ -284,6 +337,42 @@ func TestDrainHost(t *testing.T) {
 	}
 }
 
+// TestDrainLeavesALongerMaintenanceStanding: its owner, reason and end are somebody else's. A shorter one would end too early.
+func TestDrainLeavesALongerMaintenanceStanding(t *testing.T) {
+	hour := time.Hour.Milliseconds()
+	now := time.Now().UnixMilli()
+	for _, c := range []struct {
+		name            string
+		until, duration int64
+		stands          bool
+	}{
+		{"open-ended", 0, hour, true},
+		{"later", now + 2*hour, hour, true},
+		{"sooner", now + hour/2, hour, false},
+		{"sooner than never", now + 2*hour, 0, false},
+		{"both open-ended", 0, 0, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, _ := drainRig(t, map[string][]string{"m": {"10.0.0.2", "10.0.0.1", "10.0.0.3"}})
+			r.node.do(t, &raftlogv1.Command{Header: &raftlogv1.Header{Actor: "bob"}, Op: &raftlogv1.Command_Maintain{Maintain: &raftlogv1.Maintain{
+				Instance: &raftlogv1.Address{Host: "10.0.0.1", Port: 6379}, Reason: "new memory", UntilMs: c.until,
+			}}})
+			was := *r.maintained("m", "10.0.0.1")
+			want := "m 10.0.0.1 in maintenance"
+			if !c.stands {
+				want += " changed"
+			}
+			got, err := r.drained(t, &sentinelv1.DrainHostRequest{Host: "10.0.0.1", Reason: "kernel", DurationMs: c.duration})
+			if err != nil || !slices.Equal(got, []string{want}) {
+				t.Errorf("%q, %v; want %q", got, err, want)
+			}
+			if p := r.maintained("m", "10.0.0.1"); p == nil || (*p == was) != c.stands || was.Actor != "bob" || !c.stands && p.Reason != "kernel" {
+				t.Errorf("%+v, was %+v", p, was)
+			}
+		})
+	}
+}
+
 func TestDrainHostRefusals(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -300,6 +389,13 @@ func TestDrainHostRefusals(t *testing.T) {
 		{"refused", map[string][]string{"m": {"10.0.0.1", "10.0.0.2", "10.0.0.3"}}, func(_ *rig, p *willing) {
 			p.refuse <- raftfsm.Refusal{Code: raftfsm.InProgress, Detail: "another one"}
 		}, []string{"m 10.0.0.1: another..."}},
+		{"the best saves its data", map[string][]string{"m": {"10.0.0.1", "10.0.0.2", "10.0.0.3"}}, func(_ *rig, p *willing) {
+			p.refuse <- raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: "10.0.0.2 saves"}
+		}, []string{"m 10.0.0.1 to 10.0.0.3 in maintenance changed"}},
+		{"all save their data", map[string][]string{"m": {"10.0.0.1", "10.0.0.2", "10.0.0.3"}}, func(_ *rig, p *willing) {
+			p.refuse <- raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: "best saves"}
+			p.refuse <- raftfsm.Refusal{Code: raftfsm.BadCandidate, Detail: "next saves"}
+		}, []string{"m 10.0.0.1: best..."}},
 		// Its name resolves to two of the set, the best replica among them.
 		{"rack-1.example", map[string][]string{"m": {"10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"}}, func(r *rig, _ *willing) {
 			r.server.lookupHost = func(context.Context, string) ([]string, error) { return []string{"10.0.0.1", "::ffff:10.0.0.2"}, nil }

@@ -81,6 +81,10 @@ func (i *Info) set(name, value string) {
 		i.Loading = value == "1"
 	case "async_loading":
 		i.AsyncLoading = value == "1"
+	case "rdb_bgsave_in_progress":
+		i.Saving = value == "1"
+	case "aof_rewrite_in_progress", "aof_rewrite_scheduled":
+		i.Rewriting = i.Rewriting || value == "1"
 	case "master_replid":
 		i.ReplID = word(value)
 	case "master_replid2":

@@ -17,7 +17,8 @@ const (
 		"slave1:ip=::1,port=21003,state=wait_bgsave,offset=0,lag=0\r\nmaster_failover_state:no-failover\r\n" +
 		"master_replid:173f46ddbd2e05288a9f797cb5f708f180f43f1c\r\n" +
 		"master_replid2:0000000000000000000000000000000000000000\r\nmaster_repl_offset:56\r\nsecond_repl_offset:-1\r\n" +
-		"\r\n# Persistence\r\nloading:0\r\nasync_loading:0\r\n"
+		"\r\n# Persistence\r\nloading:0\r\nasync_loading:0\r\nrdb_bgsave_in_progress:0\r\naof_enabled:1\r\n" +
+		"aof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\n"
 	replicaText = "# Replication\r\nrole:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6379\r\nmaster_link_status:down\r\n" +
 		"master_last_io_seconds_ago:-1\r\nmaster_sync_in_progress:1\r\nslave_read_repl_offset:7\r\nslave_repl_offset:7\r\n" +
 		"master_link_down_since_seconds:12\r\nslave_priority:42\r\nreplica_announced:1\r\nconnected_slaves:0\r\n" +
@@ -46,6 +47,15 @@ func TestParseInfo(t *testing.T) {
 		}},
 		{"link up has no down time", "role:slave\r\nmaster_link_status:up\r\nmaster_last_io_seconds_ago:3\r\n", &Info{
 			Role: raftfsm.RoleReplica, MasterLinkUp: true, MasterLastIO: 3 * time.Second, SecondOffset: -1, Offset: -1,
+		}},
+		{"a save", "role:master\r\nrdb_bgsave_in_progress:1\r\naof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\n", &Info{
+			Role: raftfsm.RoleMaster, Saving: true, SecondOffset: -1, Offset: -1, MasterLinkDown: -1, MasterLastIO: -1,
+		}},
+		{"a rewrite", "role:master\r\naof_rewrite_in_progress:1\r\naof_rewrite_scheduled:0\r\n", &Info{
+			Role: raftfsm.RoleMaster, Rewriting: true, SecondOffset: -1, Offset: -1, MasterLinkDown: -1, MasterLastIO: -1,
+		}},
+		{"a rewrite that is due", "role:master\r\naof_rewrite_in_progress:0\r\naof_rewrite_scheduled:1\r\n", &Info{
+			Role: raftfsm.RoleMaster, Rewriting: true, SecondOffset: -1, Offset: -1, MasterLinkDown: -1, MasterLastIO: -1,
 		}},
 		{"the least", "role:master", &Info{
 			Role: raftfsm.RoleMaster, SecondOffset: -1, Offset: -1, MasterLinkDown: -1, MasterLastIO: -1,

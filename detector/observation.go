@@ -59,6 +59,9 @@ type Info struct {
 
 	Loading      bool
 	AsyncLoading bool
+	// Saving: it writes an RDB file. Rewriting: it rewrites its AOF, or will as soon as it may.
+	Saving    bool
+	Rewriting bool
 
 	ReplID       string
 	ReplID2      string

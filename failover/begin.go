@@ -62,7 +62,7 @@ func open(v View, due time.Time, reason string) Step {
 		return stuck(v, sel)
 	}
 	if wait := v.cooling(); wait > 0 {
-		return Rest{Reason: "two failovers followed each other; failover-cooldown holds the next one back until " +
+		return Rest{Reason: "failovers followed each other; failover-cooldown holds the next one back until " +
 			v.Now.Add(wait).UTC().Format(clock), For: wait}
 	}
 	return NewBegin(v, sel, raftfsm.KindAutomatic, reason)

@@ -49,7 +49,7 @@ func (v View) unwilling() []Blocker {
 			q.Usable, q.Voters, q.Quorum, q.Voters/2+1)})
 	}
 	if wait := v.cooling(); wait > 0 {
-		out = append(out, Blocker{BlockCooldown, fmt.Sprintf("two failovers followed each other; the next automatic one may begin in %d ms", wait.Milliseconds())})
+		out = append(out, Blocker{BlockCooldown, fmt.Sprintf("failovers followed each other; the next automatic one may begin in %d ms", wait.Milliseconds())})
 	}
 	if v.Braked != "" {
 		out = append(out, Blocker{BlockBrake, v.Braked})

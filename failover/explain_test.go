@@ -3,6 +3,7 @@ package failover_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +80,17 @@ func TestBlockers(t *testing.T) {
 		{"not online", 1, listed("wait_bgsave", 0), nil, list{"no_good_replica"}},
 		{"lags by the bound", 1, info(1, func(i *detector.Info) { i.Offset += 64 << 20 }), nil, nil},
 		{"lags by more", 1, info(1, func(i *detector.Info) { i.Offset += 64<<20 + 1 }), nil, list{"no_good_replica"}},
+		{"saves", 1, info(2, func(i *detector.Info) { i.Saving = true }), nil, list{"saving"}},
+		{"rewrites its AOF", 1, info(2, func(i *detector.Info) { i.Rewriting = true }), nil, list{"saving"}},
+		{"saves beside one that is no good", 2, func(s *scene) {
+			info(3, func(i *detector.Info) { i.MasterLinkUp = false })(s)
+			info(2, func(i *detector.Info) { i.Saving = true })(s)
+		}, nil, list{"saving"}},
+		{"saves and lags: to wait is not enough", 1, func(s *scene) {
+			info(1, func(i *detector.Info) { i.Offset += 64<<20 + 1 })(s)
+			info(2, func(i *detector.Info) { i.Saving = true })(s)
+		}, nil, list{"no_good_replica"}},
+		{"the master saves", 1, info(1, func(i *detector.Info) { i.Saving, i.Rewriting = true, true }), nil, nil},
 		{"the master has begun another history", 1, info(1, func(i *detector.Info) { i.ReplID = foreignID }), nil, list{"lineage"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -128,6 +140,24 @@ func TestPreflightChooses(t *testing.T) {
 	}
 	if best := failover.Select(v, raftfsm.Addr{}).Best; best != addr(2) {
 		t.Errorf("a failover would take %s", best)
+	}
+}
+
+// A switchover waits for a save, or takes the next best; a failover of a master that is down does not ask.
+func TestASaveHoldsOnlyASwitchoverBack(t *testing.T) {
+	s := newScene(t, 2)
+	s.raise(raftfsm.Level)
+	s.see(addr(2), func(o *detector.Observation) { o.Info.Saving, o.Info.Offset = true, 1001 })
+	if sel, b := failover.Preflight(s.view(), raftfsm.Addr{}); sel.Best != addr(3) || b != nil {
+		t.Errorf("%s, %v", sel.Best, b)
+	}
+	sel, b := failover.Preflight(s.view(), addr(2))
+	if sel.OK || len(b) != 1 || b[0].Code != failover.BlockSaving || !strings.Contains(b[0].Detail, "wait until") {
+		t.Errorf("ordered: %v", b)
+	}
+	s.down(addr(1), "a", "b")
+	if row := s.begin(); row.To != addr(2) {
+		t.Errorf("a failover takes %s", row.To)
 	}
 }
 

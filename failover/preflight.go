@@ -25,10 +25,11 @@ const (
 	BlockFeatureLevel     = "feature_level"     // not every node knows what is needed
 	BlockNoReplica        = "no_replica"        // the set has none
 	BlockNoGoodReplica    = "no_good_replica"   // it has some, and none can be promoted
+	BlockSaving           = "saving"            // the same, and one of them could be once it has saved its data
 	BlockLineage          = "lineage"           // the same, because all hold data of another history
 	BlockQuorumImpossible = "quorum_impossible" // there are fewer voters than the quorum
 	BlockVotersUnheard    = "voters_unheard"    // too few of them are heard
-	BlockCooldown         = "cooldown"          // two failovers have followed each other
+	BlockCooldown         = "cooldown"          // failovers have followed each other
 	BlockBrake            = "brake"             // this node doubts itself
 	BlockMasterDown       = "master_down"       // it gives no answer, to this node or to the quorum
 	BlockMasterUnseen     = "master_unseen"     // this node has not read it, or not lately
@@ -119,7 +120,10 @@ func (v View) noCandidate(sel Selection, to raftfsm.Addr) []Blocker {
 	code := BlockLineage
 	var why []string
 	for _, c := range sel.Candidates {
-		if c.Rejection != RejectLineage {
+		switch {
+		case c.Rejection == RejectSaving:
+			code = BlockSaving
+		case c.Rejection != RejectLineage && code != BlockSaving:
 			code = BlockNoGoodReplica
 		}
 		if to.IsZero() || c.Addr == to {
@@ -130,7 +134,8 @@ func (v View) noCandidate(sel Selection, to raftfsm.Addr) []Blocker {
 }
 
 // judgePlanned tells why a replica cannot be promoted in a switchover; "" where it can: besides what is asked of every
-// candidate it must follow the master at this moment, and lack little.
+// candidate it must follow the master at this moment, lack little, and not be in the midst of a save. That one comes last: it is
+// the only one that goes by itself.
 func (v View) judgePlanned(in raftfsm.Instance, o detector.Observation) (code, detail string) {
 	if code, detail = v.judge(in, o); code != "" {
 		return code, detail
@@ -150,6 +155,12 @@ func (v View) judgePlanned(in raftfsm.Instance, o detector.Observation) (code, d
 	}
 	if behind := v.behindBytes(in, o); behind > maxSwitchoverLag {
 		return RejectLag, fmt.Sprintf("%d bytes behind; at most %d are allowed", behind, int64(maxSwitchoverLag))
+	}
+	if o.Info.Saving {
+		return RejectSaving, "writes an RDB file, which could stall it: wait until that has ended"
+	}
+	if o.Info.Rewriting {
+		return RejectSaving, "rewrites its AOF, which could stall it: wait until that has ended"
 	}
 	return "", ""
 }

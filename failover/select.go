@@ -32,6 +32,7 @@ const (
 	RejectLink        = "link-down"    // of a switchover: it does not follow the master at this moment
 	RejectOffline     = "not-online"   // of a switchover: the master does not send it its stream
 	RejectLag         = "lag"          // of a switchover: it lacks too much
+	RejectSaving      = "saving"       // of a switchover: it writes its data to disk; wait
 )
 
 // linkSlack is by how much the moments at which replicas lost their link may differ and still be the same moment: INFO

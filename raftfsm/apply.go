@@ -220,6 +220,7 @@ func (d *draft) commit() *State {
 func same(a, b *Master) bool {
 	return a.Options.Equal(b.Options) && a.Generation == b.Generation && a.Address == b.Address && a.Epoch == b.Epoch &&
 		a.ODown == b.ODown && a.Failover == b.Failover && a.Pause == b.Pause && a.Hold == b.Hold && a.Enforce == b.Enforce &&
+		a.AutomaticAtMs == b.AutomaticAtMs && a.AutomaticBeforeMs == b.AutomaticBeforeMs &&
 		slices.Equal(a.Instances, b.Instances) && slices.Equal(a.Votes, b.Votes) && slices.Equal(a.Conflicts, b.Conflicts) &&
 		slices.Equal(a.History, b.History)
 }

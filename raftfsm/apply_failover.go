@@ -73,7 +73,7 @@ func (d *draft) mayBegin(m *Master, c *raftlogv1.BeginFailover) verdict {
 	case c.GetKind() == KindPlanned && m.IsODown():
 		return refuse(MasterDown, "master %s is objectively down: nobody can switch over from it without loss", m.Name)
 	case automatic && c.GetReplaces() == 0 && d.s.level >= 3 && d.cooling(m) > 0:
-		return refuse(Cooldown, "master %s was failed over twice lately; the next automatic failover may begin in %d ms", m.Name, d.cooling(m))
+		return refuse(Cooldown, "master %s was failed over again and again; the next automatic failover may begin in %d ms", m.Name, d.cooling(m))
 	case d.s.DownVotes(m, to) >= m.Options.Quorum:
 		return refuse(BadCandidate, "%s is itself held down by %d nodes", to, d.s.DownVotes(m, to))
 	}
@@ -83,28 +83,15 @@ func (d *draft) mayBegin(m *Master, c *raftlogv1.BeginFailover) verdict {
 // cooling is for how many milliseconds after this entry no automatic failover of m may begin.
 func (d *draft) cooling(m *Master) int64 { return m.Cooling(d.head.GetProposedAtMs()) }
 
-// Cooling is for how many milliseconds after nowMs no automatic failover may begin: two may follow each other, and the next
-// comes the option's time after the last. It goes by the clocks of the leaders that proposed, so that every node and every
-// next leader comes to the same: one that is behind the last switch lets the failover begin.
+// Cooling is for how many milliseconds after nowMs no automatic failover may begin: two may follow each other, and from then on
+// each next one comes the option's time after the one before it, until twice that time lay between two. It goes by the clocks of
+// the leaders that proposed, so that every node and every next leader comes to the same: one that is behind the last switch lets
+// the failover begin.
 func (m *Master) Cooling(nowMs int64) int64 {
 	pause := m.Options.FailoverCooldown.Milliseconds()
-	var last, before int64
-	rows := m.History
-	if m.Failover != nil {
-		rows = append(slices.Clip(rows), m.Failover)
-	}
-	for _, f := range slices.Backward(rows) {
-		if !f.Switched || f.Kind != KindAutomatic {
-			continue
-		}
-		if last != 0 {
-			before = f.SwitchedAtMs
-			break
-		}
-		last = f.SwitchedAtMs
-	}
-	burst := before != 0 && last-before < pause
-	if ago := nowMs - last; last != 0 && burst && ago >= 0 && ago < pause {
+	last, before := m.AutomaticAtMs, m.AutomaticBeforeMs
+	burst := last != 0 && before != 0 && last-before < 2*pause
+	if ago := nowMs - last; burst && ago >= 0 && ago < pause {
 		return pause - ago
 	}
 	return 0
@@ -148,6 +135,9 @@ func (d *draft) switchMaster(c *raftlogv1.SwitchMaster) verdict {
 		d.put(e, e.learn(in, c.GetPromoted()))
 	}
 	e.Epoch = f.Epoch
+	if f.Kind == KindAutomatic && d.s.level >= 3 {
+		e.AutomaticBeforeMs, e.AutomaticAtMs = e.AutomaticAtMs, f.SwitchedAtMs
+	}
 	d.emitOn(e, EventPromoted, to, Event{Epoch: f.Epoch, OffsetMs: f.atMs()})
 	d.install(e, from, to)
 	return done()

@@ -51,7 +51,7 @@ const (
 	TooMany Code = 20
 	// MasterDown: the master is objectively down; a switchover needs it.
 	MasterDown Code = 21
-	// Cooldown: the master was failed over twice lately.
+	// Cooldown: the master was failed over again and again lately.
 	Cooldown Code = 22
 )
 

@@ -15,6 +15,9 @@ func (d *draft) maintain(c *raftlogv1.Maintain) verdict {
 	if c.GetEnd() {
 		return d.endMaintenance(m, in, c.GetUntilMs())
 	}
+	if want := c.GetExpectedRevision(); want != 0 && want != m.Revision {
+		return refuse(StaleRevision, "master %s is at revision %d, not %d: read it again", m.Name, m.Revision, want)
+	}
 	if a == m.Address {
 		return refuse(BadCandidate, "%s is the master of %s: switch it over first", a, m.Name)
 	}

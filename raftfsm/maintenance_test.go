@@ -1,7 +1,9 @@
 package raftfsm_test
 
 import (
+	"bytes"
 	"slices"
+	"strings"
 	"testing"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
@@ -60,6 +62,20 @@ func TestMaintenance(t *testing.T) {
 	l.refused(raftfsm.InProgress, maintain(2, "it is the candidate"))
 }
 
+// Whoever judged that the set can spare an instance judged it as it was then.
+func TestMaintenanceOfASetThatHasChanged(t *testing.T) {
+	l := level3(t)
+	seen := func(port int) *raftlogv1.Command {
+		c := maintain(port, "new memory")
+		c.GetMaintain().ExpectedRevision = l.master("m").Revision
+		return c
+	}
+	first, second := seen(2), seen(3)
+	l.ok(first)
+	l.refused(raftfsm.StaleRevision, second)
+	l.ok(seen(3))
+}
+
 // The clocks are those of the leaders that proposed: a leader whose clock is behind holds nothing up.
 func TestCooldown(t *testing.T) {
 	var l *log
@@ -95,8 +111,13 @@ func TestCooldown(t *testing.T) {
 		{"the third at once", "10000", []int64{1000, 2000}, 2001, raftfsm.Cooldown},
 		{"the third a little too early", "10000", []int64{1000, 2000}, 11999, raftfsm.Cooldown},
 		{"the third in time", "10000", []int64{1000, 2000}, 12000, raftfsm.OK},
-		{"the fourth after a third in time", "10000", []int64{1000, 2000, 12000}, 13000, raftfsm.OK},
-		{"two that lie apart are no burst", "10000", []int64{1000, 11000}, 11001, raftfsm.OK},
+		{"the fourth after a third in time", "10000", []int64{1000, 2000, 12000}, 13000, raftfsm.Cooldown},
+		{"the fourth in time", "10000", []int64{1000, 2000, 12000}, 22000, raftfsm.OK},
+		{"the fifth after a fourth in time", "10000", []int64{1000, 2000, 12000, 22000}, 31999, raftfsm.Cooldown},
+		{"the fifth in time", "10000", []int64{1000, 2000, 12000, 22000}, 32000, raftfsm.OK},
+		{"not quiet for long enough", "10000", []int64{1000, 20999}, 21000, raftfsm.Cooldown},
+		{"quiet for twice the time", "10000", []int64{1000, 21000}, 21001, raftfsm.OK},
+		{"a new burst is spent as the first", "10000", []int64{1000, 2000, 22000, 23000}, 23001, raftfsm.Cooldown},
 		{"by a clock that is behind", "10000", []int64{1000, 2000}, 1500, raftfsm.OK},
 		{"off", "0", []int64{1000, 2000}, 2001, raftfsm.OK},
 	} {
@@ -122,6 +143,52 @@ func TestCooldown(t *testing.T) {
 		e := l.ok(at(forced, 2001)).Epoch
 		l.ok(at(l.begin("m", to%3+1, func(b *raftlogv1.BeginFailover) { b.Replaces = e }), 2002))
 	})
+}
+
+// The cooldown goes by what no bound on the stories drops, and a snapshot holds.
+func TestCooldownOutlivesTheStories(t *testing.T) {
+	l := level3(t)
+	ms := func(c *raftlogv1.Command, ms int64) *raftlogv1.Command {
+		c.Header = &raftlogv1.Header{Level: raftfsm.LevelOf(c), Proposer: "a", ProposedAtMs: ms}
+		return c
+	}
+	due := func(port int) {
+		l.ok(l.down("a", "m", port, raftfsm.CauseReset))
+		l.ok(l.down("b", "m", port, raftfsm.CauseReset))
+	}
+	for i, at := range []int64{1000, 2000} {
+		due(i + 1)
+		e := l.ok(ms(l.begin("m", i+2), at)).Epoch
+		l.ok(ms(switchTo("m", e, i+1, i+2), at))
+		l.ok(end("m", e, raftlogv1.FailoverOutcome_FAILOVER_OUTCOME_COMPLETED))
+	}
+	l.ok(monitor("other", 11))
+	l.ok(l.facts("other", 12))
+	long := make([]*raftlogv1.Candidate, 1000)
+	for i := range long {
+		long[i] = &raftlogv1.Candidate{Address: addr(12), Detail: strings.Repeat("x", 500)}
+	}
+	for len(l.master("m").History) > 1 {
+		e := l.ok(l.begin("other", 12, func(b *raftlogv1.BeginFailover) {
+			b.Kind, b.Candidates = raftfsm.KindForced, long
+		})).Epoch
+		l.ok(end("other", e, raftlogv1.FailoverOutcome_FAILOVER_OUTCOME_ABORTED))
+		if len(l.master("other").History) > 50 {
+			t.Fatal("the stories are without bound")
+		}
+	}
+	restored, err := raftfsm.ReadSnapshot(bytes.NewReader(image(t, l.state)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, st := range map[string]*raftfsm.State{"at work": l.state, "restored": restored} {
+		m, _ := st.Master("m")
+		if got := m.Cooling(2001); got != 9999 {
+			t.Errorf("%s: it waits for %d ms", name, got)
+		}
+	}
+	due(3)
+	l.refused(raftfsm.Cooldown, ms(l.begin("m", 1), 2001))
 }
 
 func TestALossIsCorrectedWhenTheOldMasterTells(t *testing.T) {

@@ -35,7 +35,8 @@ type Options struct {
 	MasterRebootDownAfter time.Duration
 	// RenameCommand maps a command's usual name, in lower case, to what the instances call it.
 	RenameCommand map[string]string
-	// FailoverCooldown is the least time between automatic failovers, once two have followed each other; 0 = none.
+	// FailoverCooldown is the least time between automatic failovers, once two have followed each other and until twice that
+	// time lay between two; 0 = none.
 	FailoverCooldown time.Duration
 	// TLS dials the instances by TLS: "yes", "no", or "" for the node's tls-replication.
 	TLS string

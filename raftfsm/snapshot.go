@@ -204,6 +204,7 @@ func masterRecord(m *Master) *raftlogv1.MasterRecord {
 		Name: m.Name, Options: m.Options.Values(), Generation: m.Generation, Revision: m.Revision, Address: m.Address.Proto(),
 		Epoch: m.Epoch, Votes: voteRecords(m.Votes), OdownIndex: m.ODown, OdownAtMs: m.ODownAtMs,
 		Pause: pauseRecord(m.Pause), Hold: pauseRecord(m.Hold), Enforce: m.Enforce,
+		AutomaticAtMs: m.AutomaticAtMs, AutomaticBeforeMs: m.AutomaticBeforeMs,
 	}
 	for _, in := range m.Instances {
 		r.Instances = append(r.Instances, &raftlogv1.InstanceRecord{
@@ -232,6 +233,7 @@ func masterOf(r *raftlogv1.MasterRecord) (*Master, error) {
 		Name: r.GetName(), Options: opts, Generation: r.GetGeneration(), Revision: r.GetRevision(), Address: AddrOf(r.GetAddress()),
 		Epoch: r.GetEpoch(), Votes: votesOf(r.GetVotes()), ODown: r.GetOdownIndex(), ODownAtMs: r.GetOdownAtMs(),
 		Pause: pauseOf(r.GetPause()), Hold: pauseOf(r.GetHold()), Enforce: r.GetEnforce(),
+		AutomaticAtMs: r.GetAutomaticAtMs(), AutomaticBeforeMs: r.GetAutomaticBeforeMs(),
 	}
 	for _, in := range r.GetInstances() {
 		i := withFacts(Instance{Addr: AddrOf(in.GetFacts().GetAddress())}, in.GetFacts())

@@ -88,8 +88,13 @@ type Master struct {
 	Failover *Failover
 	// History holds closed failovers, oldest first.
 	History []*Failover
-	Pause   *Pause
-	Hold    *Pause
+	// AutomaticAtMs is when the last automatic failover switched and AutomaticBeforeMs when the one before it did, by the clocks
+	// of their leaders; 0 for none, and for those below feature level 3. The archive may drop their stories, not these.
+	AutomaticAtMs     int64
+	AutomaticBeforeMs int64
+
+	Pause *Pause
+	Hold  *Pause
 	// Enforce: after a hold, the instances are to follow the committed master whatever they say, until they were seen to.
 	Enforce bool
 	// Conflicts are addresses that the master lists as replicas and another set owns.

@@ -125,17 +125,29 @@ func TestSwitchoverOnceForMany(t *testing.T) {
 	}
 }
 
-// TestFailoverThatThisNodeSees: the verdict of the node that leads suffices, as Sentinel's FAILOVER needs no agreement.
-func TestFailoverThatThisNodeSees(t *testing.T) {
+// TestALeaderThatIsCutOffForcesNothing: what it alone holds down may be well, and its clients go on writing. Once the others agree
+// it is forced.
+func TestALeaderThatIsCutOffForcesNothing(t *testing.T) {
 	fleet := fakeFleet{"10.0.0.1:6379": {Down: true, Cause: raftfsm.CauseTimeout}}
 	r := newRig(t, fleet)
 	c := r.client(t)
 	c.converse(
 		step{"SENTINEL MONITOR m 10.0.0.1 6379 2", "+OK"},
-		step{"SENTINEL FAILOVER m", "-NOGOODSLAVE No suitable replica to promote: master m has no replica"},
 	)
+	r.node.register(t, "a", "10.1.0.1")
+	r.node.register(t, "b", "10.1.0.2")
 	r.node.replica(t, "10.0.0.2")
+	r.node.votesDown(t, "a")
+	const alone = "-NOGOODSLAVE master m at 10.0.0.1:6379 does not answer (timeout): without it nothing can be switched over without loss; nothing changed"
+	c.converse(step{"SENTINEL FAILOVER m", alone})
+	if r.node.begun != 0 {
+		t.Error("something was begun")
+	}
+	r.node.votesDown(t, "b")
 	c.converse(step{"SENTINEL FAILOVER m", "+OK"})
+	if m, _ := r.node.State().Master("m"); m.Failover == nil || m.Failover.Kind != raftfsm.KindForced {
+		t.Errorf("%+v", m.Failover)
+	}
 }
 
 // TestFailoverOnceForMany: playbooks ask every node. Two that ask with the same state in mind, of which the second is carried
@@ -239,6 +251,10 @@ func TestFlagsOfAFailover(t *testing.T) {
 	down := fleet["10.0.0.1:6379"]
 	down.Down, down.Cause = true, raftfsm.CauseTimeout
 	fleet["10.0.0.1:6379"] = down
+	for _, id := range []string{"a", "b"} {
+		r.node.register(t, id, "10.1.0.1")
+		r.node.votesDown(t, id)
+	}
 	flags := func(what, want string) {
 		t.Helper()
 		var got []string
@@ -253,9 +269,9 @@ func TestFlagsOfAFailover(t *testing.T) {
 			t.Errorf("%s: %q, want %q", what, got, want)
 		}
 	}
-	flags("before", "s_down,master slave slave")
+	flags("before", "s_down,o_down,master slave slave")
 	c.converse(step{"SENTINEL FAILOVER m", "+OK"})
-	flags("begun", "s_down,master,failover_in_progress,force_failover slave,promoted slave")
+	flags("begun", "s_down,o_down,master,failover_in_progress,force_failover slave,promoted slave")
 	r.node.switches(t)
 	flags("switched", "master s_down,slave slave")
 	r.node.recordStep(t, raftfsm.StepRepoint, "10.0.0.3")

@@ -169,8 +169,9 @@ func (l look) flags() string {
 	set(l.odown(), "o_down")
 	set(l.isMaster(), "master")
 	set(!l.isMaster(), "slave")
-	// Clients skip what is disconnected: nobody is to be sent to what is in maintenance, whether it answers or not.
-	set(!l.seen.Connected || l.seen.AuthRejected || l.m.InMaintenance(l.a), "disconnected")
+	// Clients skip what is disconnected: nobody is to be sent to what is in maintenance, nor for reads to a master beside the
+	// committed one, whether it answers or not.
+	set(!l.seen.Connected || l.seen.AuthRejected || l.m.InMaintenance(l.a) || l.astray(), "disconnected")
 	set(l.isMaster() && l.failingOver(), "failover_in_progress")
 	set(!l.isMaster() && l.failingOver() && l.m.Failover.To == l.a, "promoted")
 	set(l.reconf() == "reconf_inprog", "reconf_inprog")
@@ -201,6 +202,12 @@ func (l look) reconf() string {
 		return ""
 	}
 	return choose(in.MasterLinkUp, "reconf_done", "reconf_inprog")
+}
+
+// astray tells whether it says that it is a master and is not the committed one: an old master that is back and not demoted yet.
+// What it holds is not the set's.
+func (l look) astray() bool {
+	return !l.isMaster() && l.seen.Info != nil && l.seen.Info.Role == raftfsm.RoleMaster
 }
 
 // role is what the instance says it is, or is thought to be before it has said so.

@@ -24,7 +24,7 @@ func (a *app) failoverCmd() *cobra.Command {
 		Use:   "failover NAME",
 		Short: "Make a replica the master; what it has not received is lost",
 		Long: `Make a replica the master, at the price of what it has not received; the outcome tells how much that is.
-While the master is up this is refused, unless --force. It tells each step as it is made, and ends when every replica that
+Unless the master is objectively down this is refused without --force. It tells each step as it is made, and ends when every replica that
 is up follows.`,
 		Args:              args(1, 1),
 		Annotations:       orders,
@@ -41,7 +41,7 @@ is up follows.`,
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "promote the replica at `HOST:PORT` instead of the best one")
-	cmd.Flags().BoolVar(&force, "force", false, "although the master is up")
+	cmd.Flags().BoolVar(&force, "force", false, "although the master is not objectively down")
 	yesFlag(cmd, &yes)
 	_ = cmd.RegisterFlagCompletionFunc("to", a.completeReplica)
 	return cmd

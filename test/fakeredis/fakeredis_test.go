@@ -192,6 +192,20 @@ func TestSilentMasterKeepsItsLinks(t *testing.T) {
 	})
 }
 
+func TestASaveIsTold(t *testing.T) {
+	lab(t, func(t *testing.T, n *Net) {
+		t.Helper()
+		r := n.Add("10.0.0.2:6379")
+		c := connect(t, n, r, "")
+		for _, on := range []bool{false, true, false} {
+			r.SetSaving(on)
+			if i, err := c.Info(t.Context()); err != nil || i.Saving != on || i.Rewriting {
+				t.Errorf("saving %t: %+v, %v", on, i, err)
+			}
+		}
+	})
+}
+
 func TestPauseStopsWrites(t *testing.T) {
 	lab(t, func(t *testing.T, n *Net) {
 		t.Helper()

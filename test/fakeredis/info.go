@@ -73,8 +73,10 @@ func (i *Instance) infoPersistence(b *infoText) {
 	b.field("loading", flag(i.loading))
 	b.field("async_loading", 0)
 	b.field("rdb_changes_since_last_save", 0)
-	b.field("rdb_bgsave_in_progress", 0)
+	b.field("rdb_bgsave_in_progress", flag(i.saving))
 	b.field("aof_enabled", 0)
+	b.field("aof_rewrite_in_progress", 0)
+	b.field("aof_rewrite_scheduled", 0)
 }
 
 func (i *Instance) infoReplication(b *infoText) {

@@ -33,6 +33,7 @@ type Instance struct {
 	unannounced bool
 	noStale     bool
 	loading     bool
+	saving      bool
 	busy        bool
 	lag         int64
 	cutLink     bool
@@ -130,7 +131,7 @@ func (i *Instance) Restart(empty bool) {
 		}
 		i.kill()
 		i.setFollows(i.saved)
-		i.loading, i.busy = false, false
+		i.loading, i.saving, i.busy = false, false, false
 		switch {
 		case empty:
 			i.empty, i.offset, i.backlog = true, 0, false
@@ -178,6 +179,9 @@ func (i *Instance) Heal() { i.net.Heal("*", i.addr) }
 
 // SetLoading makes commands be answered -LOADING, as while a dataset is read from disk.
 func (i *Instance) SetLoading(on bool) { i.change(func() { i.loading = on }) }
+
+// SetSaving makes INFO tell of a BGSAVE, which goes on until it is set to false or the process ends.
+func (i *Instance) SetSaving(on bool) { i.change(func() { i.saving = on }) }
 
 // SetBusy makes commands be answered -BUSY, as while a script runs for too long. SCRIPT KILL ends it.
 func (i *Instance) SetBusy(on bool) { i.change(func() { i.busy = on }) }

@@ -1866,9 +1866,11 @@ type Maintain struct {
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Unix milliseconds after which the leader ends it; 0 = until ended. When ending: the end that has run out, refused where
 	// the maintenance has another one by now, 0 = whatever it is.
-	UntilMs       int64 `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	UntilMs int64 `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
+	// The master's revision that the proposer saw when it judged that the set can spare the instance; 0 means any.
+	ExpectedRevision uint64 `protobuf:"varint,5,opt,name=expected_revision,json=expectedRevision,proto3" json:"expected_revision,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Maintain) Reset() {
@@ -1925,6 +1927,13 @@ func (x *Maintain) GetReason() string {
 func (x *Maintain) GetUntilMs() int64 {
 	if x != nil {
 		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *Maintain) GetExpectedRevision() uint64 {
+	if x != nil {
+		return x.ExpectedRevision
 	}
 	return 0
 }
@@ -4566,25 +4575,29 @@ func (x *ConflictRecord) GetOther() string {
 
 // MasterRecord is a master in a snapshot.
 type MasterRecord struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Options       []*OptionValue         `protobuf:"bytes,2,rep,name=options,proto3" json:"options,omitempty"`
-	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
-	Revision      uint64                 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
-	Address       *Address               `protobuf:"bytes,5,opt,name=address,proto3" json:"address,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,6,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Instances     []*InstanceRecord      `protobuf:"bytes,7,rep,name=instances,proto3" json:"instances,omitempty"`
-	Votes         []*VoteRecord          `protobuf:"bytes,8,rep,name=votes,proto3" json:"votes,omitempty"`
-	OdownIndex    uint64                 `protobuf:"varint,9,opt,name=odown_index,json=odownIndex,proto3" json:"odown_index,omitempty"`
-	OdownAtMs     int64                  `protobuf:"varint,10,opt,name=odown_at_ms,json=odownAtMs,proto3" json:"odown_at_ms,omitempty"`
-	Failover      *FailoverRecord        `protobuf:"bytes,11,opt,name=failover,proto3" json:"failover,omitempty"`
-	History       []*FailoverRecord      `protobuf:"bytes,12,rep,name=history,proto3" json:"history,omitempty"`
-	Pause         *PauseRecord           `protobuf:"bytes,13,opt,name=pause,proto3" json:"pause,omitempty"`
-	Hold          *PauseRecord           `protobuf:"bytes,14,opt,name=hold,proto3" json:"hold,omitempty"`
-	Conflicts     []*ConflictRecord      `protobuf:"bytes,15,rep,name=conflicts,proto3" json:"conflicts,omitempty"`
-	Enforce       bool                   `protobuf:"varint,16,opt,name=enforce,proto3" json:"enforce,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Options    []*OptionValue         `protobuf:"bytes,2,rep,name=options,proto3" json:"options,omitempty"`
+	Generation uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	Revision   uint64                 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	Address    *Address               `protobuf:"bytes,5,opt,name=address,proto3" json:"address,omitempty"`
+	Epoch      uint64                 `protobuf:"varint,6,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Instances  []*InstanceRecord      `protobuf:"bytes,7,rep,name=instances,proto3" json:"instances,omitempty"`
+	Votes      []*VoteRecord          `protobuf:"bytes,8,rep,name=votes,proto3" json:"votes,omitempty"`
+	OdownIndex uint64                 `protobuf:"varint,9,opt,name=odown_index,json=odownIndex,proto3" json:"odown_index,omitempty"`
+	OdownAtMs  int64                  `protobuf:"varint,10,opt,name=odown_at_ms,json=odownAtMs,proto3" json:"odown_at_ms,omitempty"`
+	Failover   *FailoverRecord        `protobuf:"bytes,11,opt,name=failover,proto3" json:"failover,omitempty"`
+	History    []*FailoverRecord      `protobuf:"bytes,12,rep,name=history,proto3" json:"history,omitempty"`
+	Pause      *PauseRecord           `protobuf:"bytes,13,opt,name=pause,proto3" json:"pause,omitempty"`
+	Hold       *PauseRecord           `protobuf:"bytes,14,opt,name=hold,proto3" json:"hold,omitempty"`
+	Conflicts  []*ConflictRecord      `protobuf:"bytes,15,rep,name=conflicts,proto3" json:"conflicts,omitempty"`
+	Enforce    bool                   `protobuf:"varint,16,opt,name=enforce,proto3" json:"enforce,omitempty"`
+	// When the last automatic failover switched and when the one before it did, by the clocks of their leaders; 0 for none.
+	// Level 3.
+	AutomaticAtMs     int64 `protobuf:"varint,17,opt,name=automatic_at_ms,json=automaticAtMs,proto3" json:"automatic_at_ms,omitempty"`
+	AutomaticBeforeMs int64 `protobuf:"varint,18,opt,name=automatic_before_ms,json=automaticBeforeMs,proto3" json:"automatic_before_ms,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *MasterRecord) Reset() {
@@ -4729,6 +4742,20 @@ func (x *MasterRecord) GetEnforce() bool {
 	return false
 }
 
+func (x *MasterRecord) GetAutomaticAtMs() int64 {
+	if x != nil {
+		return x.AutomaticAtMs
+	}
+	return 0
+}
+
+func (x *MasterRecord) GetAutomaticBeforeMs() int64 {
+	if x != nil {
+		return x.AutomaticBeforeMs
+	}
+	return 0
+}
+
 var File_proto_raftlog_v1_raftlog_proto protoreflect.FileDescriptor
 
 const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
@@ -4839,12 +4866,13 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
-	"generation\"\x80\x01\n" +
+	"generation\"\xad\x01\n" +
 	"\bMaintain\x12/\n" +
 	"\binstance\x18\x01 \x01(\v2\x13.raftlog.v1.AddressR\binstance\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\bR\x03end\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x19\n" +
-	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\"T\n" +
+	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\x12+\n" +
+	"\x11expected_revision\x18\x05 \x01(\x04R\x10expectedRevision\"T\n" +
 	"\tConfigure\x123\n" +
 	"\bsettings\x18\x01 \x03(\v2\x17.raftlog.v1.OptionValueR\bsettings\x12\x12\n" +
 	"\x04seed\x18\x02 \x01(\bR\x04seed\"\xb6\x01\n" +
@@ -5092,7 +5120,7 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\"U\n" +
 	"\x0eConflictRecord\x12-\n" +
 	"\aaddress\x18\x01 \x01(\v2\x13.raftlog.v1.AddressR\aaddress\x12\x14\n" +
-	"\x05other\x18\x02 \x01(\tR\x05other\"\x9d\x05\n" +
+	"\x05other\x18\x02 \x01(\tR\x05other\"\xf5\x05\n" +
 	"\fMasterRecord\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
 	"\aoptions\x18\x02 \x03(\v2\x17.raftlog.v1.OptionValueR\aoptions\x12\x1e\n" +
@@ -5113,7 +5141,9 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x05pause\x18\r \x01(\v2\x17.raftlog.v1.PauseRecordR\x05pause\x12+\n" +
 	"\x04hold\x18\x0e \x01(\v2\x17.raftlog.v1.PauseRecordR\x04hold\x128\n" +
 	"\tconflicts\x18\x0f \x03(\v2\x1a.raftlog.v1.ConflictRecordR\tconflicts\x12\x18\n" +
-	"\aenforce\x18\x10 \x01(\bR\aenforce*\x9f\x01\n" +
+	"\aenforce\x18\x10 \x01(\bR\aenforce\x12&\n" +
+	"\x0fautomatic_at_ms\x18\x11 \x01(\x03R\rautomaticAtMs\x12.\n" +
+	"\x13automatic_before_ms\x18\x12 \x01(\x03R\x11automaticBeforeMs*\x9f\x01\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rCAUSE_TIMEOUT\x10\x01\x12\x11\n" +

@@ -800,7 +800,7 @@ type FailoverMasterRequest struct {
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The replica to promote; unset: the best.
 	To *Address `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
-	// Fail over although the master is up.
+	// Fail over although the master is not objectively down.
 	Force bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
 	// Chosen by the caller, unique: it names the operation. A repeat returns the first outcome and moves nothing. Empty: one
 	// is made.
@@ -2561,7 +2561,7 @@ func (x *ExplainMasterResponse) GetMasterAgeMs() int64 {
 type Blocker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// paused, held, in_progress, feature_level, no_replica, no_good_replica, lineage, quorum_impossible, voters_unheard, cooldown,
-	// brake, master_down, master_unseen, master_role, master_loading or master_busy.
+	// brake, master_down, master_unseen, master_role, master_loading, master_busy or saving.
 	Code          string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
 	Detail        string `protobuf:"bytes,2,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -163,7 +163,8 @@ type MasterOptions struct {
 	// rename-command: a command's usual name to what the instances call it. An update replaces the whole map.
 	RenameCommand map[string]string `protobuf:"bytes,11,rep,name=rename_command,json=renameCommand,proto3" json:"rename_command,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Tls           *TlsMode          `protobuf:"varint,12,opt,name=tls,proto3,enum=sentinel.v1.TlsMode,oneof" json:"tls,omitempty"`
-	// failover-cooldown: milliseconds between automatic failovers once two have followed each other; 0 = off; default 10000.
+	// failover-cooldown: milliseconds between automatic failovers once two have followed each other, until twice that time lay
+	// between two; 0 = off; default 10000.
 	FailoverCooldownMs *int64 `protobuf:"varint,13,opt,name=failover_cooldown_ms,json=failoverCooldownMs,proto3,oneof" json:"failover_cooldown_ms,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
