@@ -63,3 +63,13 @@ func (l Loss) told() bool {
 	}
 	return false
 }
+
+// corrects tells whether a loss that was told after the end says more than the one that stands. What is known to the byte always
+// does. A bound, or that it is unknown, takes back the nothing of an old master that gave way and then came back as a master; not
+// once it was seen to follow: what it took as a master later is no loss of that failover.
+func (f *Failover) corrects(told Loss) bool {
+	if told.Kind == LossExact || !f.Loss.told() {
+		return true
+	}
+	return f.Loss == Loss{Kind: LossExact} && f.HandedOver() && !f.tells(StepRepoint)
+}

@@ -122,3 +122,50 @@ func TestAnAbortedFailoverTellsOfNoLoss(t *testing.T) {
 		t.Errorf("lost %+v", got)
 	}
 }
+
+// What an old master tells after the end replaces what stands only where that says more; the nothing of one that gave way is
+// taken back when it comes back as a master.
+func TestWhatACorrectionReplaces(t *testing.T) {
+	exact := func(n int64) raftfsm.Loss { return raftfsm.Loss{Kind: raftfsm.LossExact, Bytes: n} }
+	bound, unknown := raftfsm.Loss{Kind: raftfsm.LossLowerBound, Bytes: 3}, raftfsm.Loss{Kind: raftfsm.LossUnknown}
+	for _, c := range []struct {
+		name    string
+		handed  bool
+		follows bool
+		stands  raftfsm.Loss
+		told    raftfsm.Loss
+		want    raftfsm.Loss
+	}{
+		{"it tells to the byte", false, false, bound, exact(7), exact(7)},
+		{"it gave way, and tells to the byte", true, true, exact(0), exact(7), exact(7)},
+		{"it gave way and came back", true, false, exact(0), bound, bound},
+		{"it gave way and came back with nothing", true, false, exact(0), unknown, unknown},
+		{"it gave way, followed, and became a master again", true, true, exact(0), bound, exact(0)},
+		{"it gave way, and has told to the byte before", true, false, exact(7), bound, exact(7)},
+		{"its process has told that nothing was lost", false, false, exact(0), bound, exact(0)},
+		{"no more than was known", false, false, bound, unknown, bound},
+		{"what a restarted process says is no bound", false, false, unknown, bound, unknown},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := level3(t)
+			e := l.ok(l.begin("m", 2, forced(99))).Epoch
+			l.ok(map[bool]func(string, uint64, int, int) *raftlogv1.Command{true: handed, false: switchTo}[c.handed]("m", e, 1, 2))
+			if c.follows {
+				l.ok(step("m", e, raftfsm.StepRepoint, 1))
+			}
+			closes := end("m", e, raftfsm.OutcomeCompleted)
+			closes.GetEndFailover().Loss = &raftlogv1.Loss{Kind: c.stands.Kind, Bytes: c.stands.Bytes}
+			l.ok(closes)
+			since := l.index
+			l.ok(l.amended("m", 1, e, c.told.Kind, c.told.Bytes))
+			if got := l.master("m").History[0].Loss; got != c.want {
+				t.Errorf("%+v was corrected by %+v to %+v, want %+v", c.stands, c.told, got, c.want)
+			}
+			l.expect(since, "+convert-to-slave 10.0.0.1:1")
+		})
+	}
+	l := level3(t)
+	for _, told := range []raftfsm.Loss{{}, {Kind: raftfsm.LossUnknown, Bytes: 1}, {Kind: raftfsm.LossExact, Bytes: -1}, {Kind: 9}} {
+		l.refused(raftfsm.InvalidArgument, l.amended("m", 2, 1, told.Kind, told.Bytes))
+	}
+}
