@@ -15,12 +15,12 @@ func TestPauseOf(t *testing.T) {
 		{Name: "promote", AtMs: 8.25, TookMs: 1},
 		{Name: "switch", AtMs: 12, TookMs: 3},
 	}
-	if d, err := pauseOf(steps); err != nil || d != 4750*time.Microsecond {
-		t.Errorf("got %v, %v; want 4.75ms", d, err)
+	if paused, untold, err := pauseOf(steps); err != nil || paused != 4750*time.Microsecond || untold != 8500*time.Microsecond {
+		t.Errorf("got %v, %v, %v; want 4.75ms, 8.5ms", paused, untold, err)
 	}
-	for i := range 4 {
-		if d, err := pauseOf(steps[:i]); err == nil {
-			t.Errorf("the first %d steps give %v", i, d)
+	for i := range steps {
+		if paused, untold, err := pauseOf(steps[:i]); err == nil {
+			t.Errorf("the first %d steps give %v, %v", i, paused, untold)
 		}
 	}
 }
