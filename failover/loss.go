@@ -14,24 +14,23 @@ import (
 // first and the promoted one had every byte of it, nothing is lost; unless it comes back as a master, restarted, which may have
 // been written to before the switch was known.
 func Loss(row *raftfsm.Failover, promoted raftfsm.Instance, old *detector.Info) raftfsm.Loss {
-	at := lineageOf(promoted)
-	if handedOver(row) && (old == nil || old.Role != raftfsm.RoleMaster) {
-		return raftfsm.Loss{Kind: raftfsm.LossExact}
+	if old == nil || old.Role != raftfsm.RoleMaster {
+		return row.LossSeen(promoted)
 	}
-	if old != nil && old.Role == raftfsm.RoleMaster && old.ReplID == row.OldReplID {
-		if bytes, ok := detector.LostBytes(old.Lineage(), at); ok {
+	if old.ReplID == row.OldReplID {
+		if bytes, ok := detector.LostBytes(old.Lineage(), lineageOf(promoted)); ok {
 			return raftfsm.Loss{Kind: raftfsm.LossExact, Bytes: bytes}
 		}
 	}
-	seen := detector.Lineage{ReplID: row.OldReplID, Offset: row.OldOffset}
-	if bytes, ok := detector.LostBytes(seen, at); ok {
-		return raftfsm.Loss{Kind: raftfsm.LossLowerBound, Bytes: bytes}
-	}
-	return raftfsm.Loss{Kind: raftfsm.LossUnknown}
+	return row.LossBound(promoted)
 }
 
-// loss is that of the open row, with what this leadership has seen of the old master.
+// loss is that of the open row, with what this leadership has seen of the old master; else as it was when the new one was
+// promoted, which may have been restarted since.
 func (v View) loss(row *raftfsm.Failover) raftfsm.Loss {
+	if v.Memory.Returned == nil && row.Loss != (raftfsm.Loss{}) {
+		return row.Loss
+	}
 	promoted, _ := v.Master.Instance(row.To)
 	return Loss(row, promoted, v.Memory.Returned)
 }

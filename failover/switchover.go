@@ -91,18 +91,8 @@ func (v View) MayGiveWay(row *raftfsm.Failover) bool {
 	return row.Kind == raftfsm.KindAutomatic && v.answers(row.From) && !v.silent(row.From)
 }
 
-// handedOver tells whether the old master of a row gave way before the new one was promoted, which had all of its data then.
-func handedOver(row *raftfsm.Failover) bool {
-	for _, s := range row.Steps {
-		if s.Name == raftfsm.StepCheck {
-			return true
-		}
-	}
-	return false
-}
-
 // unmoved tells whether the clients of an old master that gave way are still to be let go. Each leadership sees to it once.
 // Where the leader was lost in between, a switchover's row does not tell that the old one gave way.
 func (v View) unmoved(row *raftfsm.Failover) bool {
-	return (handedOver(row) || row.Kind == raftfsm.KindPlanned) && v.Memory.Moved != row.Epoch && v.answers(row.From)
+	return (row.HandedOver() || row.Kind == raftfsm.KindPlanned) && v.Memory.Moved != row.Epoch && v.answers(row.From)
 }

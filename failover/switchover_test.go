@@ -52,18 +52,43 @@ func TestTurnsBackOnlyOnceTheCandidateIsRead(t *testing.T) {
 func TestLossAfterTheCheck(t *testing.T) {
 	row := &raftfsm.Failover{OldReplID: setID, OldOffset: 1000, Steps: []raftfsm.Step{{Name: raftfsm.StepCheck}}}
 	promoted := raftfsm.Instance{Role: raftfsm.RoleMaster, ReplID: "b" + setID[1:], ReplID2: setID, SecondOffset: 1001}
+	demoted := *row
+	demoted.From, demoted.Steps = addr(1), append(row.Steps, raftfsm.Step{Name: raftfsm.StepDemote, Instance: addr(1)})
 	for _, c := range []struct {
 		name string
+		row  *raftfsm.Failover
 		old  *detector.Info
 		want raftlogv1.LossKind
 	}{
-		{"not seen as a master", nil, raftfsm.LossExact},
-		{"a replica", &detector.Info{Role: raftfsm.RoleReplica, ReplID: setID, Offset: 1000}, raftfsm.LossExact},
-		{"restarted as a master", &detector.Info{Role: raftfsm.RoleMaster, ReplID: foreignID, Offset: 1200}, raftfsm.LossLowerBound},
+		{"not seen as a master", row, nil, raftfsm.LossExact},
+		{"a replica", row, &detector.Info{Role: raftfsm.RoleReplica, ReplID: setID, Offset: 1000}, raftfsm.LossExact},
+		{"restarted as a master", row, &detector.Info{Role: raftfsm.RoleMaster, ReplID: foreignID, Offset: 1200}, raftfsm.LossLowerBound},
+		{"demoted by a leader that is gone", &demoted, nil, raftfsm.LossLowerBound},
 	} {
-		if got := failover.Loss(row, promoted, c.old); got.Kind != c.want || got.Bytes != 0 {
+		if got := failover.Loss(c.row, promoted, c.old); got.Kind != c.want || got.Bytes != 0 {
 			t.Errorf("%s: %v", c.name, got)
 		}
+	}
+}
+
+// What is known of the loss from the switch on is not forgotten because the new master restarts before the end.
+func TestTheLossOutlivesTheNewMastersProcess(t *testing.T) {
+	s := newScene(t, 1)
+	s.raise(3)
+	s.down(addr(1), "a", "b")
+	s.commit(is[failover.Begin](t, s.next()))
+	s.promoted(addr(2), 901)
+	s.switched()
+	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_StateFacts{StateFacts: &raftlogv1.StateFacts{
+		Master: "m", Generation: s.master().Generation,
+		Instances: []*raftlogv1.InstanceFacts{{Address: addr(2).Proto(), RunId: "other", Role: raftfsm.RoleMaster, ReplId: foreignID, SecondOffset: -1}},
+	}}})
+	s.see(addr(2), func(o *detector.Observation) {
+		o.Info = &detector.Info{RunID: "other", Role: raftfsm.RoleMaster, ReplID: foreignID, SecondOffset: -1, Offset: 1}
+	})
+	s.pass(200 * time.Second)
+	if got := is[failover.End](t, s.next()).Loss; got != (raftfsm.Loss{Kind: raftfsm.LossLowerBound, Bytes: 100}) {
+		t.Errorf("%+v", got)
 	}
 }
 

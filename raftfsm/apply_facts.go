@@ -189,29 +189,31 @@ func (d *draft) correct(c *raftlogv1.Correct) verdict {
 	if !ok {
 		return refuse(NotFound, "no master named %q", c.GetMaster())
 	}
-	a := AddrOf(c.GetInstance())
+	a, loss := AddrOf(c.GetInstance()), Loss{Kind: c.GetLoss().GetKind(), Bytes: c.GetLoss().GetBytes()}
 	kind, known := corrections[c.GetKind()]
 	switch _, member := m.Instance(a); {
 	case m.Generation != c.GetGeneration():
 		return refuse(StaleGeneration, "master %s is at generation %d", m.Name, m.Generation)
 	case !known:
 		return refuse(InvalidArgument, "master %s: unknown kind of correction %d", m.Name, c.GetKind())
+	case c.GetEpoch() != 0 && !loss.told():
+		return refuse(InvalidArgument, "master %s: a loss of kind %d with %d bytes is no correction", m.Name, loss.Kind, loss.Bytes)
 	case a == m.Address || !member && c.GetEpoch() == 0: // an old master may be known by another address by now
 		return refuse(NotFound, "%s is no replica of master %s", a, m.Name)
 	}
 	d.changed = true
 	if c.GetEpoch() != 0 {
-		d.amend(d.edit(m.Name), c.GetEpoch(), a, Loss{Kind: c.GetLoss().GetKind(), Bytes: c.GetLoss().GetBytes()})
+		d.amend(d.edit(m.Name), c.GetEpoch(), a, loss)
 	}
 	d.emitOn(m, kind, a, Event{Detail: clip(c.GetDetail()), Epoch: c.GetEpoch()})
 	return done()
 }
 
-// amend replaces what a past failover is said to have lost by what its old master has told. A story that is no longer kept
-// cannot be corrected.
+// amend replaces what a past failover is said to have lost by what its old master has told, where that says more. A story that
+// is no longer kept cannot be corrected.
 func (d *draft) amend(m *Master, epoch uint64, from Addr, loss Loss) {
 	for i, f := range m.History {
-		if f.Epoch == epoch && f.From == from && f.Switched {
+		if f.Epoch == epoch && f.From == from && f.Switched && f.corrects(loss) {
 			told := *f
 			told.Loss = loss
 			m.History = slices.Clone(m.History)

@@ -134,6 +134,10 @@ func (d *draft) switchMaster(c *raftlogv1.SwitchMaster) verdict {
 	if in, known := e.Instance(to); known && c.GetPromoted() != nil {
 		d.put(e, e.learn(in, c.GetPromoted()))
 	}
+	if d.s.level >= 3 { // at once: whoever overtakes the row knows no more, and its new master may be another's replica by then
+		promoted, _ := e.Instance(to)
+		f.Loss = f.LossSeen(promoted)
+	}
 	e.Epoch = f.Epoch
 	if f.Kind == KindAutomatic && d.s.level >= 3 {
 		e.AutomaticBeforeMs, e.AutomaticAtMs = e.AutomaticAtMs, f.SwitchedAtMs
@@ -163,6 +167,10 @@ func (d *draft) recordStep(c *raftlogv1.RecordStep) verdict {
 	f := *e.Failover
 	steps := stepsOf([]*raftlogv1.Step{c.GetStep()})
 	f.Steps = appendSteps(f.Steps, steps)
+	if f.Loss.Kind == LossExact {
+		promoted, _ := e.Instance(f.To)
+		f.Loss = f.LossSeen(promoted)
+	}
 	e.Failover = &f
 	step := steps[0]
 	kind, detail := stepEvent(step.Name), step.Detail
@@ -225,10 +233,10 @@ func (d *draft) row(name string, epoch uint64) (*Master, verdict) {
 	return m, done()
 }
 
-// close moves the open row into the history.
+// close moves the open row into the history, with what it has lost, where that is told anew.
 func (d *draft) close(m *Master, outcome raftlogv1.FailoverOutcome, reason string, loss Loss) {
 	f := *m.Failover
-	f.Outcome, f.EndReason, f.Loss = outcome, reason, loss
+	f.Outcome, f.EndReason, f.Loss = outcome, reason, d.lossAtEnd(&f, loss)
 	f.EndedIndex, f.EndedAtMs = d.index, d.head.GetProposedAtMs()
 	m.Failover = nil
 	m.History = append(slices.Clip(m.History), &f)

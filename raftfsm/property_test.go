@@ -15,6 +15,7 @@ func FuzzApply(f *testing.F) {
 	f.Add([]byte{0, 0, 1, 1, 2, 4, 0, 5, 0, 6, 9, 7, 9, 10, 0})
 	f.Add([]byte{0, 0, 0, 9, 1, 0, 1, 1, 4, 0, 4, 1, 4, 2, 6, 1, 6, 2, 12, 0, 11, 0, 8, 1, 7, 0})
 	f.Add([]byte{15, 2, 0, 6, 1, 6, 16, 0, 17, 6, 17, 8, 16, 1, 18, 8, 19, 3, 12, 0, 20, 8, 17, 8, 7, 140, 8, 0, 16, 3, 19, 2})
+	f.Add([]byte{15, 3, 0, 0, 1, 0, 1, 2, 7, 202, 8, 0, 7, 204, 18, 158, 10, 3, 8, 0, 14, 4})
 	f.Add(bytes.Repeat([]byte{0, 1, 1, 2, 4, 3, 5, 4, 6, 5, 7, 6, 8, 7, 9, 8, 10, 9, 11, 10, 12, 11, 13, 12, 14, 13}, 8))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		l := newLog(t)
@@ -111,6 +112,9 @@ func (l *log) verb(kind, x byte) *raftlogv1.Command {
 	case 17:
 		return l.resolve(name, 904+int(x/2)%2, fmt.Sprintf("10.1.0.%d", int(x/2)*3))
 	case 18:
+		if past := m.History; x > 128 && len(past) > 0 {
+			return l.amended(name, int(past[0].From.Port), past[0].Epoch, raftlogv1.LossKind(x%5), int64(x%7)-1)
+		}
 		return l.correct(name, port, raftlogv1.CorrectionKind(x%3))
 	case 21:
 		return &raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: &raftlogv1.Resume{Name: name, Adopt: addr(port), Enforce: x > 128}}}
@@ -136,6 +140,11 @@ func (l *log) check(before *raftfsm.State) {
 	}
 	for m := range l.state.Masters() {
 		l.checkTold(before, m)
+		for _, f := range m.History {
+			if f.Switched && f.EndedIndex == l.index && l.state.FeatureLevel() >= 3 && f.Loss.Kind == 0 {
+				l.t.Fatalf("%s: epoch %d has switched and ended, and nothing is said of its loss", m.Name, f.Epoch)
+			}
+		}
 		if m.Epoch > l.state.Epoch() {
 			l.t.Fatalf("%s has epoch %d, the cluster %d", m.Name, m.Epoch, l.state.Epoch())
 		}

@@ -32,6 +32,8 @@ type duties struct {
 func (e *Executor) Duties(ctx context.Context, term uint64) error {
 	d := &duties{e: e, term: term, sets: map[string]*set{}, due: map[string]bool{}, done: make(chan *set)}
 	d.since = e.o.Cluster.State().Index()
+	e.lead(true)
+	defer e.lead(false)
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		cancel()

@@ -110,7 +110,12 @@ type Executor struct {
 
 	mu          sync.Mutex
 	transferred time.Time
+	// ordered is when the orders of this leadership were proposed, until its duties take them on; nil while there are no duties.
+	ordered map[operation]time.Time
 }
+
+// operation is an order for a set.
+type operation struct{ master, id string }
 
 // New validates the options and starts nothing.
 func New(o Options) (*Executor, error) {
@@ -150,6 +155,39 @@ func (e *Executor) stayed() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.transferred = time.Time{}
+}
+
+// lead begins or ends a leadership: what was ordered in another one is resumed like any row.
+func (e *Executor) lead(leads bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ordered = nil
+	if leads {
+		e.ordered = map[operation]time.Time{}
+	}
+}
+
+// note keeps the moment of an order that is about to be proposed, and tells whether it did. One that has its row already may
+// be another leadership's; the state is looked at under the lock, so that it is none older than this leadership.
+func (e *Executor) note(o operation) bool {
+	now := time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	m, ok := e.o.Cluster.State().Master(o.master)
+	if _, twice := e.ordered[o]; twice || e.ordered == nil || !ok || began(m, o.id) {
+		return false
+	}
+	e.ordered[o] = now
+	return true
+}
+
+// taken gives when an order was proposed in this leadership, if it was, and forgets it.
+func (e *Executor) taken(o operation) (at time.Time, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	at, ok = e.ordered[o]
+	delete(e.ordered, o)
+	return at, ok
 }
 
 // view is what a decision looks at when nothing is remembered.

@@ -34,7 +34,12 @@ func (e *Executor) Begin(ctx context.Context, o Order) (raftfsm.Result, error) {
 	e.o.Log.Info("failover ordered", "master", o.Master, "from", b.From.String(), "to", b.To.String(), "actor", o.Actor,
 		"operation", o.OperationID, "candidates", described(b.Candidates))
 	e.point(BeforeBegin)
+	op := operation{o.Master, o.OperationID}
+	noted := e.note(op)
 	res, err := e.o.Cluster.Propose(ctx, beginCommand(o.Master, o.OperationID, o.Actor, b))
+	if noted && (err != nil || res.Err() != nil) {
+		e.taken(op)
+	}
 	if err != nil {
 		return res, fmt.Errorf("failover of %s: %w", o.Master, err)
 	}

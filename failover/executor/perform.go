@@ -21,6 +21,7 @@ func (d *duties) perform(ctx context.Context, s *set, step failover.Step) error 
 		return nil
 	}
 	s.resting = ""
+	d.takeOn(s, m)
 	switch step := step.(type) {
 	case failover.Prepare:
 		return d.prepare(ctx, s, m, step.Candidate)
@@ -79,6 +80,15 @@ func (d *duties) perform(ctx context.Context, s *set, step failover.Step) error 
 		return d.transfer(ctx, st, m, step)
 	}
 	return nil
+}
+
+// takeOn makes an order that was proposed in this leadership a row that it opened: nothing of it is resumed.
+func (d *duties) takeOn(s *set, m *raftfsm.Master) {
+	if row := m.Failover; row != nil && s.begun != row.Epoch {
+		if at, ours := d.e.taken(operation{m.Name, row.OperationID}); ours {
+			s.begun, s.begunAt = row.Epoch, at
+		}
+	}
 }
 
 // transfer gives leadership away. A voter that did not take it over is not offered it again in this leadership.
@@ -201,7 +211,7 @@ func (d *duties) propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Res
 }
 
 // sinceBegin is how long ago the row was decided, in milliseconds: by this node's monotonic clock where it opened the row
-// itself, else by the wall clocks of the two nodes, and never below 0.
+// in this leadership, else by the wall clocks of the two nodes, and never below 0.
 func (s *set) sinceBegin(row *raftfsm.Failover, now time.Time) float64 {
 	if s.begun == row.Epoch {
 		return ms(now.Sub(s.begunAt))

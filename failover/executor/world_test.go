@@ -50,6 +50,8 @@ type world struct {
 	// are those that were looked up, in order.
 	hosts   map[string][]string
 	lookups []string
+	// skew is how far the wall clock of whoever proposes is off.
+	skew    time.Duration
 	nodes   map[string]*member
 	running sync.WaitGroup
 }
@@ -68,6 +70,7 @@ type office struct {
 	term uint64
 	// cut is the last state that reached the node before it was cut off; nil while it is not.
 	cut *raftfsm.State
+	e   *Executor
 }
 
 // cutOff leaves the leader with the state it has, and without a quorum.
@@ -189,6 +192,7 @@ func (w *world) office(id string, hook func(Point)) (*office, context.CancelFunc
 		w.t.Fatal(err)
 	}
 	e.o.OnPoint = hook
+	o.e = e
 	ctx, cancel := context.WithCancel(w.ctx)
 	w.running.Go(func() { _ = e.Duties(ctx, o.term) })
 	return o, cancel
@@ -200,7 +204,7 @@ func (w *world) apply(proposer string, c *raftlogv1.Command) raftfsm.Result {
 	if c.Header == nil {
 		c.Header = &raftlogv1.Header{}
 	}
-	c.Header.Level, c.Header.Proposer, c.Header.ProposedAtMs = raftfsm.LevelOf(c), proposer, time.Now().UnixMilli()
+	c.Header.Level, c.Header.Proposer, c.Header.ProposedAtMs = raftfsm.LevelOf(c), proposer, time.Now().Add(w.skew).UnixMilli()
 	next, res := raftfsm.Apply(w.state, w.state.Index()+1, c)
 	w.state = next
 	if res.Code == raftfsm.OK {

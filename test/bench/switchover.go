@@ -27,8 +27,9 @@ type switched struct {
 	all           []string
 	lost, refused int
 	fullSyncs     int
-	// paused: the old master's writes are, or nobody is the master. outages are by application.
-	paused, answers []time.Duration
+	// paused: the old master's writes are, or nobody is the master, until the new one takes writes; untold is from the same moment
+	// until clients are told of it. outages are by application.
+	paused, untold, answers []time.Duration
 	outages         [2][]time.Duration
 }
 
@@ -76,8 +77,8 @@ func (r *switched) rounds(ctx context.Context, l *lab.Set, cluster *client.Clien
 		if err != nil {
 			return fmt.Errorf("round %d: %w", i+1, err)
 		}
-		fmt.Fprintf(progress, "switchover %2d/%d: paused %s ms, outages %s and %s ms, answers %s ms; of %d writes %d lost so far, %d refused; ended at%s\n",
-			i+1, rounds, tenths(r.paused[i]), tenths(r.outages[0][i]), tenths(r.outages[1][i]), tenths(r.answers[i]), len(r.all), r.lost, r.refused, ends(row.GetSteps()))
+		fmt.Fprintf(progress, "switchover %2d/%d: paused %s ms, switched after %s ms, outages %s and %s ms, answers %s ms; of %d writes %d lost so far, %d refused; ended at%s\n",
+			i+1, rounds, tenths(r.paused[i]), tenths(r.untold[i]), tenths(r.outages[0][i]), tenths(r.outages[1][i]), tenths(r.answers[i]), len(r.all), r.lost, r.refused, ends(row.GetSteps()))
 	}
 	if err := settle(ctx, l); err != nil {
 		return fmt.Errorf("after the last round: %w", err)
@@ -111,7 +112,7 @@ func (r *switched) round(ctx context.Context, l *lab.Set, cluster *client.Client
 	if err := errors.Join(err, w.end()); err != nil {
 		return nil, err
 	}
-	paused, err := pauseOf(row.GetSteps())
+	paused, untold, err := pauseOf(row.GetSteps())
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +135,7 @@ func (r *switched) round(ctx context.Context, l *lab.Set, cluster *client.Client
 		return nil, err
 	}
 	r.all, r.lost, r.refused = append(r.all, keys...), r.lost+gone, r.refused+refused
-	r.paused, r.answers = append(r.paused, paused), append(r.answers, answers)
+	r.paused, r.untold, r.answers = append(r.paused, paused), append(r.untold, untold), append(r.answers, answers)
 	return row, nil
 }
 
@@ -160,21 +161,24 @@ func switchOver(ctx context.Context, l *lab.Set, cluster *client.Client, id stri
 	return answers, row, err
 }
 
-// pauseOf is from the beginning of the step that pauses writes to the end of the one that makes the new master.
-func pauseOf(steps []*sentinelv1.Step) (time.Duration, error) {
-	from, to := -1.0, -1.0
+// pauseOf is from the beginning of the step that pauses writes to the end of the one that makes the new master, which takes
+// writes then, and to that of the one that tells clients: those whose writes wait at the old master are let go upon it.
+func pauseOf(steps []*sentinelv1.Step) (paused, untold time.Duration, err error) {
+	from, made, told := -1.0, -1.0, -1.0
 	for _, s := range steps {
 		switch s.GetName() {
 		case raftfsm.StepPause:
 			from = s.GetAtMs() - s.GetTookMs()
 		case raftfsm.StepPromote:
-			to = s.GetAtMs()
+			made = s.GetAtMs()
+		case raftfsm.StepSwitch:
+			told = s.GetAtMs()
 		}
 	}
-	if from < 0 || to < from {
-		return 0, fmt.Errorf("the record does not tell when writes were paused and the new master made: %v", steps)
+	if from < 0 || made < from || told < made {
+		return 0, 0, fmt.Errorf("the record does not tell when writes were paused, the new master made, and clients told: %v", steps)
 	}
-	return time.Duration((to - from) * float64(time.Millisecond)), nil
+	return time.Duration((made - from) * float64(time.Millisecond)), time.Duration((told - from) * float64(time.Millisecond)), nil
 }
 
 // ends tells of each step when it ended, in milliseconds from the decision.
@@ -197,7 +201,8 @@ func (r *switched) String() string {
 		row
 		took []time.Duration
 	}{
-		{"old master's writes are paused, or nobody is the master", row{median: ms(10), max: ms(50)}, r.paused},
+		{"old master's writes are paused or nobody is the master: until the new master takes writes (`promote`)", row{median: ms(10), max: ms(50)}, r.paused},
+		{"the same, until clients are told of it and those that wait at the old master are let go (`switch`)", row{}, r.untold},
 		{"write outage of a client that follows the watch stream (`api/client/goredis`)", row{median: ms(25), max: ms(150)}, r.outages[0]},
 		{"the same with go-redis's own `MinRetryBackoff` 8 ms and `MaxRetries` 3", row{}, r.outages[1]},
 		{"command given → every node answers with the new address", row{median: ms(80)}, r.answers},

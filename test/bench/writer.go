@@ -30,6 +30,8 @@ type writer struct {
 	// round makes the keys of every round others.
 	round int
 	stop  chan struct{}
+	// ended is when stop was closed.
+	ended time.Time
 	work  sync.WaitGroup
 	// Each hand has its own place here.
 	acked  [hands][]acked
@@ -76,6 +78,7 @@ func (w *writer) write(ctx context.Context, c *goredis.Client, hand int) {
 
 // end stops writing; what was acknowledged can be read after it.
 func (w *writer) end() error {
+	w.ended = time.Now()
 	close(w.stop)
 	w.work.Wait()
 	return errors.Join(w.clients[0].Close(), w.clients[1].Close())
@@ -96,7 +99,7 @@ func (w *writer) keys() (keys []string, refused int) {
 }
 
 // outage is the longest time between two acknowledged writes of one hand of an application, of which the later was after the
-// given moment.
+// given moment. The end of writing counts as one more: a hand that never comes back has been out until then.
 func (w *writer) outage(application int, since time.Time) (longest time.Duration, err error) {
 	for hand := application * hands / 2; hand < (application+1)*hands/2; hand++ {
 		after := 0
@@ -110,6 +113,7 @@ func (w *writer) outage(application int, since time.Time) (longest time.Duration
 		if after == 0 {
 			return 0, fmt.Errorf("no write of hand %d was acknowledged any more", hand+1)
 		}
+		longest = max(longest, w.ended.Sub(w.acked[hand][len(w.acked[hand])-1].at))
 	}
 	return longest, nil
 }
