@@ -25,6 +25,12 @@ func codes(t *testing.T, all []failover.Blocker) []string {
 	return out
 }
 
+// set gives an option of the master its value.
+func set(s *scene, name, value string) {
+	s.t.Helper()
+	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Set{Set: &raftlogv1.Set{Name: "m", Options: []*raftlogv1.OptionValue{{Name: name, Value: value}}}}})
+}
+
 // Everything that stands in the way is told by its code: of a failover first, then of a switchover.
 func TestBlockers(t *testing.T) {
 	see := func(n int, change func(*scene, *detector.Observation)) func(*scene) {
@@ -59,11 +65,18 @@ func TestBlockers(t *testing.T) {
 		{"no replica", 0, func(*scene) {}, list{"no_replica"}, list{"no_replica"}},
 		{"none is good", 1, info(2, func(i *detector.Info) { i.Priority = 0 }), list{"no_good_replica"}, list{"no_good_replica"}},
 		{"another lineage", 1, info(2, func(i *detector.Info) { i.ReplID = foreignID }), list{"lineage"}, list{"lineage"}},
-		{"quorum", 1, func(s *scene) {
-			s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Set{Set: &raftlogv1.Set{Name: "m", Options: []*raftlogv1.OptionValue{{Name: "quorum", Value: "4"}}}}})
-		}, list{"quorum_impossible"}, nil},
-		{"unheard", 1, func(s *scene) { s.v.Heard = list{"a"} }, list{"voters_unheard"}, nil},
-		{"who does not lead holds nobody for lost", 1, func(s *scene) { s.v.Heard = nil }, nil, nil},
+		{"quorum", 1, func(s *scene) { set(s, "quorum", "4") }, list{"quorum_impossible"}, nil},
+		{"unheard", 1, func(s *scene) { s.v.Heard = list{"a"} }, list{"voters_unheard"}, list{"voters_unheard"}},
+		{"a majority is heard, the quorum is not", 1, func(s *scene) {
+			set(s, "quorum", "3")
+			s.v.Heard = list{"a", "b"}
+		}, list{"voters_unheard"}, nil},
+		{"who hears a leader knows of a majority", 1, func(s *scene) { s.v.Heard, s.v.Leader = nil, "b" }, nil, nil},
+		{"and of no more", 1, func(s *scene) {
+			set(s, "quorum", "3")
+			s.v.Heard, s.v.Leader = nil, "b"
+		}, list{"voters_unheard"}, nil},
+		{"who hears none knows of itself", 1, func(s *scene) { s.v.Heard = nil }, list{"no_leader"}, list{"no_leader"}},
 		{"brake", 1, func(s *scene) { s.v.Braked = "it doubts itself" }, list{"brake"}, nil},
 		{"the master is down for this node", 1, func(s *scene) { s.down(addr(1), "a") }, nil, list{"master_down"}},
 		{"the master rejects us", 1, see(1, func(_ *scene, o *detector.Observation) { o.AuthRejected = true }), nil, list{"master_down"}},
@@ -102,6 +115,31 @@ func TestBlockers(t *testing.T) {
 	s := newScene(t, 1)
 	if _, b := failover.Preflight(s.view(), raftfsm.Addr{}); !slices.Equal(codes(t, b), list{"feature_level"}) {
 		t.Errorf("at level 1: %v", b)
+	}
+}
+
+// What ckquorum says is by whom the asked node knows to be heard.
+func TestCheckQuorum(t *testing.T) {
+	s := newScene(t, 1)
+	for _, c := range []struct {
+		self, leader string
+		heard        []string
+		ok           bool
+		text         string
+	}{
+		{"a", "a", []string{"a", "b", "c", "stranger"}, true, "3 usable Sentinels. Quorum and failover authorization can be reached"},
+		{"a", "b", nil, true, "2 usable Sentinels. Quorum and failover authorization can be reached"},
+		{"a", "a", []string{"a"}, false, "1 usable Sentinels. Not enough available Sentinels to reach the specified quorum for this master. " +
+			"Not enough available Sentinels to reach the majority and authorize a failover"},
+		{"a", "", nil, false, "1 usable Sentinels. Not enough available Sentinels to reach the specified quorum for this master. " +
+			"Not enough available Sentinels to reach the majority and authorize a failover"},
+		{"observer", "", nil, false, "0 usable Sentinels. Not enough available Sentinels to reach the specified quorum for this master. " +
+			"Not enough available Sentinels to reach the majority and authorize a failover"},
+	} {
+		got := failover.CheckQuorum(failover.Usable(s.st, c.self, c.leader, c.heard), s.st.Voters(), s.master().Options.Quorum)
+		if got.OK() != c.ok || got.Text() != c.text {
+			t.Errorf("%+v: %t %q", c, got.OK(), got.Text())
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ const (
 	BlockLineage          = "lineage"           // the same, because all hold data of another history
 	BlockQuorumImpossible = "quorum_impossible" // there are fewer voters than the quorum
 	BlockVotersUnheard    = "voters_unheard"    // too few of them are heard
+	BlockNoLeader         = "no_leader"         // this node hears none
 	BlockCooldown         = "cooldown"          // two failovers have followed each other
 	BlockBrake            = "brake"             // this node doubts itself
 	BlockMasterDown       = "master_down"       // it gives no answer, to this node or to the quorum

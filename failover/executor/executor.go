@@ -38,8 +38,10 @@ type Cluster interface {
 	Verify(ctx context.Context, term uint64) error
 	// Renewed holds the nodes that stood by their reports in this leadership, this node included.
 	Renewed() map[string]bool
-	// Heard are the Raft server ids of the members that the leader heard lately.
+	// Heard are the Raft server ids of the members that the leader heard lately; nil where this node does not lead.
 	Heard() []string
+	// Leader is the Raft server id of the leader that this node hears; "" for none.
+	Leader() string
 	// TransferLeadership hands leadership to a voter.
 	TransferLeadership(ctx context.Context, raftID string) error
 }
@@ -156,6 +158,6 @@ func (e *Executor) stayed() {
 func (e *Executor) view(s *raftfsm.State, m *raftfsm.Master) failover.View {
 	return failover.View{
 		State: s, Master: m, Observe: e.o.Fleet.Observe, Now: time.Now(), Self: e.o.Cluster.Self(), Renewed: e.o.Cluster.Renewed(),
-		Heard: e.o.Cluster.Heard(), Braked: e.o.Fleet.Braked(),
+		Heard: e.o.Cluster.Heard(), Leader: e.o.Cluster.Leader(), Braked: e.o.Fleet.Braked(),
 	}
 }
