@@ -170,7 +170,7 @@ func (s *Server) ExplainMaster(ctx context.Context, req *sentinelv1.ExplainMaste
 	}
 	status := s.node.Status()
 	return &sentinelv1.ExplainMasterResponse{
-		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, CanFailover: !x.Winner.IsZero(), Winner: address(x.Winner),
+		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, CanFailover: len(x.FailoverBlockers) == 0, Winner: address(x.Winner),
 		Candidates: candidates(x.Candidates), Obstacles: details(x.FailoverBlockers), NodeId: status.NodeID,
 		FromLeader: status.Role == RoleLeader, CanSwitchover: len(x.SwitchoverBlockers) == 0,
 		FailoverBlockers: blockers(x.FailoverBlockers), SwitchoverBlockers: blockers(x.SwitchoverBlockers),
