@@ -179,7 +179,29 @@ func TestBehind(t *testing.T) {
 	}{
 		{"equal", func(_, _ *detector.Observation) {}, 0, 2000, raftfsm.Loss{Kind: raftfsm.LossLowerBound}},
 		{"behind", func(m, _ *detector.Observation) { m.Info.Offset = 1400 }, 400, 2000, raftfsm.Loss{Kind: raftfsm.LossLowerBound, Bytes: 400}},
-		{"read later than the master", func(_, r *detector.Observation) { r.Info.Offset = 1100 }, 0, 2000, raftfsm.Loss{Kind: raftfsm.LossLowerBound}},
+		{"ahead of what was read of the master", func(_, r *detector.Observation) { r.Info.Offset = 1100 }, -1, 2000, raftfsm.Loss{Kind: raftfsm.LossUnknown}},
+		{"the master was read later, and is behind", func(m, r *detector.Observation) {
+			r.Info.Offset, m.InfoAt = 1100, m.InfoAt.Add(50*time.Millisecond)
+		}, -1, 2050, raftfsm.Loss{Kind: raftfsm.LossUnknown}},
+		{"the master was read long before, and the replica has come far", func(m, r *detector.Observation) {
+			m.InfoAt, r.Info.Offset = m.InfoAt.Add(-10*time.Second), 50_000_000
+			m.Info.Replicas = []detector.ReplicaLine{{Addr: addr(2), State: "online", Offset: 1000}}
+		}, -1, 2000, raftfsm.Loss{Kind: raftfsm.LossUnknown}},
+		{"the master was read long before, and the replica lacks some of that", func(m, r *detector.Observation) {
+			m.InfoAt, r.Info.Offset = m.InfoAt.Add(-10*time.Second), 900
+		}, 100, 2000, raftfsm.Loss{Kind: raftfsm.LossLowerBound, Bytes: 100}},
+		{"the master was read a moment before, and lists it", func(m, r *detector.Observation) {
+			m.InfoAt, r.Info.Offset = m.InfoAt.Add(-50*time.Millisecond), 5000
+			m.Info.Replicas = []detector.ReplicaLine{{Addr: addr(2), State: "online", Offset: 990}}
+		}, 10, 2000, raftfsm.Loss{Kind: raftfsm.LossLowerBound, Bytes: 10}},
+		{"it lists it, and does not send it its stream yet", func(m, r *detector.Observation) {
+			m.InfoAt, r.Info.Offset = m.InfoAt.Add(-50*time.Millisecond), 5000
+			m.Info.Replicas = []detector.ReplicaLine{{Addr: addr(2), State: "wait_bgsave", Offset: 990}}
+		}, -1, 2000, raftfsm.Loss{Kind: raftfsm.LossUnknown}},
+		{"it lists it, and gives no answer any more", func(m, r *detector.Observation) {
+			m.InfoAt, m.Down, r.Info.Offset = m.InfoAt.Add(-50*time.Millisecond), true, 5000
+			m.Info.Replicas = []detector.ReplicaLine{{Addr: addr(2), State: "online", Offset: 990}}
+		}, -1, 2000, raftfsm.Loss{Kind: raftfsm.LossUnknown}},
 		{"the master was read later, and lists it", func(m, _ *detector.Observation) {
 			m.Info.Offset, m.InfoAt = 9000, m.InfoAt.Add(50*time.Millisecond)
 			m.Info.Replicas = []detector.ReplicaLine{{Addr: addr(2), State: "online", Offset: 8990}}
