@@ -44,6 +44,13 @@ func (v View) unwilling() []Blocker {
 	if wait := v.cooling(); wait > 0 {
 		out = append(out, Blocker{BlockCooldown, fmt.Sprintf("two failovers followed each other; the next automatic one may begin in %d ms", wait.Milliseconds())})
 	}
+	if wait := v.Memory.Again.Sub(v.Now); wait > 0 {
+		out = append(out, Blocker{BlockBackoff, fmt.Sprintf("%d failovers were given up; the next one waits %d ms", v.Memory.Aborted, wait.Milliseconds())})
+	}
+	if v.Heard != nil && m.IsODown() && v.confirmed() < m.Options.Quorum {
+		out = append(out, Blocker{BlockVotesUnconfirmed, fmt.Sprintf("%d of %d votes are confirmed in this leadership; quorum %d is needed",
+			v.confirmed(), v.State.DownVotes(m, m.Address), m.Options.Quorum)})
+	}
 	if v.Braked != "" {
 		out = append(out, Blocker{BlockBrake, v.Braked})
 	}

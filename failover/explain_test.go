@@ -77,6 +77,18 @@ func TestBlockers(t *testing.T) {
 			s.v.Heard, s.v.Leader = nil, "b"
 		}, list{"voters_unheard"}, nil},
 		{"who hears none knows of itself", 1, func(s *scene) { s.v.Heard = nil }, list{"no_leader"}, list{"no_leader"}},
+		{"given up", 1, func(s *scene) {
+			s.down(addr(1), "a", "b")
+			s.v.Memory.Again, s.v.Memory.Aborted = s.now.Add(time.Second), 1
+		}, list{"backoff"}, list{"master_down"}},
+		{"by votes that nobody stands by", 1, func(s *scene) {
+			s.down(addr(1), "a", "b")
+			s.v.Renewed = map[string]bool{"a": true}
+		}, list{"votes_unconfirmed"}, list{"master_down"}},
+		{"who does not lead confirms none", 1, func(s *scene) {
+			s.down(addr(1), "a", "b")
+			s.v.Renewed, s.v.Heard, s.v.Leader = nil, nil, "b"
+		}, nil, list{"master_down"}},
 		{"brake", 1, func(s *scene) { s.v.Braked = "it doubts itself" }, list{"brake"}, nil},
 		{"the master is down for this node", 1, func(s *scene) { s.down(addr(1), "a") }, nil, list{"master_down"}},
 		{"the master rejects us", 1, see(1, func(_ *scene, o *detector.Observation) { o.AuthRejected = true }), nil, list{"master_down"}},

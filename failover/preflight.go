@@ -30,6 +30,8 @@ const (
 	BlockVotersUnheard    = "voters_unheard"    // too few of them are heard
 	BlockNoLeader         = "no_leader"         // this node hears none
 	BlockCooldown         = "cooldown"          // two failovers have followed each other
+	BlockBackoff          = "backoff"           // one was given up lately
+	BlockVotesUnconfirmed = "votes_unconfirmed" // the master is down by votes from before this leadership
 	BlockBrake            = "brake"             // this node doubts itself
 	BlockMasterDown       = "master_down"       // it gives no answer, to this node or to the quorum
 	BlockMasterUnseen     = "master_unseen"     // this node has not read it, or not lately

@@ -66,6 +66,8 @@ type member struct {
 type office struct {
 	*member
 	term uint64
+	// executor carries the leadership out.
+	executor *Executor
 	// cut is the last state that reached the node before it was cut off; nil while it is not.
 	cut *raftfsm.State
 }
@@ -188,7 +190,7 @@ func (w *world) office(id string, hook func(Point)) (*office, context.CancelFunc
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	e.o.OnPoint = hook
+	e.o.OnPoint, o.executor = hook, e
 	ctx, cancel := context.WithCancel(w.ctx)
 	w.running.Go(func() { _ = e.Duties(ctx, o.term) })
 	return o, cancel

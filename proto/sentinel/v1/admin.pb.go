@@ -2561,7 +2561,7 @@ func (x *ExplainMasterResponse) GetMasterAgeMs() int64 {
 type Blocker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// paused, held, in_progress, feature_level, no_replica, no_good_replica, lineage, quorum_impossible, no_leader, voters_unheard,
-	// cooldown, brake, master_down, master_unseen, master_role, master_loading or master_busy.
+	// cooldown, backoff, votes_unconfirmed, brake, master_down, master_unseen, master_role, master_loading or master_busy.
 	Code          string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
 	Detail        string `protobuf:"bytes,2,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
