@@ -93,6 +93,31 @@ func TestDownMasterNeedsNoForce(t *testing.T) {
 	}
 }
 
+// TestExplain: a failover could happen where nothing stands in its way, and not merely where somebody would win it.
+func TestExplain(t *testing.T) {
+	r := newRig(t)
+	r.monitor(t, "m", "10.0.0.1")
+	explain := func() *sentinelv1.ExplainMasterResponse {
+		t.Helper()
+		x, err := r.admin.ExplainMaster(t.Context(), &sentinelv1.ExplainMasterRequest{Name: "m"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	if x := explain(); x.GetCanFailover() || x.GetCanSwitchover() || x.GetWinner() != nil || x.GetFailoverBlockers()[0].GetCode() != "no_replica" {
+		t.Errorf("without a replica: %v", x)
+	}
+	r.replica(t, "10.0.0.2")
+	if x := explain(); !x.GetCanFailover() || !x.GetCanSwitchover() || x.GetWinner() == nil || len(x.GetFailoverBlockers()) != 0 {
+		t.Errorf("ready: %v", x)
+	}
+	r.node.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: &raftlogv1.Pause{Name: "m", Reason: "disks"}}})
+	if x := explain(); x.GetCanFailover() || !x.GetCanSwitchover() || x.GetWinner() == nil || x.GetObstacles()[0] != "disks" {
+		t.Errorf("paused: %v", x)
+	}
+}
+
 // TestForwarding: a follower passes leader's calls on, once.
 func TestForwarding(t *testing.T) {
 	leader := newRig(t)

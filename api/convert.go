@@ -164,9 +164,8 @@ func (v view) observation(m *raftfsm.Master, a raftfsm.Addr) *sentinelv1.Observa
 	if owner, ours := v.st.Owner(follows); ours && (owner.Name != m.Name || follows != m.Address) {
 		return out // it is not behind this master: its offset grows from another's
 	}
-	if mo, ok := v.fleet.Observe(m.Address); ok && mo.Info != nil && mo.Info.ReplID == o.Info.ReplID {
-		out.LagBytes = max(0, mo.Info.Offset-o.Info.Offset)
-	}
+	master, _ := v.fleet.Observe(m.Address)
+	out.LagBytes = Lag(a, master, o, v.now)
 	return out
 }
 

@@ -263,6 +263,9 @@ func (p *fakePolicy) Glance(_ *raftfsm.State, m *raftfsm.Master) Explanation {
 		return x
 	}
 	x.Winner, x.Candidates = m.Replicas()[0].Addr, p.rejected
+	if m.Pause != nil {
+		x.FailoverBlockers = []Blocker{{Code: "paused", Detail: m.Pause.Reason}}
+	}
 	return x
 }
 

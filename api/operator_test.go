@@ -304,14 +304,17 @@ func TestLagIsBehindTheMasterAlone(t *testing.T) {
 	follows := func(host string) detector.Observation {
 		return detector.Observation{Info: &detector.Info{Role: raftfsm.RoleReplica, ReplID: "r", Offset: 90, MasterHost: host, MasterPort: 6379}}
 	}
+	ahead := follows("10.0.0.1") // of what was read of the master
+	ahead.Info.Offset = 110
 	r := newRig(t, func(o *Options) {
 		o.Fleet = fakeFleet{
 			"10.0.0.1:6379": {Info: &detector.Info{Role: raftfsm.RoleMaster, ReplID: "r", Offset: 100}},
 			"10.0.0.2:6379": follows("10.0.0.1"), "10.0.0.3:6379": follows("10.0.0.2"), "10.0.0.4:6379": follows("the-master"),
+			"10.0.0.5:6379": ahead,
 		}
 	})
 	r.monitor(t, "m", "10.0.0.1")
-	for _, host := range []string{"10.0.0.2", "10.0.0.3", "10.0.0.4"} {
+	for _, host := range []string{"10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"} {
 		r.replica(t, host)
 	}
 	resp, err := r.app.ListReplicas(t.Context(), &sentinelv1.ListReplicasRequest{Name: "m"})
@@ -322,7 +325,7 @@ func TestLagIsBehindTheMasterAlone(t *testing.T) {
 	for _, in := range resp.GetReplicas() {
 		lags = append(lags, in.GetObservation().GetLagBytes())
 	}
-	if !slices.Equal(lags, []int64{10, -1, 10}) {
+	if !slices.Equal(lags, []int64{10, -1, 10, -1}) {
 		t.Errorf("lags %v", lags)
 	}
 }

@@ -74,6 +74,15 @@ type Contact struct {
 // Observation is what this node last saw of an instance.
 type Observation = detector.Observation
 
+// LagAge is how old a reading of an instance may be to tell how far a replica is behind: INFO is read every 10 s where nothing
+// happens.
+const LagAge = 15 * time.Second
+
+// Lag is how many bytes of its master's stream the replica a lacked when both were last read; -1 for unknown.
+func Lag(a raftfsm.Addr, master, replica Observation, now time.Time) int64 {
+	return failover.Behind(a, master, replica, now, LagAge)
+}
+
 // Fleet is what this node sees of the instances. It is nil on a node that probes nothing.
 type Fleet interface {
 	Observe(a raftfsm.Addr) (Observation, bool)

@@ -145,34 +145,13 @@ func (s *Server) CheckQuorum(ctx context.Context, req *sentinelv1.CheckQuorumReq
 	if !ok {
 		return nil, noMaster(req.GetName())
 	}
-	check := failover.QuorumCheck{Usable: s.usable(st), Voters: st.Voters(), Quorum: m.Options.Quorum}
-	check.QuorumOK, check.MajorityOK = check.Usable >= check.Quorum, check.Usable > check.Voters/2
+	status := s.node.Status()
+	check := failover.CheckQuorum(failover.Usable(st, status.RaftID, status.LeaderID, status.Heard), st.Voters(), m.Options.Quorum)
 	return &sentinelv1.CheckQuorumResponse{
 		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Ok: check.OK(), Usable: uint32(check.Usable),
 		Voters: uint32(check.Voters), Quorum: uint32(check.Quorum), QuorumReachable: check.QuorumOK,
 		MajorityReachable: check.MajorityOK, Message: check.Text(),
 	}, nil
-}
-
-// usable counts the voters that are known to be heard.
-func (s *Server) usable(st *raftfsm.State) int {
-	status := s.node.Status()
-	if status.Role == RoleLeader && status.Heard != nil {
-		n := 0
-		for _, id := range status.Heard {
-			if st.IsVoter(id) {
-				n++
-			}
-		}
-		return n
-	}
-	if status.LeaderID != "" {
-		return st.Voters()/2 + 1
-	}
-	if st.IsVoter(status.RaftID) {
-		return 1
-	}
-	return 0
 }
 
 // ExplainMaster tells what a failover would do now.
@@ -191,7 +170,7 @@ func (s *Server) ExplainMaster(ctx context.Context, req *sentinelv1.ExplainMaste
 	}
 	status := s.node.Status()
 	return &sentinelv1.ExplainMasterResponse{
-		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, CanFailover: !x.Winner.IsZero(), Winner: address(x.Winner),
+		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, CanFailover: len(x.FailoverBlockers) == 0, Winner: address(x.Winner),
 		Candidates: candidates(x.Candidates), Obstacles: details(x.FailoverBlockers), NodeId: status.NodeID,
 		FromLeader: status.Role == RoleLeader, CanSwitchover: len(x.SwitchoverBlockers) == 0,
 		FailoverBlockers: blockers(x.FailoverBlockers), SwitchoverBlockers: blockers(x.SwitchoverBlockers),

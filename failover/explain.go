@@ -2,7 +2,6 @@ package failover
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/raftsentinel/raftsentinel/raftfsm"
@@ -25,6 +24,7 @@ type Explanation struct {
 func Explain(v View) Explanation {
 	e := Explanation{Choice: Select(v, raftfsm.Addr{}), MasterAgeMs: -1}
 	e.Planned, e.Switchover = Preflight(v, raftfsm.Addr{})
+	e.Switchover = append(v.uncommittable(0), e.Switchover...)
 	e.Failover = append(v.unwilling(), v.noCandidate(e.Choice, raftfsm.Addr{})...)
 	e.Loss = predicted(e.Choice)
 	if o, ok := v.Observe(v.Master.Address); ok && o.Info != nil {
@@ -40,16 +40,16 @@ func (v View) unwilling() []Blocker {
 	if m.Pause != nil {
 		out = append(out, Blocker{BlockPaused, "the set is paused: " + m.Pause.Reason})
 	}
-	q := CkQuorum(v.State, m, v.hears)
-	switch {
-	case q.Quorum > q.Voters:
-		out = append(out, Blocker{BlockQuorumImpossible, fmt.Sprintf("quorum %d can never be reached by %d voters", q.Quorum, q.Voters)})
-	case !q.OK():
-		out = append(out, Blocker{BlockVotersUnheard, fmt.Sprintf("%d of %d voters are heard; quorum %d and a majority of %d are needed",
-			q.Usable, q.Voters, q.Quorum, q.Voters/2+1)})
-	}
+	out = append(out, v.uncommittable(m.Options.Quorum)...)
 	if wait := v.cooling(); wait > 0 {
 		out = append(out, Blocker{BlockCooldown, fmt.Sprintf("failovers followed each other; the next automatic one may begin in %d ms", wait.Milliseconds())})
+	}
+	if wait := v.Memory.Again.Sub(v.Now); wait > 0 {
+		out = append(out, Blocker{BlockBackoff, fmt.Sprintf("%d failovers were given up; the next one waits %d ms", v.Memory.Aborted, wait.Milliseconds())})
+	}
+	if v.Heard != nil && m.IsODown() && v.confirmed() < m.Options.Quorum {
+		out = append(out, Blocker{BlockVotesUnconfirmed, fmt.Sprintf("%d of %d votes are confirmed in this leadership; quorum %d is needed",
+			v.confirmed(), v.State.DownVotes(m, m.Address), m.Options.Quorum)})
 	}
 	if v.Braked != "" {
 		out = append(out, Blocker{BlockBrake, v.Braked})
@@ -57,8 +57,22 @@ func (v View) unwilling() []Blocker {
 	return out
 }
 
-// hears tells whether the leader has heard a member lately. Who does not lead knows of nobody, and holds none for lost.
-func (v View) hears(raftID string) bool { return v.Heard == nil || slices.Contains(v.Heard, raftID) }
+// uncommittable is what keeps the voters from agreeing on a decision that takes so many of them, and a majority in any case.
+func (v View) uncommittable(quorum int) []Blocker {
+	var out []Blocker
+	q := CheckQuorum(Usable(v.State, v.Self, v.Leader, v.Heard), v.State.Voters(), quorum)
+	if q.Quorum > q.Voters {
+		out = append(out, Blocker{BlockQuorumImpossible, fmt.Sprintf("quorum %d can never be reached by %d voters", q.Quorum, q.Voters)})
+	}
+	switch {
+	case v.Heard == nil && v.Leader == "":
+		out = append(out, Blocker{BlockNoLeader, "this node hears no leader, and without one nothing can be decided"})
+	case q.Quorum <= q.Voters && !q.OK():
+		out = append(out, Blocker{BlockVotersUnheard, fmt.Sprintf("%d of %d voters are known to be heard; %d are needed",
+			q.Usable, q.Voters, max(q.Quorum, q.Voters/2+1))})
+	}
+	return out
+}
 
 // predicted is what promoting the best would lose.
 func predicted(sel Selection) raftfsm.Loss {
@@ -77,21 +91,29 @@ type QuorumCheck struct {
 	QuorumOK, MajorityOK bool
 }
 
-// CkQuorum counts the voters that heard names as usable, the deciding node among them; a nil heard counts all.
-func CkQuorum(s *raftfsm.State, m *raftfsm.Master, heard func(raftID string) bool) QuorumCheck {
-	c := QuorumCheck{Quorum: m.Options.Quorum}
-	for _, v := range s.Servers() {
-		if !v.Voter {
-			continue
+// CheckQuorum judges by the number of usable voters, the deciding node among them.
+func CheckQuorum(usable, voters, quorum int) QuorumCheck {
+	return QuorumCheck{Usable: usable, Voters: voters, Quorum: quorum, QuorumOK: usable >= quorum, MajorityOK: usable > voters/2}
+}
+
+// Usable counts the voters that a node knows to be heard: of the leader those that it heard, of who hears a leader a majority,
+// of anybody else itself alone. A nil heard is of a node that does not lead, leader "" of one that hears none.
+func Usable(s *raftfsm.State, self, leader string, heard []string) int {
+	switch {
+	case heard != nil:
+		n := 0
+		for _, id := range heard {
+			if s.IsVoter(id) {
+				n++
+			}
 		}
-		c.Voters++
-		if heard == nil || heard(v.ID) {
-			c.Usable++
-		}
+		return n
+	case leader != "":
+		return s.Voters()/2 + 1
+	case s.IsVoter(self):
+		return 1
 	}
-	c.QuorumOK = c.Usable >= c.Quorum
-	c.MajorityOK = c.Usable >= c.Voters/2+1
-	return c
+	return 0
 }
 
 // OK tells whether a failover could be authorized.

@@ -26,6 +26,12 @@ func codes(t *testing.T, all []failover.Blocker) []string {
 	return out
 }
 
+// set gives an option of the master its value.
+func set(s *scene, name, value string) {
+	s.t.Helper()
+	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Set{Set: &raftlogv1.Set{Name: "m", Options: []*raftlogv1.OptionValue{{Name: name, Value: value}}}}})
+}
+
 // Everything that stands in the way is told by its code: of a failover first, then of a switchover.
 func TestBlockers(t *testing.T) {
 	see := func(n int, change func(*scene, *detector.Observation)) func(*scene) {
@@ -60,11 +66,30 @@ func TestBlockers(t *testing.T) {
 		{"no replica", 0, func(*scene) {}, list{"no_replica"}, list{"no_replica"}},
 		{"none is good", 1, info(2, func(i *detector.Info) { i.Priority = 0 }), list{"no_good_replica"}, list{"no_good_replica"}},
 		{"another lineage", 1, info(2, func(i *detector.Info) { i.ReplID = foreignID }), list{"lineage"}, list{"lineage"}},
-		{"quorum", 1, func(s *scene) {
-			s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Set{Set: &raftlogv1.Set{Name: "m", Options: []*raftlogv1.OptionValue{{Name: "quorum", Value: "4"}}}}})
-		}, list{"quorum_impossible"}, nil},
-		{"unheard", 1, func(s *scene) { s.v.Heard = list{"a"} }, list{"voters_unheard"}, nil},
-		{"who does not lead holds nobody for lost", 1, func(s *scene) { s.v.Heard = nil }, nil, nil},
+		{"quorum", 1, func(s *scene) { set(s, "quorum", "4") }, list{"quorum_impossible"}, nil},
+		{"unheard", 1, func(s *scene) { s.v.Heard = list{"a"} }, list{"voters_unheard"}, list{"voters_unheard"}},
+		{"a majority is heard, the quorum is not", 1, func(s *scene) {
+			set(s, "quorum", "3")
+			s.v.Heard = list{"a", "b"}
+		}, list{"voters_unheard"}, nil},
+		{"who hears a leader knows of a majority", 1, func(s *scene) { s.v.Heard, s.v.Leader = nil, "b" }, nil, nil},
+		{"and of no more", 1, func(s *scene) {
+			set(s, "quorum", "3")
+			s.v.Heard, s.v.Leader = nil, "b"
+		}, list{"voters_unheard"}, nil},
+		{"who hears none knows of itself", 1, func(s *scene) { s.v.Heard = nil }, list{"no_leader"}, list{"no_leader"}},
+		{"given up", 1, func(s *scene) {
+			s.down(addr(1), "a", "b")
+			s.v.Memory.Again, s.v.Memory.Aborted = s.now.Add(time.Second), 1
+		}, list{"backoff"}, list{"master_down"}},
+		{"by votes that nobody stands by", 1, func(s *scene) {
+			s.down(addr(1), "a", "b")
+			s.v.Renewed = map[string]bool{"a": true}
+		}, list{"votes_unconfirmed"}, list{"master_down"}},
+		{"who does not lead confirms none", 1, func(s *scene) {
+			s.down(addr(1), "a", "b")
+			s.v.Renewed, s.v.Heard, s.v.Leader = nil, nil, "b"
+		}, nil, list{"master_down"}},
 		{"brake", 1, func(s *scene) { s.v.Braked = "it doubts itself" }, list{"brake"}, nil},
 		{"the master is down for this node", 1, func(s *scene) { s.down(addr(1), "a") }, nil, list{"master_down"}},
 		{"the master rejects us", 1, see(1, func(_ *scene, o *detector.Observation) { o.AuthRejected = true }), nil, list{"master_down"}},
@@ -114,6 +139,31 @@ func TestBlockers(t *testing.T) {
 	s := newScene(t, 1)
 	if _, b := failover.Preflight(s.view(), raftfsm.Addr{}); !slices.Equal(codes(t, b), list{"feature_level"}) {
 		t.Errorf("at level 1: %v", b)
+	}
+}
+
+// What ckquorum says is by whom the asked node knows to be heard.
+func TestCheckQuorum(t *testing.T) {
+	s := newScene(t, 1)
+	for _, c := range []struct {
+		self, leader string
+		heard        []string
+		ok           bool
+		text         string
+	}{
+		{"a", "a", []string{"a", "b", "c", "stranger"}, true, "3 usable Sentinels. Quorum and failover authorization can be reached"},
+		{"a", "b", nil, true, "2 usable Sentinels. Quorum and failover authorization can be reached"},
+		{"a", "a", []string{"a"}, false, "1 usable Sentinels. Not enough available Sentinels to reach the specified quorum for this master. " +
+			"Not enough available Sentinels to reach the majority and authorize a failover"},
+		{"a", "", nil, false, "1 usable Sentinels. Not enough available Sentinels to reach the specified quorum for this master. " +
+			"Not enough available Sentinels to reach the majority and authorize a failover"},
+		{"observer", "", nil, false, "0 usable Sentinels. Not enough available Sentinels to reach the specified quorum for this master. " +
+			"Not enough available Sentinels to reach the majority and authorize a failover"},
+	} {
+		got := failover.CheckQuorum(failover.Usable(s.st, c.self, c.leader, c.heard), s.st.Voters(), s.master().Options.Quorum)
+		if got.OK() != c.ok || got.Text() != c.text {
+			t.Errorf("%+v: %t %q", c, got.OK(), got.Text())
+		}
 	}
 }
 
@@ -171,7 +221,29 @@ func TestBehind(t *testing.T) {
 	}{
 		{"equal", func(_, _ *detector.Observation) {}, 0, 2000, raftfsm.Loss{Kind: raftfsm.LossLowerBound}},
 		{"behind", func(m, _ *detector.Observation) { m.Info.Offset = 1400 }, 400, 2000, raftfsm.Loss{Kind: raftfsm.LossLowerBound, Bytes: 400}},
-		{"read later than the master", func(_, r *detector.Observation) { r.Info.Offset = 1100 }, 0, 2000, raftfsm.Loss{Kind: raftfsm.LossLowerBound}},
+		{"ahead of what was read of the master", func(_, r *detector.Observation) { r.Info.Offset = 1100 }, -1, 2000, raftfsm.Loss{Kind: raftfsm.LossUnknown}},
+		{"the master was read later, and is behind", func(m, r *detector.Observation) {
+			r.Info.Offset, m.InfoAt = 1100, m.InfoAt.Add(50*time.Millisecond)
+		}, -1, 2050, raftfsm.Loss{Kind: raftfsm.LossUnknown}},
+		{"the master was read long before, and the replica has come far", func(m, r *detector.Observation) {
+			m.InfoAt, r.Info.Offset = m.InfoAt.Add(-10*time.Second), 50_000_000
+			m.Info.Replicas = []detector.ReplicaLine{{Addr: addr(2), State: "online", Offset: 1000}}
+		}, -1, 2000, raftfsm.Loss{Kind: raftfsm.LossUnknown}},
+		{"the master was read long before, and the replica lacks some of that", func(m, r *detector.Observation) {
+			m.InfoAt, r.Info.Offset = m.InfoAt.Add(-10*time.Second), 900
+		}, 100, 2000, raftfsm.Loss{Kind: raftfsm.LossLowerBound, Bytes: 100}},
+		{"the master was read a moment before, and lists it", func(m, r *detector.Observation) {
+			m.InfoAt, r.Info.Offset = m.InfoAt.Add(-50*time.Millisecond), 5000
+			m.Info.Replicas = []detector.ReplicaLine{{Addr: addr(2), State: "online", Offset: 990}}
+		}, 10, 2000, raftfsm.Loss{Kind: raftfsm.LossLowerBound, Bytes: 10}},
+		{"it lists it, and does not send it its stream yet", func(m, r *detector.Observation) {
+			m.InfoAt, r.Info.Offset = m.InfoAt.Add(-50*time.Millisecond), 5000
+			m.Info.Replicas = []detector.ReplicaLine{{Addr: addr(2), State: "wait_bgsave", Offset: 990}}
+		}, -1, 2000, raftfsm.Loss{Kind: raftfsm.LossUnknown}},
+		{"it lists it, and gives no answer any more", func(m, r *detector.Observation) {
+			m.InfoAt, m.Down, r.Info.Offset = m.InfoAt.Add(-50*time.Millisecond), true, 5000
+			m.Info.Replicas = []detector.ReplicaLine{{Addr: addr(2), State: "online", Offset: 990}}
+		}, -1, 2000, raftfsm.Loss{Kind: raftfsm.LossUnknown}},
 		{"the master was read later, and lists it", func(m, _ *detector.Observation) {
 			m.Info.Offset, m.InfoAt = 9000, m.InfoAt.Add(50*time.Millisecond)
 			m.Info.Replicas = []detector.ReplicaLine{{Addr: addr(2), State: "online", Offset: 8990}}

@@ -436,28 +436,6 @@ func TestLoss(t *testing.T) {
 	}
 }
 
-func TestCkQuorum(t *testing.T) {
-	s := newScene(t, 1)
-	heard := func(ids ...string) func(string) bool {
-		return func(id string) bool { return slices.Contains(ids, id) }
-	}
-	for _, c := range []struct {
-		heard func(string) bool
-		ok    bool
-		text  string
-	}{
-		{nil, true, "3 usable Sentinels. Quorum and failover authorization can be reached"},
-		{heard("a", "b"), true, "2 usable Sentinels. Quorum and failover authorization can be reached"},
-		{heard("a"), false, "1 usable Sentinels. Not enough available Sentinels to reach the specified quorum for this master. " +
-			"Not enough available Sentinels to reach the majority and authorize a failover"},
-	} {
-		got := failover.CkQuorum(s.st, s.master(), c.heard)
-		if got.OK() != c.ok || got.Text() != c.text {
-			t.Errorf("%t %q", got.OK(), got.Text())
-		}
-	}
-}
-
 func TestLonelyLeaderHandsOver(t *testing.T) {
 	s := newScene(t, 1)
 	s.down(addr(1), "a")

@@ -29,7 +29,10 @@ const (
 	BlockLineage          = "lineage"           // the same, because all hold data of another history
 	BlockQuorumImpossible = "quorum_impossible" // there are fewer voters than the quorum
 	BlockVotersUnheard    = "voters_unheard"    // too few of them are heard
+	BlockNoLeader         = "no_leader"         // this node hears none
 	BlockCooldown         = "cooldown"          // failovers have followed each other
+	BlockBackoff          = "backoff"           // one was given up lately
+	BlockVotesUnconfirmed = "votes_unconfirmed" // the master is down by votes from before this leadership
 	BlockBrake            = "brake"             // this node doubts itself
 	BlockMasterDown       = "master_down"       // it gives no answer, to this node or to the quorum
 	BlockMasterUnseen     = "master_unseen"     // this node has not read it, or not lately
@@ -174,20 +177,10 @@ func replicaLine(master *detector.Info, a raftfsm.Addr) (detector.ReplicaLine, b
 	return master.Replicas[i], true
 }
 
-// behindBytes is how much of the master's stream a replica lacks by what was seen of both, -1 for unknown. The two were not
-// read at the same moment: where the master was read later, what it says of the replica counts too, lest what was written in
-// between passes for a lag.
+// behindBytes is [Behind] of a replica of the set.
 func (v View) behindBytes(in raftfsm.Instance, o detector.Observation) int64 {
-	master, ok := v.Observe(v.Master.Address)
-	if !ok || master.Info == nil || o.Info == nil || master.Info.Offset < 0 || o.Info.Offset < 0 ||
-		!o.Info.Lineage().SameHistory(master.Info.Lineage()) {
-		return -1
-	}
-	has := o.Info.Offset
-	if line, listed := replicaLine(master.Info, in.Addr); listed && master.InfoAt.After(o.InfoAt) {
-		has = max(has, line.Offset)
-	}
-	return max(0, master.Info.Offset-has)
+	master, _ := v.Observe(v.Master.Address)
+	return Behind(in.Addr, master, o, v.Now, v.maxInfoAge())
 }
 
 // behindMs is for how long a replica has received nothing of the master's stream, -1 for unknown. A master that nobody writes

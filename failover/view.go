@@ -19,8 +19,11 @@ type View struct {
 	// Renewed holds the nodes that stood by their reports in the present leadership. Nobody else's vote opens or resumes
 	// an automatic failover.
 	Renewed map[string]bool
-	// Heard holds the Raft server ids of the members that the leader heard lately. Nobody else is offered leadership.
+	// Heard holds the Raft server ids of the members that the leader heard lately; nil where this node does not lead. Nobody
+	// else is offered leadership.
 	Heard []string
+	// Leader is the Raft server id of the leader that this node hears; "" for none.
+	Leader string
 	// Braked is why this node withholds its verdicts, doubting itself; "" where it does not.
 	Braked string
 	// Glance: INFO may be as old as it is where nothing happens. That is enough to tell what would be, and not to act on.

@@ -119,24 +119,42 @@ func (s *Server) serves(q question) error {
 	if owner, ours := q.st.Owner(follows); ours && owner.Name != q.m.Name {
 		return fmt.Errorf("follows %s of %s", follows, owner.Name)
 	}
-	lag, known := lag(s.o.Fleet, q.m, o)
+	master, _ := s.o.Fleet.Observe(q.m.Address)
+	if !sameHistory(master, o) {
+		return errors.New("does not have the master's history, as this node sees it")
+	}
+	return q.near(in.Addr, master, o)
+}
+
+// near tells why a replica is not near enough to its master.
+func (q question) near(a raftfsm.Addr, master, o api.Observation) error {
+	if q.maxLag < 0 {
+		return nil
+	}
+	now := time.Now()
+	bytes, known := lag(a, master, o, now)
+	age := max(now.Sub(master.InfoAt), now.Sub(o.InfoAt)).Milliseconds()
 	switch {
 	case !known:
-		return errors.New("does not have the master's history, as this node sees it")
-	case q.maxLag >= 0 && lag > q.maxLag:
-		return fmt.Errorf("is %d bytes behind, as of %d ms ago; %d are allowed", lag, time.Since(o.InfoAt).Milliseconds(), q.maxLag)
+		return fmt.Errorf("how far it is behind is not known, by readings of up to %d ms ago; %d bytes are allowed", age, q.maxLag)
+	case bytes > q.maxLag:
+		return fmt.Errorf("is %d bytes behind, as of %d ms ago; %d are allowed", bytes, age, q.maxLag)
 	}
 	return nil
 }
 
-// lag is how many bytes an instance is behind the committed master, by the last INFO of both. It is not known where the two
-// have different histories, or one was not read.
-func lag(fleet api.Fleet, m *raftfsm.Master, o api.Observation) (bytes int64, known bool) {
-	of, ok := fleet.Observe(m.Address)
-	if !ok || of.Info == nil || o.Info == nil || o.Info.ReplID == "" || o.Info.ReplID != of.Info.ReplID || o.Info.Offset < 0 {
+// sameHistory tells whether an instance has the history of its master, by the last INFO of both.
+func sameHistory(master, o api.Observation) bool {
+	return master.Info != nil && o.Info != nil && o.Info.ReplID != "" && o.Info.ReplID == master.Info.ReplID
+}
+
+// lag is how many bytes the replica a is behind its master, by readings of both that are as young as they are at rest.
+func lag(a raftfsm.Addr, master, o api.Observation, now time.Time) (bytes int64, known bool) {
+	if now.Sub(master.InfoAt) > api.LagAge || now.Sub(o.InfoAt) > api.LagAge {
 		return 0, false
 	}
-	return max(0, of.Info.Offset-o.Info.Offset), true
+	bytes = api.Lag(a, master, o, now)
+	return bytes, bytes >= 0
 }
 
 // question reads a check, or refuses it.

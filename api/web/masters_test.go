@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/raftsentinel/raftsentinel/api"
+	"github.com/raftsentinel/raftsentinel/detector"
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
@@ -77,6 +79,57 @@ func TestBalancerChecks(t *testing.T) {
 			}
 			if age := w.Header().Get("Sentineld-Age-Ms"); (age == "7") != (c.code != 400) {
 				t.Errorf("age %q", age)
+			}
+		})
+	}
+}
+
+// How far a replica is behind is told by two readings that were not made at once, and by what the master says of it. Where that
+// tells nothing, a bound is not met, and the gauge is absent.
+func TestReplicaLag(t *testing.T) {
+	lists := func(o *api.Observation, offset int64) {
+		o.Info.Replicas = []detector.ReplicaLine{{Addr: at(t, two), State: "online", Offset: offset}}
+	}
+	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }
+	for _, c := range []struct {
+		name string
+		do   func(master, replica *api.Observation)
+		code int
+		lag  string
+	}{
+		{"level, and the master was read later", func(m, r *api.Observation) {
+			m.Info.Offset, r.InfoAt = 1_000_000, ago(9*time.Second)
+			lists(m, 999_950)
+		}, 200, "50"},
+		{"behind, and the master was read before", func(m, r *api.Observation) {
+			m.InfoAt, r.Info.Offset = ago(9*time.Second), 1_000_000
+			lists(m, 400)
+		}, 503, "600"},
+		{"level, and the master was read before", func(m, r *api.Observation) {
+			m.InfoAt, r.Info.Offset = ago(9*time.Second), 1_000_000
+			lists(m, 1000)
+		}, 200, "0"},
+		{"the master was read before, and does not list it", func(m, r *api.Observation) {
+			m.InfoAt, r.Info.Offset = ago(9*time.Second), 1_000_000
+		}, 503, ""},
+		{"the master was read long ago", func(m, _ *api.Observation) { m.InfoAt = ago(16 * time.Second) }, 503, ""},
+		{"the replica was read long ago", func(_, r *api.Observation) { r.InfoAt = ago(16 * time.Second) }, 503, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := newFakeNode(t)
+			n.monitor(t, "m", one, two)
+			m, r := alive(raftfsm.RoleMaster, 1000), alive(raftfsm.RoleReplica, 1000)
+			c.do(&m, &r)
+			s := newServer(t, options(t, n, fakeFleet{one: m, two: r}))
+			const path = "/v1/masters/m/is-replica?addr=" + two
+			if w := ask(s, http.MethodGet, path); w.Code != 200 {
+				t.Errorf("without a bound: %d %s", w.Code, w.Body)
+			}
+			if w := ask(s, http.MethodGet, path+"&max-lag-bytes=100"); w.Code != c.code || c.lag == "" && !strings.Contains(w.Body.String(), "not known") {
+				t.Errorf("at most 100 bytes: %d %s, want %d", w.Code, w.Body, c.code)
+			}
+			if got, _ := scrapeText(t, s); got[`sentineld_master_replica_lag_max_bytes{master="m"}`] != c.lag {
+				t.Errorf("the gauge tells %q, want %q", got[`sentineld_master_replica_lag_max_bytes{master="m"}`], c.lag)
 			}
 		})
 	}

@@ -47,7 +47,7 @@ func (s *scrape) row(m *raftfsm.Master) row {
 			r.seen = o
 			s.instances.masters++
 		} else {
-			s.replica(&r, o)
+			s.replica(&r, in.Addr, o)
 		}
 		if probed {
 			s.instances.probed++
@@ -70,18 +70,18 @@ func (s *scrape) observe(a raftfsm.Addr) (api.Observation, bool) {
 }
 
 // replica counts a replica in.
-func (s *scrape) replica(r *row, o api.Observation) {
+func (s *scrape) replica(r *row, a raftfsm.Addr, o api.Observation) {
 	s.instances.replicas++
 	r.replicas++
 	if !o.Connected || o.Down {
 		return
 	}
 	r.connected++
-	bytes, known := lag(s.o.Fleet, r.m, o)
-	if !known {
+	master, _ := s.observe(r.m.Address)
+	if !sameHistory(master, o) {
 		return
 	}
-	if math.IsNaN(r.lag) || float64(bytes) > r.lag {
+	if bytes, known := lag(a, master, o, s.now); known && (math.IsNaN(r.lag) || float64(bytes) > r.lag) {
 		r.lag = float64(bytes)
 	}
 	if o.Info.Role == raftfsm.RoleReplica && o.Info.MasterLinkUp && !o.Info.Loading {

@@ -87,7 +87,7 @@ func yesNo(b bool) string {
 func (a *app) explainCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:               "explain NAME",
-		Short:             "Tell which replica would be promoted now, and why each other would not; exit 5 if none",
+		Short:             "Tell which replica would be promoted now, and why each other would not; exit 5 if a failover could not happen",
 		Args:              args(1, 1),
 		ValidArgsFunction: a.completeMaster,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -107,7 +107,7 @@ func (a *app) explainCmd() *cobra.Command {
 				return err
 			}
 			if !answer.GetCanFailover() {
-				return checkf("no replica of %s can be promoted now", args[0])
+				return checkf("no automatic failover of %s could happen now", args[0])
 			}
 			return nil
 		},

@@ -390,9 +390,8 @@ func sample() *cluster {
 					AgeMs: -1, BehindBytes: -1, BehindMs: -1,
 				},
 			},
-			CanSwitchover: true, PredictedLossKind: sentinelv1.LossKind_LOSS_KIND_LOWER_BOUND, PredictedLossBytes: 14, MasterAgeMs: 35,
-			FailoverBlockers: []*sentinelv1.Blocker{{Code: "cooldown", Detail: "the next automatic one may begin in 3100 ms"}},
-			Obstacles:        []string{"the next automatic one may begin in 3100 ms"},
+			PredictedLossKind: sentinelv1.LossKind_LOSS_KIND_LOWER_BOUND, PredictedLossBytes: 14, MasterAgeMs: 35,
+			SwitchoverBlockers: []*sentinelv1.Blocker{{Code: "master_busy", Detail: "master 10.0.0.1:6379 is in a FAILOVER that it was told by itself"}},
 		},
 	}
 }

@@ -266,7 +266,7 @@ func TestExitStatusOfCommands(t *testing.T) {
 		{"not found", nil, []string{"master", "none"}, 4, `no master named "none"`},
 		{"refused", func(c *cluster) { c.fail = status.Error(codes.FailedPrecondition, "paused") }, []string{"failover", "cache", "--yes"}, 4, "paused"},
 		{"no quorum", func(c *cluster) { c.quorumOK = false }, []string{"ckquorum", "cache"}, 5, "no failover can be agreed"},
-		{"no candidate", func(c *cluster) { c.explain.CanFailover = false }, []string{"explain", "cache"}, 5, "no replica of cache"},
+		{"no failover", func(c *cluster) { c.explain.CanFailover = false }, []string{"explain", "cache"}, 5, "no automatic failover of cache"},
 		{"not healthy", nil, []string{"status", "--wait", "healthy", "--max-wait", "1ms"}, 5, "not healthy within"},
 		{"forbidden", func(c *cluster) { c.fail = status.Error(codes.PermissionDenied, "protected mode") }, []string{"reset", "*"}, 7, "protected mode"},
 		{"unimplemented", func(c *cluster) { c.fail = status.Error(codes.Unimplemented, "too old") }, []string{"reset", "*"}, 1, "too old"},

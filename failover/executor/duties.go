@@ -43,6 +43,7 @@ func (e *Executor) Duties(ctx context.Context, term uint64) error {
 		d.workers.Wait()
 		for _, s := range d.sets {
 			s.hangUp()
+			e.forget(s.name)
 		}
 	}()
 	e.o.Log.Info("leading", "term", term)
@@ -154,6 +155,7 @@ func (d *duties) consider(ctx context.Context, st *raftfsm.State, name string, u
 		if s != nil {
 			s.hangUp()
 		}
+		d.e.forget(name)
 		delete(d.sets, name)
 		delete(d.due, name)
 		return true

@@ -38,8 +38,10 @@ type Cluster interface {
 	Verify(ctx context.Context, term uint64) error
 	// Renewed holds the nodes that stood by their reports in this leadership, this node included.
 	Renewed() map[string]bool
-	// Heard are the Raft server ids of the members that the leader heard lately.
+	// Heard are the Raft server ids of the members that the leader heard lately; nil where this node does not lead.
 	Heard() []string
+	// Leader is the Raft server id of the leader that this node hears; "" for none.
+	Leader() string
 	// TransferLeadership hands leadership to a voter.
 	TransferLeadership(ctx context.Context, raftID string) error
 }
@@ -112,6 +114,15 @@ type Executor struct {
 	transferred time.Time
 	// ordered is when the orders of this leadership were proposed, until its duties take them on; nil while there are no duties.
 	ordered map[operation]time.Time
+	// looks are how the duties looked at each set last; none where they are not at work.
+	looks map[string]look
+}
+
+// look is what a leadership goes by beside the state.
+type look struct {
+	memory  failover.Memory
+	since   uint64
+	observe func(raftfsm.Addr) (detector.Observation, bool)
 }
 
 // operation is an order for a set.
@@ -128,7 +139,7 @@ func New(o Options) (*Executor, error) {
 	if o.Deadline <= 0 {
 		o.Deadline = defaultDeadline
 	}
-	return &Executor{o: o}, nil
+	return &Executor{o: o, looks: map[string]look{}}, nil
 }
 
 // point passes a failpoint.
@@ -194,6 +205,30 @@ func (e *Executor) taken(o operation) (at time.Time, ok bool) {
 func (e *Executor) view(s *raftfsm.State, m *raftfsm.Master) failover.View {
 	return failover.View{
 		State: s, Master: m, Observe: e.o.Fleet.Observe, Now: time.Now(), Self: e.o.Cluster.Self(), Renewed: e.o.Cluster.Renewed(),
-		Heard: e.o.Cluster.Heard(), Braked: e.o.Fleet.Braked(),
+		Heard: e.o.Cluster.Heard(), Leader: e.o.Cluster.Leader(), Braked: e.o.Fleet.Braked(),
 	}
+}
+
+// looked keeps how the duties looked at a set, for whoever asks what they would do.
+func (e *Executor) looked(name string, v failover.View) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.looks[name] = look{memory: v.Memory, since: v.Since, observe: v.Observe}
+}
+
+func (e *Executor) forget(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.looks, name)
+}
+
+// explained is what an explanation looks at: what the duties would, where they are at work, so that it tells what they do.
+func (e *Executor) explained(s *raftfsm.State, m *raftfsm.Master) failover.View {
+	v := e.view(s, m)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if l, ok := e.looks[m.Name]; ok {
+		v.Memory, v.Since, v.Observe = l.memory, l.since, l.observe
+	}
+	return v
 }

@@ -118,12 +118,12 @@ func (e *Executor) Explain(ctx context.Context, s *raftfsm.State, m *raftfsm.Mas
 	if _, err := e.measure(ctx, m.Name, raftfsm.Addr{}); err != nil {
 		return failover.Explanation{}, err
 	}
-	return failover.Explain(e.view(s, m)), nil
+	return failover.Explain(e.explained(s, m)), nil
 }
 
 // Glance is Explain by what was read last, without asking anybody: for gauges.
 func (e *Executor) Glance(s *raftfsm.State, m *raftfsm.Master) failover.Explanation {
-	v := e.view(s, m)
+	v := e.explained(s, m)
 	v.Glance = true
 	return failover.Explain(v)
 }

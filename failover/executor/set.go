@@ -82,6 +82,7 @@ func (d *duties) next(s *set) failover.Step {
 	v := d.viewOf(s, st, m)
 	s.memory = v.Remember()
 	v.Memory = s.memory
+	d.e.looked(s.name, v)
 	s.followed(v)
 	step := failover.Next(v)
 	switch step := step.(type) {

@@ -319,6 +319,12 @@ func (o *office) Heard() (out []string) {
 	return out
 }
 
+func (n *member) Leader() string {
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	return n.w.leader
+}
+
 func (o *office) TransferLeadership(_ context.Context, id string) error {
 	o.w.mu.Lock()
 	defer o.w.mu.Unlock()

@@ -113,6 +113,10 @@ func TestHTTP(t *testing.T) {
 		if live, is := status("/livez"), status(isMaster+second.String()); live != 200 || is != 200 {
 			t.Errorf("without a leader: livez %d, is-master %d", live, is)
 		}
+		if !told(`failover_ready{master="m"} 0`, `failover_blocked{master="m",reason="no_leader"} 1`,
+			`switchover_ready{master="m"} 0`, `switchover_blocked{master="m",reason="no_leader"} 1`) {
+			t.Error("without a leader a failover is foretold, or for another reason than that")
+		}
 		a.end()
 	})
 }

@@ -2398,7 +2398,7 @@ type ExplainMasterResponse struct {
 	ClusterId string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	Revision  uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
 	AgeMs     int64                  `protobuf:"varint,3,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
-	// A candidate exists.
+	// Nothing stands in the way of an automatic failover, were the master down now.
 	CanFailover bool `protobuf:"varint,4,opt,name=can_failover,json=canFailover,proto3" json:"can_failover,omitempty"`
 	// The replica that would be promoted; unset for none.
 	Winner     *Address     `protobuf:"bytes,5,opt,name=winner,proto3" json:"winner,omitempty"`
@@ -2560,8 +2560,8 @@ func (x *ExplainMasterResponse) GetMasterAgeMs() int64 {
 // Blocker is one thing that stands in the way.
 type Blocker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// paused, held, in_progress, feature_level, no_replica, no_good_replica, lineage, quorum_impossible, voters_unheard, cooldown,
-	// brake, master_down, master_unseen, master_role, master_loading, master_busy or saving.
+	// paused, held, in_progress, feature_level, no_replica, no_good_replica, lineage, quorum_impossible, no_leader, voters_unheard,
+	// cooldown, backoff, votes_unconfirmed, brake, master_down, master_unseen, master_role, master_loading, master_busy or saving.
 	Code          string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
 	Detail        string `protobuf:"bytes,2,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -81,7 +81,8 @@ type AdminServiceClient interface {
 	ResumeMaster(ctx context.Context, in *ResumeMasterRequest, opts ...grpc.CallOption) (*ResumeMasterResponse, error)
 	// CheckQuorum tells whether enough nodes are heard to agree on a failover.
 	CheckQuorum(ctx context.Context, in *CheckQuorumRequest, opts ...grpc.CallOption) (*CheckQuorumResponse, error)
-	// ExplainMaster tells which replica would be promoted now, and why each other would not.
+	// ExplainMaster tells whether a failover and a switchover could happen now, which replica would be promoted, and why each
+	// other would not.
 	ExplainMaster(ctx context.Context, in *ExplainMasterRequest, opts ...grpc.CallOption) (*ExplainMasterResponse, error)
 	// ListFailovers tells of failovers, newest first.
 	ListFailovers(ctx context.Context, in *ListFailoversRequest, opts ...grpc.CallOption) (*ListFailoversResponse, error)
@@ -357,7 +358,8 @@ type AdminServiceServer interface {
 	ResumeMaster(context.Context, *ResumeMasterRequest) (*ResumeMasterResponse, error)
 	// CheckQuorum tells whether enough nodes are heard to agree on a failover.
 	CheckQuorum(context.Context, *CheckQuorumRequest) (*CheckQuorumResponse, error)
-	// ExplainMaster tells which replica would be promoted now, and why each other would not.
+	// ExplainMaster tells whether a failover and a switchover could happen now, which replica would be promoted, and why each
+	// other would not.
 	ExplainMaster(context.Context, *ExplainMasterRequest) (*ExplainMasterResponse, error)
 	// ListFailovers tells of failovers, newest first.
 	ListFailovers(context.Context, *ListFailoversRequest) (*ListFailoversResponse, error)
