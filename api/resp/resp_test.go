@@ -223,7 +223,7 @@ func TestNoQuorum(t *testing.T) {
 		if got := c.do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "m"); got != "[10.0.0.1 6379]" {
 			t.Error(got)
 		}
-		r.node.set(func(n *fakeNode) { n.status.LeaderID, n.status.Role = "", "follower" })
+		r.node.set(func(n *fakeNode) { n.status.LeaderID, n.status.Role, n.status.Heard = "", "follower", nil })
 		if got := c.do("SENTINEL", "CKQUORUM", "m"); !strings.HasPrefix(got, "-NOQUORUM 1 usable Sentinels. ") {
 			t.Error(got)
 		}
