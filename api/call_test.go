@@ -110,6 +110,10 @@ func TestExplain(t *testing.T) {
 	if x := explain(); !x.GetCanFailover() || !x.GetCanSwitchover() || x.GetWinner() == nil || len(x.GetFailoverBlockers()) != 0 {
 		t.Errorf("ready: %v", x)
 	}
+	r.replica(t, "10.0.0.3")
+	if x := explain(); x.GetWinner().GetHost() != "10.0.0.2" || x.GetPlannedWinner().GetHost() != "10.0.0.3" || !x.GetPlannedCandidates()[0].GetChosen() {
+		t.Errorf("a switchover would take another: %v", x)
+	}
 	r.node.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: &raftlogv1.Pause{Name: "m", Reason: "disks"}}})
 	if x := explain(); x.GetCanFailover() || !x.GetCanSwitchover() || x.GetWinner() == nil || x.GetObstacles()[0] != "disks" {
 		t.Errorf("paused: %v", x)

@@ -262,7 +262,10 @@ func (p *fakePolicy) Glance(_ *raftfsm.State, m *raftfsm.Master) Explanation {
 		x.FailoverBlockers, x.SwitchoverBlockers = none, none
 		return x
 	}
-	x.Winner, x.Candidates = m.Replicas()[0].Addr, p.rejected
+	replicas := m.Replicas()
+	x.Winner, x.Candidates = replicas[0].Addr, p.rejected
+	x.Heir = replicas[len(replicas)-1].Addr
+	x.Planned = []raftfsm.Candidate{{Addr: x.Heir, Chosen: true}}
 	if m.Pause != nil {
 		x.FailoverBlockers = []Blocker{{Code: "paused", Detail: m.Pause.Reason}}
 	}

@@ -175,6 +175,7 @@ func (s *Server) ExplainMaster(ctx context.Context, req *sentinelv1.ExplainMaste
 		FromLeader: status.Role == RoleLeader, CanSwitchover: len(x.SwitchoverBlockers) == 0,
 		FailoverBlockers: blockers(x.FailoverBlockers), SwitchoverBlockers: blockers(x.SwitchoverBlockers),
 		PredictedLossKind: sentinelv1.LossKind(x.PredictedLoss.Kind), PredictedLossBytes: x.PredictedLoss.Bytes, MasterAgeMs: x.MasterAgeMs,
+		PlannedWinner: address(x.Heir), PlannedCandidates: candidates(x.Planned),
 	}, nil
 }
 

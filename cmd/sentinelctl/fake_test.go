@@ -391,6 +391,14 @@ func sample() *cluster {
 				},
 			},
 			PredictedLossKind: sentinelv1.LossKind_LOSS_KIND_LOWER_BOUND, PredictedLossBytes: 14, MasterAgeMs: 35,
+			PlannedWinner: addr("10.0.0.2", 6379),
+			PlannedCandidates: []*sentinelv1.Candidate{
+				{Address: addr("10.0.0.2", 6379), Chosen: true, OffsetBytes: 900, Priority: 100, AgeMs: 20, BehindBytes: 14, BehindMs: 320},
+				{
+					Address: addr("fe80::1", 6380), Rejection: "LINK_DOWN", Detail: "link down for 12.5 s", OffsetBytes: 800, Priority: 100,
+					AgeMs: -1, BehindBytes: -1, BehindMs: -1,
+				},
+			},
 			SwitchoverBlockers: []*sentinelv1.Blocker{{Code: "master_busy", Detail: "master 10.0.0.1:6379 is in a FAILOVER that it was told by itself"}},
 		},
 	}
