@@ -2413,9 +2413,9 @@ type ExplainMasterResponse struct {
 	// What stands in the way of an automatic failover were the master down now, and of a switchover; each with a code.
 	FailoverBlockers   []*Blocker `protobuf:"bytes,11,rep,name=failover_blockers,json=failoverBlockers,proto3" json:"failover_blockers,omitempty"`
 	SwitchoverBlockers []*Blocker `protobuf:"bytes,12,rep,name=switchover_blockers,json=switchoverBlockers,proto3" json:"switchover_blockers,omitempty"`
-	// What a failover at this moment would lose, by what was seen of both.
+	// What a failover at this moment would lose at least, by what was seen of both; the bytes are unset where that is not known.
 	PredictedLossKind  LossKind `protobuf:"varint,13,opt,name=predicted_loss_kind,json=predictedLossKind,proto3,enum=sentinel.v1.LossKind" json:"predicted_loss_kind,omitempty"`
-	PredictedLossBytes int64    `protobuf:"varint,14,opt,name=predicted_loss_bytes,json=predictedLossBytes,proto3" json:"predicted_loss_bytes,omitempty"`
+	PredictedLossBytes *int64   `protobuf:"varint,14,opt,name=predicted_loss_bytes,json=predictedLossBytes,proto3,oneof" json:"predicted_loss_bytes,omitempty"`
 	// Age of what was last seen of the master, milliseconds; -1 for never.
 	MasterAgeMs int64 `protobuf:"varint,15,opt,name=master_age_ms,json=masterAgeMs,proto3" json:"master_age_ms,omitempty"`
 	// The replica that a switchover would promote, which asks more of it than a failover; unset for none. And all of them, with what
@@ -2548,8 +2548,8 @@ func (x *ExplainMasterResponse) GetPredictedLossKind() LossKind {
 }
 
 func (x *ExplainMasterResponse) GetPredictedLossBytes() int64 {
-	if x != nil {
-		return x.PredictedLossBytes
+	if x != nil && x.PredictedLossBytes != nil {
+		return *x.PredictedLossBytes
 	}
 	return 0
 }
@@ -3298,7 +3298,7 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	" \x01(\tR\amessage\"f\n" +
 	"\x14ExplainMasterRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12:\n" +
-	"\vconsistency\x18\x02 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\x9c\x06\n" +
+	"\vconsistency\x18\x02 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\xba\x06\n" +
 	"\x15ExplainMasterResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
@@ -3317,11 +3317,12 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	" \x01(\bR\rcanSwitchover\x12A\n" +
 	"\x11failover_blockers\x18\v \x03(\v2\x14.sentinel.v1.BlockerR\x10failoverBlockers\x12E\n" +
 	"\x13switchover_blockers\x18\f \x03(\v2\x14.sentinel.v1.BlockerR\x12switchoverBlockers\x12E\n" +
-	"\x13predicted_loss_kind\x18\r \x01(\x0e2\x15.sentinel.v1.LossKindR\x11predictedLossKind\x120\n" +
-	"\x14predicted_loss_bytes\x18\x0e \x01(\x03R\x12predictedLossBytes\x12\"\n" +
+	"\x13predicted_loss_kind\x18\r \x01(\x0e2\x15.sentinel.v1.LossKindR\x11predictedLossKind\x125\n" +
+	"\x14predicted_loss_bytes\x18\x0e \x01(\x03H\x00R\x12predictedLossBytes\x88\x01\x01\x12\"\n" +
 	"\rmaster_age_ms\x18\x0f \x01(\x03R\vmasterAgeMs\x12;\n" +
 	"\x0eplanned_winner\x18\x10 \x01(\v2\x14.sentinel.v1.AddressR\rplannedWinner\x12E\n" +
-	"\x12planned_candidates\x18\x11 \x03(\v2\x16.sentinel.v1.CandidateR\x11plannedCandidates\"5\n" +
+	"\x12planned_candidates\x18\x11 \x03(\v2\x16.sentinel.v1.CandidateR\x11plannedCandidatesB\x17\n" +
+	"\x15_predicted_loss_bytes\"5\n" +
 	"\aBlocker\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\"\xc5\x01\n" +
@@ -3542,6 +3543,7 @@ func file_proto_sentinel_v1_admin_proto_init() {
 	file_proto_sentinel_v1_common_proto_init()
 	file_proto_sentinel_v1_failover_proto_init()
 	file_proto_sentinel_v1_master_proto_init()
+	file_proto_sentinel_v1_admin_proto_msgTypes[31].OneofWrappers = []any{}
 	file_proto_sentinel_v1_admin_proto_msgTypes[35].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
