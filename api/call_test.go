@@ -112,9 +112,42 @@ func TestExplain(t *testing.T) {
 	if x := explain(); !x.GetCanFailover() || !x.GetCanSwitchover() || x.GetWinner() == nil || len(x.GetFailoverBlockers()) != 0 {
 		t.Errorf("ready: %v", x)
 	}
+	r.replica(t, "10.0.0.3")
+	if x := explain(); x.GetWinner().GetHost() != "10.0.0.2" || x.GetPlannedWinner().GetHost() != "10.0.0.3" || !x.GetPlannedCandidates()[0].GetChosen() {
+		t.Errorf("a switchover would take another: %v", x)
+	}
 	r.node.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: &raftlogv1.Pause{Name: "m", Reason: "disks"}}})
 	if x := explain(); x.GetCanFailover() || !x.GetCanSwitchover() || x.GetWinner() == nil || x.GetObstacles()[0] != "disks" {
 		t.Errorf("paused: %v", x)
+	}
+}
+
+// TestLossInJSON: a loss that is not known is null, and not 0.
+func TestLossInJSON(t *testing.T) {
+	for _, c := range []struct {
+		loss raftfsm.Loss
+		want string
+	}{
+		{raftfsm.Loss{}, `"loss_kind":"LOSS_KIND_UNSPECIFIED","loss_bytes":null`},
+		{raftfsm.Loss{Kind: raftfsm.LossUnknown}, `"loss_kind":"LOSS_KIND_UNKNOWN","loss_bytes":null`},
+		{raftfsm.Loss{Kind: raftfsm.LossLowerBound, Bytes: 12}, `"loss_kind":"LOSS_KIND_LOWER_BOUND","loss_bytes":12`},
+		{raftfsm.Loss{Kind: raftfsm.LossExact}, `"loss_kind":"LOSS_KIND_EXACT","loss_bytes":0`},
+	} {
+		r := newRig(t)
+		r.monitor(t, "m", "10.0.0.1")
+		r.replica(t, "10.0.0.2")
+		r.policy.loss = c.loss
+		x, err := r.admin.ExplainMaster(t.Context(), &sentinelv1.ExplainMasterRequest{Name: "m"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(sentinelv1.JSON(x)); !strings.Contains(strings.ReplaceAll(got, "predicted_", ""), c.want) {
+			t.Errorf("predicted: %s, want %s", got, c.want)
+		}
+		row := view{st: r.node.State()}.failover("m", &raftfsm.Failover{Loss: c.loss})
+		if got := string(sentinelv1.JSON(row)); !strings.Contains(got, c.want) {
+			t.Errorf("recorded: %s, want %s", got, c.want)
+		}
 	}
 }
 

@@ -184,7 +184,7 @@ func (v view) failover(master string, f *raftfsm.Failover) *sentinelv1.Failover 
 		OperationId: f.OperationID, Master: master, Epoch: f.Epoch, Kind: sentinelv1.FailoverKind(f.Kind),
 		From: address(f.From), To: address(f.To), Switched: f.Switched, Reason: f.Reason,
 		Candidates: candidates(f.Candidates), Outcome: sentinelv1.FailoverOutcome(f.Outcome), EndReason: f.EndReason,
-		LossKind: sentinelv1.LossKind(f.Loss.Kind), LossBytes: f.Loss.Bytes, LeaderNodeId: v.st.NodeName(f.Leader),
+		LossKind: sentinelv1.LossKind(f.Loss.Kind), LossBytes: lossBytes(f.Loss), LeaderNodeId: v.st.NodeName(f.Leader),
 		Replaces: f.Replaces, OdownAt: stamp(f.ODownAtMs), BegunAt: stamp(f.BegunAtMs), SwitchedAt: stamp(f.SwitchedAtMs),
 		EndedAt: stamp(f.EndedAtMs), BegunRevision: f.BegunIndex, SwitchedRevision: f.SwitchedIndex, EndedRevision: f.EndedIndex,
 		Actor: v.st.NodeName(f.Actor), MaxWaitMs: f.MaxWaitMs,
@@ -201,6 +201,14 @@ func (v view) failover(master string, f *raftfsm.Failover) *sentinelv1.Failover 
 		})
 	}
 	return out
+}
+
+// lossBytes are nil where nothing is known of them.
+func lossBytes(l raftfsm.Loss) *int64 {
+	if l.Kind != raftfsm.LossExact && l.Kind != raftfsm.LossLowerBound {
+		return nil
+	}
+	return &l.Bytes
 }
 
 func candidates(in []raftfsm.Candidate) []*sentinelv1.Candidate {

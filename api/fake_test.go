@@ -207,6 +207,8 @@ type fakePolicy struct {
 	begun int
 	// rejected are told by Explain, and not promoted where only that is asked.
 	rejected []raftfsm.Candidate
+	// loss is what it foretells.
+	loss raftfsm.Loss
 }
 
 func (p *fakePolicy) Rehearse(_ context.Context, o Order) (*raftfsm.Failover, error) {
@@ -256,13 +258,16 @@ func (p *fakePolicy) Explain(_ context.Context, st *raftfsm.State, m *raftfsm.Ma
 }
 
 func (p *fakePolicy) Glance(_ *raftfsm.State, m *raftfsm.Master) Explanation {
-	x := Explanation{PredictedLoss: raftfsm.Loss{Kind: raftfsm.LossLowerBound, Bytes: 12}, MasterAgeMs: 7}
+	x := Explanation{PredictedLoss: p.loss, MasterAgeMs: 7}
 	if len(m.Replicas()) == 0 {
 		none := []Blocker{{Code: "no_replica", Detail: "no replica is known"}}
 		x.FailoverBlockers, x.SwitchoverBlockers = none, none
 		return x
 	}
-	x.Winner, x.Candidates = m.Replicas()[0].Addr, p.rejected
+	replicas := m.Replicas()
+	x.Winner, x.Candidates = replicas[0].Addr, p.rejected
+	x.Heir = replicas[len(replicas)-1].Addr
+	x.Planned = []raftfsm.Candidate{{Addr: x.Heir, Chosen: true}}
 	if m.Pause != nil {
 		x.FailoverBlockers = []Blocker{{Code: "paused", Detail: m.Pause.Reason}}
 	}
@@ -318,7 +323,7 @@ type rig struct {
 func newRig(t *testing.T, alter ...func(*Options)) *rig {
 	t.Helper()
 	node := newFakeNode(t)
-	policy := &fakePolicy{n: node}
+	policy := &fakePolicy{n: node, loss: raftfsm.Loss{Kind: raftfsm.LossLowerBound, Bytes: 12}}
 	o := Options{Node: node, Failovers: policy, Classify: classify, Log: slog.New(slog.DiscardHandler)}
 	for _, f := range alter {
 		f(&o)

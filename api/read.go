@@ -174,7 +174,8 @@ func (s *Server) ExplainMaster(ctx context.Context, req *sentinelv1.ExplainMaste
 		Candidates: candidates(x.Candidates), Obstacles: details(x.FailoverBlockers), NodeId: status.NodeID,
 		FromLeader: status.Role == RoleLeader, CanSwitchover: len(x.SwitchoverBlockers) == 0,
 		FailoverBlockers: blockers(x.FailoverBlockers), SwitchoverBlockers: blockers(x.SwitchoverBlockers),
-		PredictedLossKind: sentinelv1.LossKind(x.PredictedLoss.Kind), PredictedLossBytes: x.PredictedLoss.Bytes, MasterAgeMs: x.MasterAgeMs,
+		PredictedLossKind: sentinelv1.LossKind(x.PredictedLoss.Kind), PredictedLossBytes: lossBytes(x.PredictedLoss), MasterAgeMs: x.MasterAgeMs,
+		PlannedWinner: address(x.Heir), PlannedCandidates: candidates(x.Planned),
 	}, nil
 }
 

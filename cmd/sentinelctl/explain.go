@@ -137,6 +137,7 @@ func explainTable(e *sentinelv1.ExplainMasterResponse) *table {
 	}
 	t.add("would win", winner)
 	t.add("would lose", lossOf(e.GetPredictedLossKind(), e.GetPredictedLossBytes()))
+	addPlanned(t, e)
 	for _, kind := range []struct {
 		name     string
 		blockers []*sentinelv1.Blocker
@@ -157,22 +158,48 @@ func explainTable(e *sentinelv1.ExplainMasterResponse) *table {
 	return t
 }
 
+// addPlanned says whom a switchover would promote and whom not, where a failover would do otherwise.
+func addPlanned(t *table, e *sentinelv1.ExplainMasterResponse) {
+	rejection := map[string]string{}
+	for _, c := range e.GetCandidates() {
+		rejection[client.HostPort(c.GetAddress())] = c.GetRejection()
+	}
+	if e.GetWinner() != nil && e.GetPlannedWinner() == nil && len(e.GetPlannedCandidates()) > 0 {
+		t.add("by switchover", "nobody")
+	}
+	for _, c := range e.GetPlannedCandidates() {
+		at := client.HostPort(c.GetAddress())
+		switch {
+		case c.GetRejection() == rejection[at]:
+		case c.GetChosen():
+			t.add("by switchover", at)
+		default:
+			t.add("by switchover", "not "+at+": "+whyNot(c))
+		}
+	}
+}
+
 func candidateTable(candidates []*sentinelv1.Candidate) *table {
 	t := newTable("REPLICA", "VERDICT", "BEHIND", "SILENT", "OFFSET", "PRIORITY", "MEASURED", "WHY")
 	for _, c := range candidates {
-		verdict, why := "no", c.GetDetail()
-		switch {
-		case c.GetChosen():
+		verdict := "no"
+		if c.GetChosen() {
 			verdict = "would win"
-		case why == "":
-			why = c.GetRejection()
 		}
 		silent := "?"
 		if c.GetBehindMs() >= 0 {
 			silent = age(time.Duration(c.GetBehindMs()) * time.Millisecond)
 		}
 		t.add(client.HostPort(c.GetAddress()), verdict, bytesWord(c.GetBehindBytes()), silent, c.GetOffsetBytes(), c.GetPriority(),
-			agoWord(c.GetAgeMs()), why)
+			agoWord(c.GetAgeMs()), whyNot(c))
 	}
 	return t
+}
+
+// whyNot is what is against a replica; empty for the chosen one.
+func whyNot(c *sentinelv1.Candidate) string {
+	if c.GetDetail() == "" {
+		return c.GetRejection()
+	}
+	return c.GetDetail()
 }

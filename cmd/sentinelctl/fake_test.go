@@ -347,7 +347,7 @@ func sample() *cluster {
 	done := &sentinelv1.Failover{
 		OperationId: "OP1", Master: "cache", Epoch: 3, Kind: sentinelv1.FailoverKind_FAILOVER_KIND_AUTOMATIC,
 		From: addr("10.0.0.3", 6379), To: addr("10.0.0.1", 6379), Switched: true, Reason: "objectively down, 2 of 2 votes",
-		Outcome: sentinelv1.FailoverOutcome_FAILOVER_OUTCOME_COMPLETED, LossKind: sentinelv1.LossKind_LOSS_KIND_LOWER_BOUND, LossBytes: 4200,
+		Outcome: sentinelv1.FailoverOutcome_FAILOVER_OUTCOME_COMPLETED, LossKind: sentinelv1.LossKind_LOSS_KIND_LOWER_BOUND, LossBytes: new(int64(4200)),
 		LeaderNodeId: "n2", BegunAt: at(1001), SwitchedAt: at(1012), EndedAt: at(1040), BegunRevision: 30, SwitchedRevision: 31, EndedRevision: 34,
 		Votes: []*sentinelv1.FailoverVote{{NodeId: "n1", Cause: sentinelv1.Cause_CAUSE_REFUSED, Since: at(0), ReportedAt: at(1000)}},
 		Candidates: []*sentinelv1.Candidate{
@@ -390,7 +390,15 @@ func sample() *cluster {
 					AgeMs: -1, BehindBytes: -1, BehindMs: -1,
 				},
 			},
-			PredictedLossKind: sentinelv1.LossKind_LOSS_KIND_LOWER_BOUND, PredictedLossBytes: 14, MasterAgeMs: 35,
+			PredictedLossKind: sentinelv1.LossKind_LOSS_KIND_LOWER_BOUND, PredictedLossBytes: new(int64(14)), MasterAgeMs: 35,
+			PlannedWinner: addr("10.0.0.2", 6379),
+			PlannedCandidates: []*sentinelv1.Candidate{
+				{Address: addr("10.0.0.2", 6379), Chosen: true, OffsetBytes: 900, Priority: 100, AgeMs: 20, BehindBytes: 14, BehindMs: 320},
+				{
+					Address: addr("fe80::1", 6380), Rejection: "LINK_DOWN", Detail: "link down for 12.5 s", OffsetBytes: 800, Priority: 100,
+					AgeMs: -1, BehindBytes: -1, BehindMs: -1,
+				},
+			},
 			SwitchoverBlockers: []*sentinelv1.Blocker{{Code: "master_busy", Detail: "master 10.0.0.1:6379 is in a FAILOVER that it was told by itself"}},
 		},
 	}

@@ -84,6 +84,40 @@ func TestOutput(t *testing.T) {
 }
 
 // TestChanges holds what commands that change say, and what they ask of the cluster.
+// A switchover asks more of its candidate than a failover does; the table tells where that makes a difference.
+func TestExplainPlanned(t *testing.T) {
+	best, next := addr("10.0.0.2", 6379), addr("10.0.0.3", 6379)
+	unlinked := &sentinelv1.Candidate{Address: best, Rejection: "link-down", Detail: "its link to the master is down"}
+	maintained := &sentinelv1.Candidate{Address: addr("10.0.0.1", 6379), Rejection: "maintenance", Detail: "maintained"}
+	for _, c := range []struct {
+		name    string
+		winner  *sentinelv1.Address
+		planned []*sentinelv1.Candidate
+		want    string
+	}{
+		{"another", next, []*sentinelv1.Candidate{{Address: next, Chosen: true}, maintained, unlinked},
+			"by switchover  10.0.0.3:6379\nby switchover  not 10.0.0.2:6379: its link to the master is down\n"},
+		{"nobody", nil, []*sentinelv1.Candidate{maintained, unlinked, {Address: next, Rejection: "outranked"}},
+			"by switchover  nobody\nby switchover  not 10.0.0.2:6379: its link to the master is down\n"},
+		{"the same", best, []*sentinelv1.Candidate{{Address: best, Chosen: true}, {Address: next, Rejection: "outranked"}, maintained}, ""},
+		{"a node that does not tell", nil, nil, ""},
+	} {
+		fake := sample()
+		fake.explain.Winner, fake.explain.PlannedWinner, fake.explain.PlannedCandidates = best, c.winner, c.planned
+		fake.explain.Candidates = []*sentinelv1.Candidate{{Address: best, Chosen: true}, {Address: next, Rejection: "outranked"}, maintained}
+		r := ctl(t.Context(), t, fake.serve(t), nil, "explain", "cache")
+		got := ""
+		for line := range strings.Lines(r.stdout) {
+			if strings.HasPrefix(line, "by switchover") {
+				got += line
+			}
+		}
+		if r.status != exitDone || got != c.want {
+			t.Errorf("%s: exit %d, %q, want %q", c.name, r.status, got, c.want)
+		}
+	}
+}
+
 func TestChanges(t *testing.T) {
 	for _, c := range []struct {
 		args  []string

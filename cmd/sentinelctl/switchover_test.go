@@ -18,7 +18,7 @@ func planned() *cluster {
 	fake.failovers = []*sentinelv1.Failover{{
 		OperationId: "OP4", Master: "cache", Epoch: 4, Kind: sentinelv1.FailoverKind_FAILOVER_KIND_PLANNED, From: addr("10.0.0.1", 6379),
 		To: addr("10.0.0.2", 6379), Switched: true, Reason: "ordered by 127.0.0.1", Outcome: sentinelv1.FailoverOutcome_FAILOVER_OUTCOME_COMPLETED,
-		LossKind: sentinelv1.LossKind_LOSS_KIND_EXACT, LeaderNodeId: "n2", BegunAt: at(2001), SwitchedAt: at(2010), EndedAt: at(2021),
+		LossKind: sentinelv1.LossKind_LOSS_KIND_EXACT, LossBytes: new(int64), LeaderNodeId: "n2", BegunAt: at(2001), SwitchedAt: at(2010), EndedAt: at(2021),
 		BegunRevision: 43, SwitchedRevision: 45, EndedRevision: 47, MaxWaitMs: 5000,
 		Candidates: []*sentinelv1.Candidate{
 			{Address: addr("10.0.0.2", 6379), Chosen: true, OffsetBytes: 900, Priority: 100, AgeMs: 3},
@@ -37,7 +37,7 @@ func planned() *cluster {
 func rolledBack(f *sentinelv1.Failover) {
 	f.Switched, f.SwitchedAt, f.Steps = false, nil, f.GetSteps()[:1]
 	f.Outcome, f.EndReason = sentinelv1.FailoverOutcome_FAILOVER_OUTCOME_ABORTED, "10.0.0.2:6379 lacks 12 bytes after 5000 ms"
-	f.LossKind = sentinelv1.LossKind_LOSS_KIND_UNSPECIFIED
+	f.LossKind, f.LossBytes = sentinelv1.LossKind_LOSS_KIND_UNSPECIFIED, nil
 }
 
 // TestSwitchoverOutput holds what is told of operations, and what their end makes of the exit status.

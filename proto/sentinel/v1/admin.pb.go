@@ -2400,7 +2400,7 @@ type ExplainMasterResponse struct {
 	AgeMs     int64                  `protobuf:"varint,3,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
 	// Nothing stands in the way of an automatic failover, were the master down now.
 	CanFailover bool `protobuf:"varint,4,opt,name=can_failover,json=canFailover,proto3" json:"can_failover,omitempty"`
-	// The replica that would be promoted; unset for none.
+	// The replica that a failover would promote; unset for none.
 	Winner     *Address     `protobuf:"bytes,5,opt,name=winner,proto3" json:"winner,omitempty"`
 	Candidates []*Candidate `protobuf:"bytes,6,rep,name=candidates,proto3" json:"candidates,omitempty"`
 	// What stands in the way, in words; empty when nothing does.
@@ -2413,13 +2413,17 @@ type ExplainMasterResponse struct {
 	// What stands in the way of an automatic failover were the master down now, and of a switchover; each with a code.
 	FailoverBlockers   []*Blocker `protobuf:"bytes,11,rep,name=failover_blockers,json=failoverBlockers,proto3" json:"failover_blockers,omitempty"`
 	SwitchoverBlockers []*Blocker `protobuf:"bytes,12,rep,name=switchover_blockers,json=switchoverBlockers,proto3" json:"switchover_blockers,omitempty"`
-	// What a failover at this moment would lose, by what was seen of both.
+	// What a failover at this moment would lose at least, by what was seen of both; the bytes are unset where that is not known.
 	PredictedLossKind  LossKind `protobuf:"varint,13,opt,name=predicted_loss_kind,json=predictedLossKind,proto3,enum=sentinel.v1.LossKind" json:"predicted_loss_kind,omitempty"`
-	PredictedLossBytes int64    `protobuf:"varint,14,opt,name=predicted_loss_bytes,json=predictedLossBytes,proto3" json:"predicted_loss_bytes,omitempty"`
+	PredictedLossBytes *int64   `protobuf:"varint,14,opt,name=predicted_loss_bytes,json=predictedLossBytes,proto3,oneof" json:"predicted_loss_bytes,omitempty"`
 	// Age of what was last seen of the master, milliseconds; -1 for never.
-	MasterAgeMs   int64 `protobuf:"varint,15,opt,name=master_age_ms,json=masterAgeMs,proto3" json:"master_age_ms,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	MasterAgeMs int64 `protobuf:"varint,15,opt,name=master_age_ms,json=masterAgeMs,proto3" json:"master_age_ms,omitempty"`
+	// The replica that a switchover would promote, which asks more of it than a failover; unset for none. And all of them, with what
+	// a switchover has against each.
+	PlannedWinner     *Address     `protobuf:"bytes,16,opt,name=planned_winner,json=plannedWinner,proto3" json:"planned_winner,omitempty"`
+	PlannedCandidates []*Candidate `protobuf:"bytes,17,rep,name=planned_candidates,json=plannedCandidates,proto3" json:"planned_candidates,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ExplainMasterResponse) Reset() {
@@ -2544,8 +2548,8 @@ func (x *ExplainMasterResponse) GetPredictedLossKind() LossKind {
 }
 
 func (x *ExplainMasterResponse) GetPredictedLossBytes() int64 {
-	if x != nil {
-		return x.PredictedLossBytes
+	if x != nil && x.PredictedLossBytes != nil {
+		return *x.PredictedLossBytes
 	}
 	return 0
 }
@@ -2555,6 +2559,20 @@ func (x *ExplainMasterResponse) GetMasterAgeMs() int64 {
 		return x.MasterAgeMs
 	}
 	return 0
+}
+
+func (x *ExplainMasterResponse) GetPlannedWinner() *Address {
+	if x != nil {
+		return x.PlannedWinner
+	}
+	return nil
+}
+
+func (x *ExplainMasterResponse) GetPlannedCandidates() []*Candidate {
+	if x != nil {
+		return x.PlannedCandidates
+	}
+	return nil
 }
 
 // Blocker is one thing that stands in the way.
@@ -3280,7 +3298,7 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	" \x01(\tR\amessage\"f\n" +
 	"\x14ExplainMasterRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12:\n" +
-	"\vconsistency\x18\x02 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\x98\x05\n" +
+	"\vconsistency\x18\x02 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\xba\x06\n" +
 	"\x15ExplainMasterResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
@@ -3299,9 +3317,12 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	" \x01(\bR\rcanSwitchover\x12A\n" +
 	"\x11failover_blockers\x18\v \x03(\v2\x14.sentinel.v1.BlockerR\x10failoverBlockers\x12E\n" +
 	"\x13switchover_blockers\x18\f \x03(\v2\x14.sentinel.v1.BlockerR\x12switchoverBlockers\x12E\n" +
-	"\x13predicted_loss_kind\x18\r \x01(\x0e2\x15.sentinel.v1.LossKindR\x11predictedLossKind\x120\n" +
-	"\x14predicted_loss_bytes\x18\x0e \x01(\x03R\x12predictedLossBytes\x12\"\n" +
-	"\rmaster_age_ms\x18\x0f \x01(\x03R\vmasterAgeMs\"5\n" +
+	"\x13predicted_loss_kind\x18\r \x01(\x0e2\x15.sentinel.v1.LossKindR\x11predictedLossKind\x125\n" +
+	"\x14predicted_loss_bytes\x18\x0e \x01(\x03H\x00R\x12predictedLossBytes\x88\x01\x01\x12\"\n" +
+	"\rmaster_age_ms\x18\x0f \x01(\x03R\vmasterAgeMs\x12;\n" +
+	"\x0eplanned_winner\x18\x10 \x01(\v2\x14.sentinel.v1.AddressR\rplannedWinner\x12E\n" +
+	"\x12planned_candidates\x18\x11 \x03(\v2\x16.sentinel.v1.CandidateR\x11plannedCandidatesB\x17\n" +
+	"\x15_predicted_loss_bytes\"5\n" +
 	"\aBlocker\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\"\xc5\x01\n" +
@@ -3461,55 +3482,57 @@ var file_proto_sentinel_v1_admin_proto_depIdxs = []int32{
 	32, // 29: sentinel.v1.ExplainMasterResponse.failover_blockers:type_name -> sentinel.v1.Blocker
 	32, // 30: sentinel.v1.ExplainMasterResponse.switchover_blockers:type_name -> sentinel.v1.Blocker
 	48, // 31: sentinel.v1.ExplainMasterResponse.predicted_loss_kind:type_name -> sentinel.v1.LossKind
-	46, // 32: sentinel.v1.ListFailoversRequest.consistency:type_name -> sentinel.v1.Consistency
-	45, // 33: sentinel.v1.ListFailoversResponse.failovers:type_name -> sentinel.v1.Failover
-	46, // 34: sentinel.v1.GetSettingsRequest.consistency:type_name -> sentinel.v1.Consistency
-	35, // 35: sentinel.v1.GetSettingsResponse.settings:type_name -> sentinel.v1.Settings
-	35, // 36: sentinel.v1.UpdateSettingsRequest.settings:type_name -> sentinel.v1.Settings
-	35, // 37: sentinel.v1.UpdateSettingsResponse.settings:type_name -> sentinel.v1.Settings
-	0,  // 38: sentinel.v1.AdminService.MonitorMaster:input_type -> sentinel.v1.MonitorMasterRequest
-	2,  // 39: sentinel.v1.AdminService.UpdateMaster:input_type -> sentinel.v1.UpdateMasterRequest
-	4,  // 40: sentinel.v1.AdminService.RemoveMaster:input_type -> sentinel.v1.RemoveMasterRequest
-	6,  // 41: sentinel.v1.AdminService.ResetMasters:input_type -> sentinel.v1.ResetMastersRequest
-	8,  // 42: sentinel.v1.AdminService.ForgetReplica:input_type -> sentinel.v1.ForgetReplicaRequest
-	10, // 43: sentinel.v1.AdminService.FailoverMaster:input_type -> sentinel.v1.FailoverMasterRequest
-	12, // 44: sentinel.v1.AdminService.SwitchoverMaster:input_type -> sentinel.v1.SwitchoverMasterRequest
-	14, // 45: sentinel.v1.AdminService.WatchOperation:input_type -> sentinel.v1.WatchOperationRequest
-	16, // 46: sentinel.v1.AdminService.StartMaintenance:input_type -> sentinel.v1.StartMaintenanceRequest
-	18, // 47: sentinel.v1.AdminService.EndMaintenance:input_type -> sentinel.v1.EndMaintenanceRequest
-	20, // 48: sentinel.v1.AdminService.DrainHost:input_type -> sentinel.v1.DrainHostRequest
-	22, // 49: sentinel.v1.AdminService.UndrainHost:input_type -> sentinel.v1.UndrainHostRequest
-	24, // 50: sentinel.v1.AdminService.PauseMaster:input_type -> sentinel.v1.PauseMasterRequest
-	26, // 51: sentinel.v1.AdminService.ResumeMaster:input_type -> sentinel.v1.ResumeMasterRequest
-	28, // 52: sentinel.v1.AdminService.CheckQuorum:input_type -> sentinel.v1.CheckQuorumRequest
-	30, // 53: sentinel.v1.AdminService.ExplainMaster:input_type -> sentinel.v1.ExplainMasterRequest
-	33, // 54: sentinel.v1.AdminService.ListFailovers:input_type -> sentinel.v1.ListFailoversRequest
-	36, // 55: sentinel.v1.AdminService.GetSettings:input_type -> sentinel.v1.GetSettingsRequest
-	38, // 56: sentinel.v1.AdminService.UpdateSettings:input_type -> sentinel.v1.UpdateSettingsRequest
-	1,  // 57: sentinel.v1.AdminService.MonitorMaster:output_type -> sentinel.v1.MonitorMasterResponse
-	3,  // 58: sentinel.v1.AdminService.UpdateMaster:output_type -> sentinel.v1.UpdateMasterResponse
-	5,  // 59: sentinel.v1.AdminService.RemoveMaster:output_type -> sentinel.v1.RemoveMasterResponse
-	7,  // 60: sentinel.v1.AdminService.ResetMasters:output_type -> sentinel.v1.ResetMastersResponse
-	9,  // 61: sentinel.v1.AdminService.ForgetReplica:output_type -> sentinel.v1.ForgetReplicaResponse
-	11, // 62: sentinel.v1.AdminService.FailoverMaster:output_type -> sentinel.v1.FailoverMasterResponse
-	13, // 63: sentinel.v1.AdminService.SwitchoverMaster:output_type -> sentinel.v1.SwitchoverMasterResponse
-	15, // 64: sentinel.v1.AdminService.WatchOperation:output_type -> sentinel.v1.WatchOperationResponse
-	17, // 65: sentinel.v1.AdminService.StartMaintenance:output_type -> sentinel.v1.StartMaintenanceResponse
-	19, // 66: sentinel.v1.AdminService.EndMaintenance:output_type -> sentinel.v1.EndMaintenanceResponse
-	21, // 67: sentinel.v1.AdminService.DrainHost:output_type -> sentinel.v1.DrainHostResponse
-	23, // 68: sentinel.v1.AdminService.UndrainHost:output_type -> sentinel.v1.UndrainHostResponse
-	25, // 69: sentinel.v1.AdminService.PauseMaster:output_type -> sentinel.v1.PauseMasterResponse
-	27, // 70: sentinel.v1.AdminService.ResumeMaster:output_type -> sentinel.v1.ResumeMasterResponse
-	29, // 71: sentinel.v1.AdminService.CheckQuorum:output_type -> sentinel.v1.CheckQuorumResponse
-	31, // 72: sentinel.v1.AdminService.ExplainMaster:output_type -> sentinel.v1.ExplainMasterResponse
-	34, // 73: sentinel.v1.AdminService.ListFailovers:output_type -> sentinel.v1.ListFailoversResponse
-	37, // 74: sentinel.v1.AdminService.GetSettings:output_type -> sentinel.v1.GetSettingsResponse
-	39, // 75: sentinel.v1.AdminService.UpdateSettings:output_type -> sentinel.v1.UpdateSettingsResponse
-	57, // [57:76] is the sub-list for method output_type
-	38, // [38:57] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	40, // 32: sentinel.v1.ExplainMasterResponse.planned_winner:type_name -> sentinel.v1.Address
+	47, // 33: sentinel.v1.ExplainMasterResponse.planned_candidates:type_name -> sentinel.v1.Candidate
+	46, // 34: sentinel.v1.ListFailoversRequest.consistency:type_name -> sentinel.v1.Consistency
+	45, // 35: sentinel.v1.ListFailoversResponse.failovers:type_name -> sentinel.v1.Failover
+	46, // 36: sentinel.v1.GetSettingsRequest.consistency:type_name -> sentinel.v1.Consistency
+	35, // 37: sentinel.v1.GetSettingsResponse.settings:type_name -> sentinel.v1.Settings
+	35, // 38: sentinel.v1.UpdateSettingsRequest.settings:type_name -> sentinel.v1.Settings
+	35, // 39: sentinel.v1.UpdateSettingsResponse.settings:type_name -> sentinel.v1.Settings
+	0,  // 40: sentinel.v1.AdminService.MonitorMaster:input_type -> sentinel.v1.MonitorMasterRequest
+	2,  // 41: sentinel.v1.AdminService.UpdateMaster:input_type -> sentinel.v1.UpdateMasterRequest
+	4,  // 42: sentinel.v1.AdminService.RemoveMaster:input_type -> sentinel.v1.RemoveMasterRequest
+	6,  // 43: sentinel.v1.AdminService.ResetMasters:input_type -> sentinel.v1.ResetMastersRequest
+	8,  // 44: sentinel.v1.AdminService.ForgetReplica:input_type -> sentinel.v1.ForgetReplicaRequest
+	10, // 45: sentinel.v1.AdminService.FailoverMaster:input_type -> sentinel.v1.FailoverMasterRequest
+	12, // 46: sentinel.v1.AdminService.SwitchoverMaster:input_type -> sentinel.v1.SwitchoverMasterRequest
+	14, // 47: sentinel.v1.AdminService.WatchOperation:input_type -> sentinel.v1.WatchOperationRequest
+	16, // 48: sentinel.v1.AdminService.StartMaintenance:input_type -> sentinel.v1.StartMaintenanceRequest
+	18, // 49: sentinel.v1.AdminService.EndMaintenance:input_type -> sentinel.v1.EndMaintenanceRequest
+	20, // 50: sentinel.v1.AdminService.DrainHost:input_type -> sentinel.v1.DrainHostRequest
+	22, // 51: sentinel.v1.AdminService.UndrainHost:input_type -> sentinel.v1.UndrainHostRequest
+	24, // 52: sentinel.v1.AdminService.PauseMaster:input_type -> sentinel.v1.PauseMasterRequest
+	26, // 53: sentinel.v1.AdminService.ResumeMaster:input_type -> sentinel.v1.ResumeMasterRequest
+	28, // 54: sentinel.v1.AdminService.CheckQuorum:input_type -> sentinel.v1.CheckQuorumRequest
+	30, // 55: sentinel.v1.AdminService.ExplainMaster:input_type -> sentinel.v1.ExplainMasterRequest
+	33, // 56: sentinel.v1.AdminService.ListFailovers:input_type -> sentinel.v1.ListFailoversRequest
+	36, // 57: sentinel.v1.AdminService.GetSettings:input_type -> sentinel.v1.GetSettingsRequest
+	38, // 58: sentinel.v1.AdminService.UpdateSettings:input_type -> sentinel.v1.UpdateSettingsRequest
+	1,  // 59: sentinel.v1.AdminService.MonitorMaster:output_type -> sentinel.v1.MonitorMasterResponse
+	3,  // 60: sentinel.v1.AdminService.UpdateMaster:output_type -> sentinel.v1.UpdateMasterResponse
+	5,  // 61: sentinel.v1.AdminService.RemoveMaster:output_type -> sentinel.v1.RemoveMasterResponse
+	7,  // 62: sentinel.v1.AdminService.ResetMasters:output_type -> sentinel.v1.ResetMastersResponse
+	9,  // 63: sentinel.v1.AdminService.ForgetReplica:output_type -> sentinel.v1.ForgetReplicaResponse
+	11, // 64: sentinel.v1.AdminService.FailoverMaster:output_type -> sentinel.v1.FailoverMasterResponse
+	13, // 65: sentinel.v1.AdminService.SwitchoverMaster:output_type -> sentinel.v1.SwitchoverMasterResponse
+	15, // 66: sentinel.v1.AdminService.WatchOperation:output_type -> sentinel.v1.WatchOperationResponse
+	17, // 67: sentinel.v1.AdminService.StartMaintenance:output_type -> sentinel.v1.StartMaintenanceResponse
+	19, // 68: sentinel.v1.AdminService.EndMaintenance:output_type -> sentinel.v1.EndMaintenanceResponse
+	21, // 69: sentinel.v1.AdminService.DrainHost:output_type -> sentinel.v1.DrainHostResponse
+	23, // 70: sentinel.v1.AdminService.UndrainHost:output_type -> sentinel.v1.UndrainHostResponse
+	25, // 71: sentinel.v1.AdminService.PauseMaster:output_type -> sentinel.v1.PauseMasterResponse
+	27, // 72: sentinel.v1.AdminService.ResumeMaster:output_type -> sentinel.v1.ResumeMasterResponse
+	29, // 73: sentinel.v1.AdminService.CheckQuorum:output_type -> sentinel.v1.CheckQuorumResponse
+	31, // 74: sentinel.v1.AdminService.ExplainMaster:output_type -> sentinel.v1.ExplainMasterResponse
+	34, // 75: sentinel.v1.AdminService.ListFailovers:output_type -> sentinel.v1.ListFailoversResponse
+	37, // 76: sentinel.v1.AdminService.GetSettings:output_type -> sentinel.v1.GetSettingsResponse
+	39, // 77: sentinel.v1.AdminService.UpdateSettings:output_type -> sentinel.v1.UpdateSettingsResponse
+	59, // [59:78] is the sub-list for method output_type
+	40, // [40:59] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_proto_sentinel_v1_admin_proto_init() }
@@ -3520,6 +3543,7 @@ func file_proto_sentinel_v1_admin_proto_init() {
 	file_proto_sentinel_v1_common_proto_init()
 	file_proto_sentinel_v1_failover_proto_init()
 	file_proto_sentinel_v1_master_proto_init()
+	file_proto_sentinel_v1_admin_proto_msgTypes[31].OneofWrappers = []any{}
 	file_proto_sentinel_v1_admin_proto_msgTypes[35].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

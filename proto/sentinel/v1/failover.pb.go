@@ -220,7 +220,8 @@ type Failover struct {
 	Outcome   FailoverOutcome `protobuf:"varint,12,opt,name=outcome,proto3,enum=sentinel.v1.FailoverOutcome" json:"outcome,omitempty"`
 	EndReason string          `protobuf:"bytes,13,opt,name=end_reason,json=endReason,proto3" json:"end_reason,omitempty"`
 	LossKind  LossKind        `protobuf:"varint,14,opt,name=loss_kind,json=lossKind,proto3,enum=sentinel.v1.LossKind" json:"loss_kind,omitempty"`
-	LossBytes int64           `protobuf:"varint,15,opt,name=loss_bytes,json=lossBytes,proto3" json:"loss_bytes,omitempty"`
+	// How much was lost, exactly or at least; unset where that is not known, which is not 0.
+	LossBytes *int64 `protobuf:"varint,15,opt,name=loss_bytes,json=lossBytes,proto3,oneof" json:"loss_bytes,omitempty"`
 	// Node that opened it.
 	LeaderNodeId string `protobuf:"bytes,16,opt,name=leader_node_id,json=leaderNodeId,proto3" json:"leader_node_id,omitempty"`
 	// Epoch of the failover that it replaced; 0 for none.
@@ -370,8 +371,8 @@ func (x *Failover) GetLossKind() LossKind {
 }
 
 func (x *Failover) GetLossBytes() int64 {
-	if x != nil {
-		return x.LossBytes
+	if x != nil && x.LossBytes != nil {
+		return *x.LossBytes
 	}
 	return 0
 }
@@ -535,9 +536,10 @@ type Candidate struct {
 	RunId       string `protobuf:"bytes,7,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	// Age of the measurement.
 	AgeMs int64 `protobuf:"varint,8,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
-	// How many bytes of the master's stream it lacked by what was seen of both, and for how many milliseconds it had received
-	// nothing; -1 for unknown.
-	BehindBytes   int64 `protobuf:"varint,9,opt,name=behind_bytes,json=behindBytes,proto3" json:"behind_bytes,omitempty"`
+	// How many bytes of the master's stream it lacked by what was seen of both; -1 for unknown.
+	BehindBytes int64 `protobuf:"varint,9,opt,name=behind_bytes,json=behindBytes,proto3" json:"behind_bytes,omitempty"`
+	// For how many milliseconds it had received nothing from the master, or its link was down; -1 for unknown. That is the silence
+	// of the link and no lag: a master that nobody writes to says something every 10 s alone.
 	BehindMs      int64 `protobuf:"varint,10,opt,name=behind_ms,json=behindMs,proto3" json:"behind_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -725,7 +727,7 @@ var File_proto_sentinel_v1_failover_proto protoreflect.FileDescriptor
 
 const file_proto_sentinel_v1_failover_proto_rawDesc = "" +
 	"\n" +
-	" proto/sentinel/v1/failover.proto\x12\vsentinel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eproto/sentinel/v1/common.proto\"\x9f\b\n" +
+	" proto/sentinel/v1/failover.proto\x12\vsentinel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eproto/sentinel/v1/common.proto\"\xb3\b\n" +
 	"\bFailover\x12!\n" +
 	"\foperation_id\x18\x01 \x01(\tR\voperationId\x12\x16\n" +
 	"\x06master\x18\x02 \x01(\tR\x06master\x12\x14\n" +
@@ -744,9 +746,9 @@ const file_proto_sentinel_v1_failover_proto_rawDesc = "" +
 	"\aoutcome\x18\f \x01(\x0e2\x1c.sentinel.v1.FailoverOutcomeR\aoutcome\x12\x1d\n" +
 	"\n" +
 	"end_reason\x18\r \x01(\tR\tendReason\x122\n" +
-	"\tloss_kind\x18\x0e \x01(\x0e2\x15.sentinel.v1.LossKindR\blossKind\x12\x1d\n" +
+	"\tloss_kind\x18\x0e \x01(\x0e2\x15.sentinel.v1.LossKindR\blossKind\x12\"\n" +
 	"\n" +
-	"loss_bytes\x18\x0f \x01(\x03R\tlossBytes\x12$\n" +
+	"loss_bytes\x18\x0f \x01(\x03H\x00R\tlossBytes\x88\x01\x01\x12$\n" +
 	"\x0eleader_node_id\x18\x10 \x01(\tR\fleaderNodeId\x12\x1a\n" +
 	"\breplaces\x18\x11 \x01(\x04R\breplaces\x125\n" +
 	"\bodown_at\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\aodownAt\x125\n" +
@@ -758,7 +760,8 @@ const file_proto_sentinel_v1_failover_proto_rawDesc = "" +
 	"\x11switched_revision\x18\x17 \x01(\x04R\x10switchedRevision\x12%\n" +
 	"\x0eended_revision\x18\x18 \x01(\x04R\rendedRevision\x12\x14\n" +
 	"\x05actor\x18\x19 \x01(\tR\x05actor\x12\x1e\n" +
-	"\vmax_wait_ms\x18\x1a \x01(\x03R\tmaxWaitMs\"\xc0\x01\n" +
+	"\vmax_wait_ms\x18\x1a \x01(\x03R\tmaxWaitMsB\r\n" +
+	"\v_loss_bytes\"\xc0\x01\n" +
 	"\fFailoverVote\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12(\n" +
 	"\x05cause\x18\x02 \x01(\x0e2\x12.sentinel.v1.CauseR\x05cause\x120\n" +
@@ -858,6 +861,7 @@ func file_proto_sentinel_v1_failover_proto_init() {
 		return
 	}
 	file_proto_sentinel_v1_common_proto_init()
+	file_proto_sentinel_v1_failover_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
