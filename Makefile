@@ -39,6 +39,10 @@ test: redis cc clients ## everything that needs only Redis and no root, with the
 e2e: redis cc ## real processes alone
 	CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 6m ./test/e2e
 
+.PHONY: e2e-long
+e2e-long: redis cc ## the same with 200 sets that are explained and 20 rounds of losses and frozen nodes
+	E2E_SETS=200 E2E_ROUNDS=20 CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m ./test/e2e
+
 .PHONY: bench-failover
 bench-failover: redis ## the figures of docs/benchmarks.md; ROUNDS=20 by default
 	$(GO) run ./test/bench -rounds $(or $(ROUNDS),20) -write docs/benchmarks.md

@@ -67,6 +67,7 @@ func (d *draft) setFeatureLevel(c *raftlogv1.SetFeatureLevel) verdict {
 		}
 	}
 	d.s.level = level
+	d.s.weigh()
 	d.changed = true
 	d.emit(Event{Kind: EventFeatureLevel})
 	return done()

@@ -18,8 +18,8 @@ type archive struct {
 
 func newArchive() archive { return archive{tree: iradix.New[int]()} }
 
-func (a archive) with(name string, f *Failover) archive {
-	size := f.size()
+func (a archive) with(name string, f *Failover, level uint32) archive {
+	size := f.size(level)
 	tree, old, replaced := a.tree.Insert(changeKey(f.EndedIndex, name), size)
 	a.tree = tree
 	a.bytes += size
@@ -42,7 +42,7 @@ func (a archive) without(name string, past []*Failover) archive {
 
 // remember files a story that has just ended and drops the oldest ones beyond the bound.
 func (d *draft) remember(m *Master, f *Failover) {
-	d.s.archive = d.s.archive.with(m.Name, f)
+	d.s.archive = d.s.archive.with(m.Name, f, d.s.level)
 	it := d.s.archive.tree.Root().Iterator()
 	for key, _, ok := it.Next(); ok && d.s.archive.bytes > ArchiveBytes; key, _, ok = it.Next() {
 		name := string(key[8:])
@@ -59,14 +59,43 @@ func (d *draft) remember(m *Master, f *Failover) {
 	}
 }
 
-// size is about what a story takes in memory and in a snapshot, in bytes. It is law: changing it needs a feature level.
-func (f *Failover) size() int {
-	n := 256 + len(f.Reason) + len(f.EndReason) + len(f.Actor) + 96*len(f.Votes) // no row has an actor below level 3
+// weigh files every story anew, by what the present feature level counts.
+func (s *State) weigh() {
+	s.archive = newArchive()
+	for m := range s.Masters() {
+		for _, f := range m.History {
+			s.archive = s.archive.with(m.Name, f, s.level)
+		}
+	}
+}
+
+// size is about what a story takes in memory and in a snapshot, in bytes. It is law: changing it needs a feature level. Up to
+// level 2 it leaves out the names, which may take more than all else.
+func (f *Failover) size(level uint32) int {
+	n := 256 + len(f.Reason) + len(f.EndReason) + 96*len(f.Votes)
 	for _, c := range f.Candidates {
 		n += 96 + len(c.Detail)
 	}
 	for _, s := range f.Steps {
 		n += 64 + len(s.Detail)
+	}
+	if level >= 3 {
+		n += f.names()
+	}
+	return n
+}
+
+// names is how many bytes the names and codes of a story take.
+func (f *Failover) names() int {
+	n := len(f.OperationID) + len(f.From.Host) + len(f.To.Host) + len(f.Leader) + len(f.OldReplID) + len(f.Actor)
+	for _, v := range f.Votes {
+		n += len(v.Instance.Host) + len(v.Node)
+	}
+	for _, c := range f.Candidates {
+		n += len(c.Addr.Host) + len(c.Rejection) + len(c.RunID)
+	}
+	for _, s := range f.Steps {
+		n += len(s.Name) + len(s.Instance.Host)
 	}
 	return n
 }

@@ -164,7 +164,7 @@ func (s *State) load(rec *raftlogv1.SnapshotRecord) error {
 		s.masters = insert(s.masters, m.Name, m)
 		s.owns(m)
 		for _, f := range m.History {
-			s.archive = s.archive.with(m.Name, f)
+			s.archive = s.archive.with(m.Name, f, s.level)
 		}
 		s.note(m.Name, m.Revision)
 	case *raftlogv1.SnapshotRecord_Tombstone:
