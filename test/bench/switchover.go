@@ -30,7 +30,7 @@ type switched struct {
 	// paused: the old master's writes are, or nobody is the master, until the new one takes writes; untold is from the same moment
 	// until clients are told of it. outages are by application.
 	paused, untold, answers []time.Duration
-	outages         [2][]time.Duration
+	outages                 [2][]time.Duration
 }
 
 // switchovers moves one set's master in every round, while an application writes.
