@@ -53,7 +53,7 @@ func TestLossAfterTheCheck(t *testing.T) {
 	row := &raftfsm.Failover{OldReplID: setID, OldOffset: 1000, Steps: []raftfsm.Step{{Name: raftfsm.StepCheck}}}
 	promoted := raftfsm.Instance{Role: raftfsm.RoleMaster, ReplID: "b" + setID[1:], ReplID2: setID, SecondOffset: 1001}
 	demoted := *row
-	demoted.From, demoted.Steps = addr(1), append(row.Steps, raftfsm.Step{Name: raftfsm.StepDemote, Instance: addr(1)})
+	demoted.From, demoted.Steps = addr(1), slices.Concat(row.Steps, []raftfsm.Step{{Name: raftfsm.StepDemote, Instance: addr(1)}})
 	for _, c := range []struct {
 		name string
 		row  *raftfsm.Failover
