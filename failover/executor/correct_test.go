@@ -3,6 +3,7 @@ package executor
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -187,4 +188,35 @@ func TestThePastRowsLossIsCorrected(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The exact 0 of a switchover is taken back where the old master, which was never seen to follow the new one, comes back as a
+// master: it may have taken writes.
+func TestAnExactZeroIsTakenBack(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		all := w.redis(2)
+		all[0].FailRewrite("ERR Rewriting config file: Permission denied") // it will come back as what it was
+		var once sync.Once
+		w.lead("a", func(p Point) {
+			if p == AfterSwitch {
+				once.Do(all[0].Crash)
+			}
+		})
+		w.pass(6 * time.Second)
+		w.mustOrder("a", addr(3))
+		w.until("ended", 30*time.Second, func() bool { return len(w.master().History) == 1 })
+		if row := w.last(); !row.Switched || row.Loss != (raftfsm.Loss{Kind: raftfsm.LossExact}) {
+			t.Fatalf("%+v", row)
+		}
+		w.pass(30 * time.Second)
+		all[0].Restart(false)
+		if !all[0].State().Master {
+			t.Fatal("it did not come back as a master")
+		}
+		w.until("converged", 20*time.Second, w.converged)
+		w.pass(time.Second)
+		if got := w.last().Loss; got.Kind == raftfsm.LossExact {
+			t.Errorf("%+v", got)
+		}
+	})
 }

@@ -167,8 +167,8 @@ func (d *duties) stillMaster(ctx context.Context, s *set, m *raftfsm.Master, ask
 }
 
 // demoted tells that a master beside the committed one was made a replica: of an old master with what may have been lost, in
-// the open row if that is its own. The story of a past one is corrected where the old master's process has survived and tells
-// to the byte what was lost; one that was restarted proves nothing.
+// the open row if that is its own. The story of a past one is corrected: the law takes what the old master tells to the byte if
+// its process has survived, and of one that was restarted only that an exact 0 is doubtful.
 func (d *duties) demoted(ctx context.Context, s *set, m *raftfsm.Master, a raftfsm.Addr, o outcome) error {
 	row := lastSwitchFrom(m, a)
 	if row == nil {
@@ -181,7 +181,7 @@ func (d *duties) demoted(ctx context.Context, s *set, m *raftfsm.Master, a raftf
 		"loss", loss.Kind.String(), "lost_bytes", loss.Bytes)
 	if m.Failover == nil || m.Failover.Epoch != row.Epoch {
 		c := &raftlogv1.Correct{Kind: raftfsm.CorrectionDemoted, Detail: plain(detail)}
-		if loss.Kind == raftfsm.LossExact && d.e.o.Cluster.State().FeatureLevel() >= amendLevel {
+		if d.e.o.Cluster.State().FeatureLevel() >= amendLevel {
 			c.Epoch, c.Loss = row.Epoch, &raftlogv1.Loss{Kind: loss.Kind, Bytes: loss.Bytes}
 		}
 		return d.correct(ctx, s, m, a, c)
