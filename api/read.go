@@ -145,13 +145,21 @@ func (s *Server) CheckQuorum(ctx context.Context, req *sentinelv1.CheckQuorumReq
 	if !ok {
 		return nil, noMaster(req.GetName())
 	}
-	status := s.node.Status()
-	check := failover.CheckQuorum(failover.Usable(st, status.RaftID, status.LeaderID, status.Heard), st.Voters(), m.Options.Quorum)
+	check := failover.CheckQuorum(s.usable(st), st.Voters(), m.Options.Quorum)
 	return &sentinelv1.CheckQuorumResponse{
 		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Ok: check.OK(), Usable: uint32(check.Usable),
 		Voters: uint32(check.Voters), Quorum: uint32(check.Quorum), QuorumReachable: check.QuorumOK,
 		MajorityReachable: check.MajorityOK, Message: check.Text(),
 	}, nil
+}
+
+// usable counts the voters that are known to be heard.
+func (s *Server) usable(st *raftfsm.State) int {
+	status := s.node.Status()
+	if status.Role != RoleLeader {
+		status.Heard = nil
+	}
+	return failover.Usable(st, status.RaftID, status.LeaderID, status.Heard)
 }
 
 // ExplainMaster tells what a failover would do now.

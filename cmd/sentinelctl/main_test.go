@@ -95,10 +95,16 @@ func TestExplainPlanned(t *testing.T) {
 		planned []*sentinelv1.Candidate
 		want    string
 	}{
-		{"another", next, []*sentinelv1.Candidate{{Address: next, Chosen: true}, maintained, unlinked},
-			"by switchover  10.0.0.3:6379\nby switchover  not 10.0.0.2:6379: its link to the master is down\n"},
-		{"nobody", nil, []*sentinelv1.Candidate{maintained, unlinked, {Address: next, Rejection: "outranked"}},
-			"by switchover  nobody\nby switchover  not 10.0.0.2:6379: its link to the master is down\n"},
+		{
+			"another", next,
+			[]*sentinelv1.Candidate{{Address: next, Chosen: true}, maintained, unlinked},
+			"by switchover  10.0.0.3:6379\nby switchover  not 10.0.0.2:6379: its link to the master is down\n",
+		},
+		{
+			"nobody", nil,
+			[]*sentinelv1.Candidate{maintained, unlinked, {Address: next, Rejection: "outranked"}},
+			"by switchover  nobody\nby switchover  not 10.0.0.2:6379: its link to the master is down\n",
+		},
 		{"the same", best, []*sentinelv1.Candidate{{Address: best, Chosen: true}, {Address: next, Rejection: "outranked"}, maintained}, ""},
 		{"a node that does not tell", nil, nil, ""},
 	} {
