@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // conn is a connection to the master that the follower can drop.
@@ -36,6 +37,14 @@ func (c *conn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	return n, c.explain(err)
 }
+
+// go-redis sets a deadline before it reads or writes, and takes its error for theirs.
+
+func (c *conn) SetDeadline(t time.Time) error { return c.explain(c.Conn.SetDeadline(t)) }
+
+func (c *conn) SetReadDeadline(t time.Time) error { return c.explain(c.Conn.SetReadDeadline(t)) }
+
+func (c *conn) SetWriteDeadline(t time.Time) error { return c.explain(c.Conn.SetWriteDeadline(t)) }
 
 // explain says what has really happened to a dropped connection. A broken one is trouble; a timeout may be a subscriber's
 // patience.

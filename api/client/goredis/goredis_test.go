@@ -3,6 +3,7 @@ package goredis
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -152,6 +153,33 @@ func TestSwitchDuringHandshake(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestDroppedBetweenStepsOfTheHandshake: whatever go-redis does next with a connection that was dropped, or closed, in its
+// handshake must not look to it like something that passes.
+func TestDroppedBetweenStepsOfTheHandshake(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	socket, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &conn{Conn: socket, follower: newFollower(nil, "m", nil, time.Second)}
+	c.drop(errors.New("moved"))
+	_, read := c.Read(make([]byte, 1))
+	_, wrote := c.Write([]byte("*1\r\n$5\r\nHELLO\r\n"))
+	for what, err := range map[string]error{
+		"read": read, "write": wrote, "deadline": c.SetDeadline(time.Now()), "read deadline": c.SetReadDeadline(time.Now()),
+		"write deadline": c.SetWriteDeadline(time.Now()),
+	} {
+		var marked interface{ Timeout() bool }
+		if err == nil || errors.As(err, &marked) || errors.Is(err, io.EOF) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 
