@@ -23,8 +23,8 @@ func (v View) unswitched() *raftfsm.Failover {
 // unsure are the sides of a row that ended without a switch which may still do what they were told in it: the master step
 // down, the candidate become one. A command waits in the connection of a process that stands still, and is executed once that
 // goes on, after the row has ended; and what was read before this leadership says nothing of what the last one did. Each is
-// read twice, because the first answer of a process that goes on may come before the command is executed. One that is down is
-// not waited for.
+// read twice, because the first answer of a process that goes on may come before the command is executed. One that is down, or
+// tells us nothing, is not waited for.
 func (v View) unsure() []raftfsm.Addr {
 	row := v.unswitched()
 	if row == nil {
@@ -35,7 +35,7 @@ func (v View) unsure() []raftfsm.Addr {
 		_, member := v.Master.Instance(a)
 		o, seen := v.Observe(a)
 		first, once := v.Memory.Reread[a]
-		if member && seen && !o.Down && !(once && o.InfoAt.Sub(first) >= ProbePeriod(v.Master.Options)/2) {
+		if member && seen && o.Info != nil && !o.Down && !o.AuthRejected && !(once && o.InfoAt.Sub(first) >= ProbePeriod(v.Master.Options)/2) {
 			out = append(out, a)
 		}
 	}

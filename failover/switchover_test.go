@@ -108,6 +108,7 @@ func TestSidesOfAGivenUpRowAreReadTwice(t *testing.T) {
 		{"read twice at a time", true, func(s *scene) { s.pass(half); s.next(); s.pass(half / 2) }, []raftfsm.Addr{addr(1), addr(2)}},
 		{"read twice", true, func(s *scene) { s.pass(half); s.next(); s.pass(half) }, nil},
 		{"read twice by the same", false, func(s *scene) { s.pass(half); s.next(); s.pass(half) }, nil},
+		{"the candidate rejects us", true, func(s *scene) { s.see(addr(2), func(o *detector.Observation) { o.AuthRejected = true }) }, []raftfsm.Addr{addr(1)}},
 		{"the candidate is down", true, func(s *scene) { s.see(addr(2), func(o *detector.Observation) { o.Down = true }) }, []raftfsm.Addr{addr(1)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
