@@ -108,7 +108,8 @@ func (s *set) monitor(n *node, o setOptions) {
 		o.downAfter = downAfter
 	}
 	quorum, after, timeout := int32(len(s.nodes)/2+1), o.downAfter.Milliseconds(), (20 * time.Second).Milliseconds()
-	opts := &sentinelv1.MasterOptions{Quorum: &quorum, DownAfterMs: &after, FailoverTimeoutMs: &timeout}
+	cooldown := int64(0) // what crashes again and again here is no flapping master
+	opts := &sentinelv1.MasterOptions{Quorum: &quorum, DownAfterMs: &after, FailoverTimeoutMs: &timeout, FailoverCooldownMs: &cooldown}
 	if s.password != "" {
 		opts.AuthPass = &s.password
 	}
