@@ -33,11 +33,11 @@ demo: redis build ## a whole cluster with real Redis on this machine, a crash, a
 .PHONY: test
 # -count 1: Go's cache does not know of the programs that the end-to-end tests build, and would pass over a change of theirs.
 test: redis cc clients ## everything that needs only Redis and no root, with the race detector
-	CGO_ENABLED=1 $(GO) test -race -count 1 -timeout 6m ./...
+	CGO_ENABLED=1 $(GO) test -race -count 1 -timeout 15m ./...
 
 .PHONY: e2e
 e2e: redis cc ## real processes alone
-	CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 6m ./test/e2e
+	CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 15m ./test/e2e
 
 .PHONY: e2e-long
 e2e-long: redis cc ## the same with 200 sets that are explained and 20 rounds of losses and frozen nodes
