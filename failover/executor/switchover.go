@@ -128,6 +128,7 @@ func (h *handover) open(ctx context.Context) (pair, error) {
 	each.Go(func() { h.old, both.old, oldErr = h.d.control(ctx, h.s, h.m, h.row.From) })
 	each.Go(func() { h.cand, both.cand, candErr = h.d.control(ctx, h.s, h.m, h.row.To) })
 	each.Wait()
+	h.stayed = oldErr == nil && both.old.Role == raftfsm.RoleMaster
 	if candErr != nil {
 		return both, fmt.Errorf("candidate %s cannot be reached: %w", h.row.To, candErr)
 	}
@@ -173,7 +174,6 @@ func (h *handover) proceed(ctx context.Context, limit time.Duration, both pair) 
 	}
 	switch stage {
 	case failover.StageBegin:
-		h.stayed = true
 		if err := h.stepDown(ctx, limit); err != nil {
 			return nil, err
 		}

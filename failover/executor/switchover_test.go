@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 	"github.com/raftsentinel/raftsentinel/test/fakeredis"
 )
@@ -147,6 +148,10 @@ func TestSwitchoverIsRolledBack(t *testing.T) {
 				if row.Outcome != raftfsm.OutcomeAborted || row.Switched || !strings.Contains(row.EndReason, c.says) {
 					t.Errorf("%v: %s", row.Outcome, row.EndReason)
 				}
+				// Who stepped down may have begun to copy the candidate.
+				if stepped := c.at == AfterDown || c.at == BeforePromote; (row.Loss.Kind == raftfsm.LossUnknown) != stepped || row.Loss.Kind == 0 {
+					t.Errorf("%s: lost %v", row.EndReason, row.Loss.Kind)
+				}
 				c.heal(all)
 				w.until("converged", 30*time.Second, w.converged)
 				if w.master().Address != addr(1) || masters(all) != 1 {
@@ -241,6 +246,27 @@ func TestSwitchoverWhoseMasterDies(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The set is removed while its old master has stepped down for a candidate that does not answer: it is given its role back,
+// though nobody watches it any more.
+func TestSetIsRemovedInASwitchover(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		all := w.redis(1)
+		var fired atomic.Bool
+		w.lead("a", func(p Point) {
+			if p == AfterDown && !fired.Load() {
+				all[1].Hang()
+				w.must(&raftlogv1.Command{Op: &raftlogv1.Command_Remove{Remove: &raftlogv1.Remove{Name: "m"}}})
+				fired.Store(true)
+			}
+		})
+		w.pass(6 * time.Second)
+		w.mustOrder("a", addr(2))
+		w.until("removed", 5*time.Second, fired.Load)
+		w.until("a master again", 5*time.Second, func() bool { return all[0].State().Master })
+		all[1].Resume()
+	})
 }
 
 // A master gives way to the candidate of an automatic failover, which then does not answer, and the votes are taken back: it is
