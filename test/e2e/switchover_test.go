@@ -228,6 +228,26 @@ func (l *lab) frozen(n *node) {
 	}
 }
 
+// comesTo waits until a node has frozen, or died, at its point.
+func (l *lab) comesTo(n *node, freeze bool) {
+	l.t.Helper()
+	if freeze {
+		l.frozen(n)
+	} else {
+		l.dies(n)
+	}
+}
+
+// goesOnAfter has a node that had frozen go on, with time for what it was about to do.
+func (l *lab) goesOnAfter(n *node, freeze bool) {
+	l.t.Helper()
+	if freeze {
+		l.must(n.Thaw())
+		l.formed()
+		l.last(downAfter / 2)
+	}
+}
+
 func stopped(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -284,11 +304,7 @@ func (s *set) losesLeader(w *ledger, n *node, point string) {
 		defer close(ordered)
 		awake.switchover(point, nil)
 	}()
-	if freeze {
-		s.frozen(n)
-	} else {
-		s.dies(n)
-	}
+	s.comesTo(n, freeze)
 	<-ordered
 	row := awake.ended(point)
 	to := awake.stands(nil)
@@ -296,11 +312,7 @@ func (s *set) losesLeader(w *ledger, n *node, point string) {
 		s.t.Errorf("%s: %v, %s; the master is %s", point, row.GetOutcome(), row.GetEndReason(), to.Name())
 	}
 	w.goesOn()
-	if freeze {
-		s.must(n.Thaw())
-		s.formed()
-		s.last(downAfter / 2) // for what it was about to do
-	}
+	s.goesOnAfter(n, freeze)
 	awake.settled(to)
 	w.check(to)
 	s.t.Logf("%s: %v to %s in %v", point, row.GetOutcome(), to.Name(), time.Since(began).Truncate(time.Millisecond))
@@ -406,22 +418,14 @@ func (s *set) losesLeaderOnTheWayBack(w *ledger, n *node, point string) {
 	s.must(n.Thaw())
 	<-ordered
 	freeze := strings.HasSuffix(point, ":freeze")
-	if freeze {
-		s.frozen(n)
-	} else {
-		s.dies(n)
-	}
+	s.comesTo(n, freeze)
 	row := awake.ended(point)
 	if to := awake.stands(candidate); row.GetSwitched() || to != master {
 		s.t.Errorf("%s: %v, %s; the master is %s", point, row.GetOutcome(), row.GetEndReason(), to.Name())
 	}
 	w.goesOn()
 	s.must(candidate.Thaw())
-	if freeze {
-		s.must(n.Thaw())
-		s.formed()
-		s.last(downAfter / 2) // for what it was about to do
-	}
+	s.goesOnAfter(n, freeze)
 	awake.settled(master)
 	w.check(master)
 	s.t.Logf("%s: %v (%s), in %v", point, row.GetOutcome(), row.GetEndReason(), time.Since(began).Truncate(time.Millisecond))
