@@ -18,7 +18,7 @@ func input(text string, args ...string) Input {
 	return Input{
 		Args:     append([]string{"a.conf"}, args...),
 		HostName: "host.example.org",
-		WorkDir:  "/srv/work",
+		WorkDir:  "/srv/n1",
 		Open: func(name string) ([]File, error) {
 			if name == "a.conf" {
 				return []File{{Path: name, Text: text}}, nil
@@ -49,7 +49,7 @@ func TestDefaults(t *testing.T) {
 		ClusterName: "sentineld", NodeID: "host",
 		Bind:         []Bind{{Host: "127.0.0.1"}, {Host: "::1", Optional: true}},
 		AnnouncePort: 26379, Port: 26379, GRPCPort: 26479, RaftPort: 26579, HTTPPort: 26679,
-		Dir: "/srv/work", BootstrapExpect: 1, NodeRole: "voter", LogLevel: "notice", LogFormat: "text", ProtectedMode: true,
+		Dir: "/srv/n1", BootstrapExpect: 1, NodeRole: "voter", LogLevel: "notice", LogFormat: "text", ProtectedMode: true,
 		RaftTiming: "default",
 	}
 	if !reflect.DeepEqual(got, want) || len(warnings) > 0 {
@@ -87,7 +87,7 @@ func TestValues(t *testing.T) {
 		{"protected-mode no", func(c *Config) any { return c.ProtectedMode }, false},
 		{"raft-timing lan", func(c *Config) any { return c.RaftTiming }, "lan"},
 		{"cluster-secret-file /etc/s", func(c *Config) any { return c.ClusterSecretFile }, "/etc/s"},
-		{"sentinel deny-scripts-reconfig no\nscripts-dir x/../scripts/", func(c *Config) any { return fmt.Sprint(c.ScriptsReconfig, c.ScriptsDir) }, "true/srv/work/scripts"},
+		{"sentinel deny-scripts-reconfig no\nscripts-dir x/../scripts/", func(c *Config) any { return fmt.Sprint(c.ScriptsReconfig, c.ScriptsDir) }, "true/srv/n1/scripts"},
 		{"SENTINEL DENY-SCRIPTS-RECONFIG YES", func(c *Config) any { return c.ScriptsReconfig }, false},
 		{"webhook http://a/b https://c?d\nwebhook-secret-file /s", func(c *Config) any { return fmt.Sprint(c.Webhooks, c.WebhookSecretFile) }, "[http://a/b https://c?d]/s"},
 		{"sentinel resolve-hostnames yes\nsentinel resolve-hostnames NO\nannounce-hostnames yes", func(c *Config) any { return c.Settings }, map[string]string{"resolve-hostnames": "no", "announce-hostnames": "yes"}},
