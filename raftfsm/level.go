@@ -9,7 +9,7 @@ import (
 )
 
 // Level is the feature level of this build: the highest command level it can apply.
-const Level = 3
+const Level = 4
 
 // LevelOf is the lowest feature level at which a command may be proposed. Nodes of every release that knows the level apply
 // it alike, so that a command is never given a higher one.

@@ -41,11 +41,11 @@ func buildVersion() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-				return "0.3.0-dev+" + s.Value[:12]
+				return "0.4.0-dev+" + s.Value[:12]
 			}
 		}
 	}
-	return "0.3.0-dev"
+	return "0.4.0-dev"
 }
 
 // writeValue writes a value as a JSON document.
