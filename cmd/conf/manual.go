@@ -21,14 +21,18 @@ type Entry struct {
 	// Default tells that Value is the default.
 	Default bool
 	Text    string
+	// On tells that the sample gives the directive this value, and not only a comment.
+	On bool
 }
 
 // Manual explains every directive that has a meaning here.
 func Manual() []Chapter { return slices.Clone(manual) }
 
 // initial explains a directive with its default; example one that has none, or whose default depends on something.
-func initial(name, value, text string) Entry { return Entry{name, value, true, text} }
-func example(name, value, text string) Entry { return Entry{name, value, false, text} }
+func initial(name, value, text string) Entry {
+	return Entry{Name: name, Value: value, Default: true, Text: text}
+}
+func example(name, value, text string) Entry { return Entry{Name: name, Value: value, Text: text} }
 
 // master and masterExample are the same for an option of one master.
 func master(option, value, text string) Entry {
@@ -69,8 +73,9 @@ var manual = []Chapter{
 		example("announce-port", "26379", "The port of the Sentinel protocol that clients are told; port unless given."),
 	}},
 	{"State and logs", "", []Entry{
-		example("dir", "/var/lib/sentineld", "Log, snapshots and identity of this node, on a disk that survives a restart. Unless given, "+
-			"the StateDirectory of systemd, which is /var/lib/sentineld with the unit of the package, else the working directory."),
+		{Name: "dir", Value: "/var/lib/sentineld", On: true, Text: "Log, snapshots and identity of this node, on a disk that survives " +
+			"a restart. Unless given, the StateDirectory of systemd, which is /var/lib/sentineld in the unit of the package, else the " +
+			"working directory."},
 		initial("loglevel", "notice", "debug, verbose, notice, warning or nothing."),
 		initial("logfile", `""`, "A path, opened anew at a reload; an empty word is stderr, which systemd keeps in its journal."),
 		initial("log-format", "text", "text or json."),
@@ -117,7 +122,7 @@ var manual = []Chapter{
 // sampleWidth is that of the sample's lines, in bytes.
 const sampleWidth = 100
 
-// Sample is a configuration file with everything in it as a comment.
+// Sample is a configuration file with everything in it, as a comment but for what is On.
 func Sample() string {
 	var b strings.Builder
 	comment := func(text string) {
@@ -145,10 +150,13 @@ func Sample() string {
 		for _, e := range c.Entries {
 			b.WriteString("\n")
 			comment(e.Text)
-			if !e.Default {
+			if !e.Default && !e.On {
 				comment("Example:")
 			}
-			b.WriteString("#" + e.Name + " " + e.Value + "\n")
+			if !e.On {
+				b.WriteString("#")
+			}
+			b.WriteString(e.Name + " " + e.Value + "\n")
 		}
 	}
 	return b.String()
