@@ -21,6 +21,10 @@ build: ## bin/sentineld and bin/sentinelctl
 packages: ## .deb and .rpm in dist/; VERSION, ARCHES and FORMATS say which
 	@VERSION='$(VERSION)' ARCHES='$(ARCHES)' FORMATS='$(FORMATS)' scripts/dist.sh packages
 
+.PHONY: dist
+dist: ## the same, tarballs, SBOMs and SHA256SUMS, in a dist/ that has nothing else
+	@VERSION='$(VERSION)' ARCHES='$(ARCHES)' FORMATS='$(FORMATS)' scripts/dist.sh all
+
 .PHONY: redis
 redis: ## a Redis server's program, without a service
 	@scripts/get-redis.sh
