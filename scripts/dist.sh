@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds what is handed out, into dist/: "packages" are .deb and .rpm, "all" is those, tarballs, SBOMs and checksums. VERSION,
-# ARCHES and FORMATS come from the environment, as make sets them. The same commit and version give the same bytes.
+# Builds what is handed out, into the directory DIST: "packages" are .deb and .rpm; "all" is those, tarballs, SBOMs and checksums,
+# and what earlier runs made there goes before. DIST, VERSION, ARCHES and FORMATS come from the environment, as make sets them. The same
+# commit, version and Go give the same bytes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CGO_ENABLED=0 LC_ALL=C TZ=UTC
@@ -25,16 +26,16 @@ build() {
 }
 
 # tree ARCH: where everything lies that a host gets, as in the tarball.
-tree() { echo "dist/stage/sentineld-$VERSION-linux-$1"; }
+tree() { echo "$DIST/stage/sentineld-$VERSION-linux-$1"; }
 
 # stage ARCH: makes that tree.
 stage() {
-	local arch=$1 tree ctl=dist/stage/sentinelctl shell page
+	local arch=$1 tree ctl=$DIST/stage/sentinelctl shell page
 	tree=$(tree "$arch")
 	rm -rf "$tree"
 	mkdir -p "$tree"/{completions,docs,man,systemd}
 	GOOS=linux GOARCH=$arch build "$tree" sentineld sentinelctl
-	build dist/stage sentinelctl
+	build "$DIST/stage" sentinelctl
 	for shell in bash zsh fish; do
 		"$ctl" completion "$shell" >"$tree/completions/sentinelctl.$shell"
 	done
@@ -54,7 +55,7 @@ packages() {
 	local arch format
 	for arch in $ARCHES; do
 		for format in $FORMATS; do
-			TREE=$(tree "$arch") ARCH=$arch "$go" run "$nfpm" package -f deploy/packages/nfpm.yaml -p "$format" -t dist/
+			TREE=$(tree "$arch") ARCH=$arch "$go" run "$nfpm" package -f deploy/packages/nfpm.yaml -p "$format" -t "$DIST/"
 		done
 	done
 }
@@ -63,7 +64,7 @@ tarballs() {
 	local arch name
 	for arch in $ARCHES; do
 		name=$(basename "$(tree "$arch")")
-		tar -C dist/stage --sort=name --owner=0 --group=0 --numeric-owner -c "$name" | gzip -9n >"dist/$name.tar.gz"
+		tar -C "$DIST/stage" --sort=name --owner=0 --group=0 --numeric-owner -c "$name" | gzip -9n >"$DIST/$name.tar.gz"
 	done
 }
 
@@ -71,7 +72,7 @@ tarballs() {
 sboms() {
 	local program arches=($ARCHES)
 	for program in sentineld sentinelctl; do
-		"$go" run -trimpath "$cyclonedx" bin -json -std -noserial -notimestamp -version "v$VERSION" -output "dist/$program-$VERSION.cdx.json" \
+		"$go" run -trimpath "$cyclonedx" bin -json -std -noserial -notimestamp -version "v$VERSION" -output "$DIST/$program-$VERSION.cdx.json" \
 			"$(tree "${arches[0]}")/$program"
 	done
 }
@@ -82,13 +83,13 @@ packages)
 	packages
 	;;
 all)
-	rm -rf dist
+	rm -rf "$DIST"/{stage,SHA256SUMS,sentineld[-_]*,sentinelctl-*}
 	for arch in $ARCHES; do stage "$arch"; done
 	packages
 	tarballs
 	sboms
-	rm -rf dist/stage
-	(cd dist && sha256sum -- * >SHA256SUMS)
+	rm -rf "$DIST/stage"
+	(cd "$DIST" && sha256sum sentineld[-_]* sentinelctl-* >SHA256SUMS)
 	;;
 *)
 	echo "usage: $0 packages|all" >&2
