@@ -38,6 +38,7 @@ func (n *Node) lead(ctx context.Context, r *raft.Raft, term uint64) error {
 	g.Go(func() error { return n.expireReports(ctx, l) })
 	g.Go(func() error { return n.tendNonVoters(ctx, r, l) })
 	g.Go(func() error { return n.raiseLevel(ctx, l) })
+	g.Go(func() error { return n.watchClocks(ctx) })
 	if err := g.Wait(); err != nil && context.Cause(ctx) == nil {
 		return err
 	}
@@ -190,6 +191,9 @@ func (n *Node) join(ctx context.Context, req *peerv1.JoinRequest) (*peerv1.JoinR
 			return nil, err
 		}
 		return &peerv1.JoinResponse{ClusterId: cluster, Removed: true, Reason: ErrRemoved.Error()}, nil
+	}
+	if told, now := toldClock(req.GetNowMs()), n.hooks.now(); tooFarApart(clocksApart(told, now)) {
+		return refuseJoin("%s", sayClocks(n.o.NodeID, now, req.GetNode().GetNodeId(), told)), nil
 	}
 	return n.admit(ctx, r, s, f.Index(), req.GetNode())
 }

@@ -96,6 +96,8 @@ type Node struct {
 	fsm      *fsm
 	acks     *ackBook
 	contacts contacts
+	clocks   clocks
+	refusals *sparseLog // of nodes that are not admitted
 	conns    peers
 	hooks    hooks
 	running  atomic.Bool
@@ -131,6 +133,8 @@ type hooks struct {
 	peers     peers
 	// caller tells which node a call came from.
 	caller func(ctx context.Context) (raft.ServerID, bool)
+	// now is the wall clock, as it is told to other nodes and compared with theirs.
+	now func() time.Time
 	// voters, not nil, stands in for formation: the configuration that every node of a test begins with.
 	voters []raft.Server
 }
@@ -150,7 +154,7 @@ func newNode(o Options, h hooks) (*Node, error) {
 		}
 	}
 	n := &Node{
-		o: o, log: o.Log.With("component", "node"), id: id, self: id.get().RaftID, acks: newAckBook(), hooks: h,
+		o: o, log: o.Log.With("component", "node"), id: id, self: id.get().RaftID, acks: newAckBook(), hooks: h, refusals: newSparseLog(o.Log.With("component", "node")),
 		stopping: make(chan struct{}), removed: make(chan struct{}), retake: make(chan struct{}, 1),
 	}
 	n.floor.Store(notTold)
@@ -166,6 +170,9 @@ func newNode(o Options, h hooks) (*Node, error) {
 	if n.hooks.caller == nil {
 		n.hooks.caller = peerRaftID
 	}
+	if n.hooks.now == nil {
+		n.hooks.now = time.Now
+	}
 	n.conns = h.peers
 	if n.conns == nil {
 		n.conns = newConns(n.creds, o.DialContext)
@@ -177,7 +184,7 @@ func newNode(o Options, h hooks) (*Node, error) {
 	}
 	n.former = newFormer(id, formerOptions{
 		nodeID: o.NodeID, clusterName: o.ClusterName, expect: o.BootstrapExpect, peers: o.Peers, self: n.registration(),
-		dial: n.conns.dial, refusal: refusal, log: n.log,
+		dial: n.conns.dial, refusal: refusal, now: n.hooks.now, log: n.log,
 	})
 	return n, nil
 }
