@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	mathrand "math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -28,7 +27,7 @@ import (
 const (
 	// formationFirst and formationLast bound the wait between two attempts; it grows from the one to the other.
 	formationFirst, formationLast = 100 * time.Millisecond, time.Second
-	// formationLimit bounds each look-up and each question to a peer.
+	// formationLimit bounds each question to a peer.
 	formationLimit = time.Second
 	// joinLimit bounds a request for admission, which commits an entry.
 	joinLimit = 5 * time.Second
@@ -45,9 +44,8 @@ type formerOptions struct {
 	// self is what Join registers.
 	self *raftlogv1.RegisterNode
 	// dial connects to a resolved HOST:PORT; the closer ends the connection.
-	dial func(address string) (peerv1.PeerServiceClient, io.Closer, error)
-	// resolve gives a name's addresses; nil for the system's resolver.
-	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	dial    func(address string) (peerv1.PeerServiceClient, io.Closer, error)
+	resolve resolver
 	// refusal tells why the node at a resolved address refuses connections of this one; "" where it does not. It may be nil.
 	refusal func(address string) string
 	// now is the wall clock.
@@ -74,11 +72,6 @@ type former struct {
 }
 
 func newFormer(id *identity, o formerOptions) *former {
-	if o.resolve == nil {
-		o.resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		}
-	}
 	return &former{id: id, o: o, refusals: newSparseLog(o.log), since: map[string]time.Time{}, said: map[string]bool{}}
 }
 
@@ -190,7 +183,7 @@ func (f *former) resolvePeers(ctx context.Context) []peerEntry {
 			case a == own:
 				entries[i].self = true
 			default:
-				entries[i].addresses, errs[i] = f.resolve(ctx, a)
+				entries[i].addresses, errs[i] = f.o.resolve.addresses(ctx, a)
 			}
 		})
 	}
@@ -199,26 +192,6 @@ func (f *former) resolvePeers(ctx context.Context) []peerEntry {
 		f.sayPeer("name", f.o.peers[i], err)
 	}
 	return entries
-}
-
-func (f *former) resolve(ctx context.Context, a raftfsm.Addr) ([]netip.AddrPort, error) {
-	ips := []netip.Addr{}
-	if ip, err := netip.ParseAddr(a.Host); err == nil {
-		ips = append(ips, ip)
-	} else {
-		ctx, cancel := context.WithTimeout(ctx, formationLimit)
-		defer cancel()
-		if ips, err = f.o.resolve(ctx, a.Host); err != nil {
-			return nil, err
-		}
-	}
-	var out []netip.AddrPort
-	for _, ip := range ips {
-		if ap := netip.AddrPortFrom(ip.Unmap(), a.Port); !slices.Contains(out, ap) {
-			out = append(out, ap)
-		}
-	}
-	return out, nil
 }
 
 // describeAll asks each address once, all together.
@@ -345,7 +318,7 @@ func (f *former) seekPromise(ctx context.Context, d described) bool {
 	case raft.ServerID(r.GetRaftId()) != d.raftID:
 		f.say(formationWaits("%s is another node by now: %s", d, printable(r.GetRaftId())))
 	case !r.GetGiven():
-		step := formationWaits("%s did not promise to follow this node: %s", d, r.GetReason())
+		step := formationWaits("%s did not promise to follow this node: %s", d, printable(r.GetReason()))
 		step.about = d.String() + firstClause(r.GetReason())
 		f.say(step)
 	default:

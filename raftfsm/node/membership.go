@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -430,7 +432,7 @@ func (n *Node) attend(ctx context.Context, r *raft.Raft) {
 // askAround gives when each member answered, zero for one that did not; nil where a leader has answered.
 func (n *Node) askAround(ctx context.Context, log *sparseLog) map[raft.ServerID]time.Time {
 	asked := map[string]time.Time{}
-	for _, a := range n.acquaintances() {
+	for _, a := range n.acquaintances(ctx) {
 		if n.ask(ctx, log, a, asked) {
 			return nil
 		}
@@ -457,16 +459,27 @@ func (n *Node) attended(r *raft.Raft) bool {
 	return id != "" || time.Since(r.LastContact()) < 2*n.o.Timing.Election
 }
 
-// acquaintances are the gRPC addresses at which other nodes may be found.
-func (n *Node) acquaintances() []string {
+// acquaintances are the gRPC addresses at which other nodes may be found: those that they have registered, and what the names
+// of cluster-peers stand for now.
+func (n *Node) acquaintances(ctx context.Context) []string {
 	var out []string
 	for v := range n.State().Nodes() {
 		if v.RaftID != string(n.self) {
 			out = append(out, v.GRPC.String())
 		}
 	}
-	for _, p := range n.o.Peers {
-		if p != n.o.GRPC.String() && !slices.Contains(out, p) {
+	found := make([][]netip.AddrPort, len(n.o.Peers))
+	var wg sync.WaitGroup
+	for i, p := range n.o.Peers {
+		wg.Go(func() {
+			if a, err := raftfsm.ParseAddr(p); err == nil && a != n.o.GRPC {
+				found[i], _ = n.hooks.resolve.addresses(ctx, a) // a name unknown now is asked for again in a second
+			}
+		})
+	}
+	wg.Wait()
+	for _, a := range slices.Concat(found...) {
+		if p := a.String(); p != n.o.GRPC.String() && !slices.Contains(out, p) {
 			out = append(out, p)
 		}
 	}

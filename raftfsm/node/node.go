@@ -132,7 +132,8 @@ type hooks struct {
 	transport func() quietable
 	peers     peers
 	// caller tells which node a call came from.
-	caller func(ctx context.Context) (raft.ServerID, bool)
+	caller  func(ctx context.Context) (raft.ServerID, bool)
+	resolve resolver
 	// now is the wall clock, as it is told to other nodes and compared with theirs.
 	now func() time.Time
 	// voters, not nil, stands in for formation: the configuration that every node of a test begins with.
@@ -170,6 +171,9 @@ func newNode(o Options, h hooks) (*Node, error) {
 	if n.hooks.caller == nil {
 		n.hooks.caller = peerRaftID
 	}
+	if n.hooks.resolve == nil {
+		n.hooks.resolve = systemResolver
+	}
 	if n.hooks.now == nil {
 		n.hooks.now = time.Now
 	}
@@ -184,7 +188,7 @@ func newNode(o Options, h hooks) (*Node, error) {
 	}
 	n.former = newFormer(id, formerOptions{
 		nodeID: o.NodeID, clusterName: o.ClusterName, expect: o.BootstrapExpect, peers: o.Peers, self: n.registration(),
-		dial: n.conns.dial, refusal: refusal, now: n.hooks.now, log: n.log,
+		dial: n.conns.dial, resolve: n.hooks.resolve, refusal: refusal, now: n.hooks.now, log: n.log,
 	})
 	return n, nil
 }
