@@ -73,6 +73,7 @@ type nonVoter struct {
 // silent before they had registered: nobody knows them by a name.
 func (n *Node) tendNonVoters(ctx context.Context, r *raft.Raft, l *leadership) error {
 	known := map[raft.ServerID]nonVoter{}
+	defer n.observers.Store(nil)
 	for {
 		changed := n.Changed()
 		wait := (<-chan time.Time)(nil)
@@ -100,6 +101,7 @@ func (n *Node) tendNonVoters(ctx context.Context, r *raft.Raft, l *leadership) e
 				case observes:
 					v.asked = time.Now()
 				default:
+					v.asked = time.Time{}
 					done = n.promote(ctx, r, s, f.Index())
 				}
 			}
@@ -108,6 +110,7 @@ func (n *Node) tendNonVoters(ctx context.Context, r *raft.Raft, l *leadership) e
 				break // the configuration has changed
 			}
 		}
+		n.observers.Store(observersAmong(known))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -117,9 +120,19 @@ func (n *Node) tendNonVoters(ctx context.Context, r *raft.Raft, l *leadership) e
 	}
 }
 
+// observersAmong are those that said that they mean not to vote.
+func observersAmong(known map[raft.ServerID]nonVoter) *[]raft.ServerID {
+	var out []raft.ServerID
+	for id, v := range known {
+		if !v.asked.IsZero() {
+			out = append(out, id)
+		}
+	}
+	return &out
+}
+
 func (n *Node) hasCaughtUp(id raft.ServerID, r *raft.Raft) bool {
-	a := n.acks.of(id)
-	return a.term == r.CurrentTerm() && time.Since(a.at) <= n.o.Timing.Heartbeat && a.match != 0 && a.match+promoteLag >= r.CommitIndex()
+	return n.keepsUp(id, r) && time.Since(n.acks.of(id).at) <= n.o.Timing.Heartbeat
 }
 
 // promote makes a voter, and tells whether it did.

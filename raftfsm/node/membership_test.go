@@ -340,6 +340,9 @@ func TestObserver(t *testing.T) {
 			if got := m.Status().Role; l.State().IsVoter(string(m.self)) || got != "observer" {
 				t.Errorf("votes: %v, role %s", l.State().IsVoter(string(m.self)), got)
 			}
+			if got := l.Joining(); len(got) != 0 {
+				t.Errorf("an observer counts as one that is yet to vote: %v", got)
+			}
 			w.mustPropose(m, monitor(fmt.Sprintf("m%d", l.number), 100+l.number))
 			before := l
 			if err := l.TransferLeadership(t.Context(), ""); err != nil {

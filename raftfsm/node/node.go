@@ -98,11 +98,13 @@ type Node struct {
 	contacts contacts
 	clocks   clocks
 	refusals *sparseLog // of nodes that are not admitted
-	conns    peers
-	hooks    hooks
-	running  atomic.Bool
-	stopping chan struct{} // closed when Run begins to end
-	stopOnce sync.Once
+	// observers are, on the leader, the members that said that they mean not to vote.
+	observers atomic.Pointer[[]raft.ServerID]
+	conns     peers
+	hooks     hooks
+	running   atomic.Bool
+	stopping  chan struct{} // closed when Run begins to end
+	stopOnce  sync.Once
 
 	// raft is nil until this node has a cluster, and again after it was removed from it.
 	raft atomic.Pointer[raft.Raft]
