@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -132,6 +133,7 @@ func (s *Server) status() *sentinelv1.GetStatusResponse {
 	for m := range st.Masters() {
 		count(out, v, m)
 	}
+	out.Versions = runningVersions(st)
 	problems := nodeProblems(st, status)
 	if s.fleet != nil && s.fleet.Braked() != "" {
 		problems = append(problems, fmt.Sprintf("node %s withholds its verdicts: %s", status.NodeID, s.fleet.Braked()))
@@ -180,8 +182,13 @@ func count(out *sentinelv1.GetStatusResponse, v view, m *raftfsm.Master) {
 		out.MastersHeld++
 		problem("master %s is held: %s", m.Name, m.Hold.Reason)
 	}
-	if m.Failover != nil {
+	if f := m.Failover; f != nil {
 		out.FailoversOpen++
+		what := "failover"
+		if f.Kind == raftfsm.KindPlanned {
+			what = "switchover"
+		}
+		problem("the %s %d of master %s has not ended", what, f.Epoch, m.Name)
 	}
 	if m.Options.Quorum > st.Voters() {
 		problem("master %s has quorum %d and the cluster %d voters", m.Name, m.Options.Quorum, st.Voters())
@@ -226,12 +233,47 @@ func nodeProblems(st *raftfsm.State, status NodeStatus) []string {
 	case status.LastContact < 0 || status.LastContact > staleContact:
 		out = append(out, fmt.Sprintf("node %s has heard nothing of the leader %s lately", status.NodeID, st.NodeName(status.LeaderID)))
 	}
-	if status.Role == RoleLeader && status.Heard != nil {
-		for _, v := range st.Servers() {
-			if !slices.Contains(status.Heard, v.ID) {
-				out = append(out, fmt.Sprintf("node %s is not heard", st.NodeName(v.ID)))
-			}
+	if status.Role == RoleLeader {
+		out = append(out, memberProblems(st, status)...)
+	}
+	return out
+}
+
+// memberProblems are what the leader finds wrong with the members.
+func memberProblems(st *raftfsm.State, status NodeStatus) []string {
+	var out []string
+	for _, v := range st.Servers() {
+		name := st.NodeName(v.ID)
+		switch {
+		case status.Heard != nil && !slices.Contains(status.Heard, v.ID):
+			out = append(out, fmt.Sprintf("node %s is not heard", name))
+		case slices.Contains(status.Joining, v.ID):
+			out = append(out, fmt.Sprintf("node %s does not vote yet", name))
+		case slices.Contains(status.Lagging, v.ID):
+			out = append(out, fmt.Sprintf("node %s has not caught up with the leader's log", name))
 		}
+		if ahead, astray := status.Astray[v.ID]; astray {
+			out = append(out, fmt.Sprintf("the clocks of node %s and of the leader %s are %v apart", name, status.NodeID, ahead.Abs().Round(time.Second)))
+		}
+	}
+	return out
+}
+
+// runningVersions are what the members have registered, by version.
+func runningVersions(st *raftfsm.State) []*sentinelv1.RunningVersion {
+	var out []*sentinelv1.RunningVersion
+	for _, v := range st.Servers() {
+		n, registered := st.Node(v.ID)
+		if !registered {
+			continue
+		}
+		at, found := slices.BinarySearchFunc(out, n, func(r *sentinelv1.RunningVersion, n *raftfsm.Node) int {
+			return cmp.Or(cmp.Compare(r.GetFeatureLevel(), n.MaxLevel), cmp.Compare(r.GetVersion(), n.Version))
+		})
+		if !found {
+			out = slices.Insert(out, at, &sentinelv1.RunningVersion{Version: n.Version, FeatureLevel: n.MaxLevel})
+		}
+		out[at].NodeIds = append(out[at].NodeIds, n.NodeID)
 	}
 	return out
 }

@@ -60,6 +60,13 @@ type NodeStatus struct {
 	// Heard are, on the leader, the Raft ids of the members that were heard lately, itself included; nil where that is not
 	// known.
 	Heard []string
+	// Lagging are, on the leader, the Raft ids of those of them whose logs are not known to be complete but for a few entries.
+	Lagging []string
+	// Joining are, on the leader, the Raft ids of the members that do not vote yet and are no observers.
+	Joining []string
+	// Astray are, on the leader, the members whose wall clocks are more than five minutes from its own, by Raft id: how far
+	// each is ahead of it.
+	Astray map[string]time.Duration
 	// Waiting says why the node has no cluster yet; empty once it has one.
 	Waiting string
 }

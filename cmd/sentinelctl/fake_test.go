@@ -372,6 +372,9 @@ func sample() *cluster {
 			ClusterId: "c1", ClusterName: "sentineld", Revision: 42, AgeMs: 12, NodeId: "n1", Role: sentinelv1.NodeRole_NODE_ROLE_FOLLOWER,
 			LeaderNodeId: "n2", Term: 4, CommitIndex: 43, AppliedIndex: 42, Members: 3, Voters: 3, Version: "v0.1.0", FsyncP50Ms: 1.25,
 			Masters: 2, MastersOk: 1, MastersSdown: 1, MastersPaused: 1, Epoch: 3, Healthy: false, Problems: []string{"queue is paused"},
+			FeatureLevel: 1, Versions: []*sentinelv1.RunningVersion{
+				{Version: "v0.1.0", FeatureLevel: 1, NodeIds: []string{"n1", "n2"}}, {Version: "v0.2.0", FeatureLevel: 2, NodeIds: []string{"n3"}},
+			},
 		},
 		nodes: []*sentinelv1.Node{
 			{

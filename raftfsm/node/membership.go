@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -38,6 +40,7 @@ func (n *Node) lead(ctx context.Context, r *raft.Raft, term uint64) error {
 	g.Go(func() error { return n.expireReports(ctx, l) })
 	g.Go(func() error { return n.tendNonVoters(ctx, r, l) })
 	g.Go(func() error { return n.raiseLevel(ctx, l) })
+	g.Go(func() error { return n.watchClocks(ctx) })
 	if err := g.Wait(); err != nil && context.Cause(ctx) == nil {
 		return err
 	}
@@ -70,6 +73,7 @@ type nonVoter struct {
 // silent before they had registered: nobody knows them by a name.
 func (n *Node) tendNonVoters(ctx context.Context, r *raft.Raft, l *leadership) error {
 	known := map[raft.ServerID]nonVoter{}
+	defer n.observers.Store(nil)
 	for {
 		changed := n.Changed()
 		wait := (<-chan time.Time)(nil)
@@ -97,6 +101,7 @@ func (n *Node) tendNonVoters(ctx context.Context, r *raft.Raft, l *leadership) e
 				case observes:
 					v.asked = time.Now()
 				default:
+					v.asked = time.Time{}
 					done = n.promote(ctx, r, s, f.Index())
 				}
 			}
@@ -105,6 +110,7 @@ func (n *Node) tendNonVoters(ctx context.Context, r *raft.Raft, l *leadership) e
 				break // the configuration has changed
 			}
 		}
+		n.observers.Store(observersAmong(known))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -114,9 +120,19 @@ func (n *Node) tendNonVoters(ctx context.Context, r *raft.Raft, l *leadership) e
 	}
 }
 
+// observersAmong are those that said that they mean not to vote.
+func observersAmong(known map[raft.ServerID]nonVoter) *[]raft.ServerID {
+	var out []raft.ServerID
+	for id, v := range known {
+		if !v.asked.IsZero() {
+			out = append(out, id)
+		}
+	}
+	return &out
+}
+
 func (n *Node) hasCaughtUp(id raft.ServerID, r *raft.Raft) bool {
-	a := n.acks.of(id)
-	return a.term == r.CurrentTerm() && time.Since(a.at) <= n.o.Timing.Heartbeat && a.match != 0 && a.match+promoteLag >= r.CommitIndex()
+	return n.keepsUp(id, r) && time.Since(n.acks.of(id).at) <= n.o.Timing.Heartbeat
 }
 
 // promote makes a voter, and tells whether it did.
@@ -190,6 +206,9 @@ func (n *Node) join(ctx context.Context, req *peerv1.JoinRequest) (*peerv1.JoinR
 			return nil, err
 		}
 		return &peerv1.JoinResponse{ClusterId: cluster, Removed: true, Reason: ErrRemoved.Error()}, nil
+	}
+	if told, now := toldClock(req.GetNowMs()), n.hooks.now(); tooFarApart(clocksApart(told, now)) {
+		return refuseJoin("%s", sayClocks(n.o.NodeID, now, req.GetNode().GetNodeId(), told)), nil
 	}
 	return n.admit(ctx, r, s, f.Index(), req.GetNode())
 }
@@ -426,7 +445,7 @@ func (n *Node) attend(ctx context.Context, r *raft.Raft) {
 // askAround gives when each member answered, zero for one that did not; nil where a leader has answered.
 func (n *Node) askAround(ctx context.Context, log *sparseLog) map[raft.ServerID]time.Time {
 	asked := map[string]time.Time{}
-	for _, a := range n.acquaintances() {
+	for _, a := range n.acquaintances(ctx) {
 		if n.ask(ctx, log, a, asked) {
 			return nil
 		}
@@ -453,16 +472,27 @@ func (n *Node) attended(r *raft.Raft) bool {
 	return id != "" || time.Since(r.LastContact()) < 2*n.o.Timing.Election
 }
 
-// acquaintances are the gRPC addresses at which other nodes may be found.
-func (n *Node) acquaintances() []string {
+// acquaintances are the gRPC addresses at which other nodes may be found: those that they have registered, and what the names
+// of cluster-peers stand for now.
+func (n *Node) acquaintances(ctx context.Context) []string {
 	var out []string
 	for v := range n.State().Nodes() {
 		if v.RaftID != string(n.self) {
 			out = append(out, v.GRPC.String())
 		}
 	}
-	for _, p := range n.o.Peers {
-		if p != n.o.GRPC.String() && !slices.Contains(out, p) {
+	found := make([][]netip.AddrPort, len(n.o.Peers))
+	var wg sync.WaitGroup
+	for i, p := range n.o.Peers {
+		wg.Go(func() {
+			if a, err := raftfsm.ParseAddr(p); err == nil && a != n.o.GRPC {
+				found[i], _ = n.hooks.resolve.addresses(ctx, a) // a name unknown now is asked for again in a second
+			}
+		})
+	}
+	wg.Wait()
+	for _, a := range slices.Concat(found...) {
+		if p := a.String(); p != n.o.GRPC.String() && !slices.Contains(out, p) {
 			out = append(out, p)
 		}
 	}

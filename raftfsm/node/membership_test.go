@@ -143,10 +143,18 @@ func TestJoinRefused(t *testing.T) {
 		lost.self = voter.self // the identity of a voter beside an empty log
 		other := w.add(9)
 		other.o.ClusterName = "other"
-		for _, m := range []*member{stranger, lost, other} {
-			if resp := w.apply(m); resp.GetAdmitted() || resp.GetReason() == "" {
-				t.Errorf("n%d: admitted %v, reason %q", m.number, resp.GetAdmitted(), resp.GetReason())
+		for m, why := range map[*member]string{
+			stranger: "a node named " + voter.o.NodeID + " runs at ", lost: " votes in this cluster but has lost its data: ",
+			other: "this cluster is named test, not other",
+		} {
+			if resp := w.apply(m); resp.GetAdmitted() || !strings.Contains(resp.GetReason(), why) {
+				t.Errorf("n%d: admitted %v, reason %q, want %q", m.number, resp.GetAdmitted(), resp.GetReason(), why)
 			}
+			asked := l
+			if m == other {
+				asked = w.members[0] // who need not lead to see that
+			}
+			asked.wantLine("WARN", `msg="admission refused"`, why)
 		}
 		if n := len(l.State().Servers()); n != 3 {
 			t.Errorf("%d members, want 3", n)
@@ -332,6 +340,9 @@ func TestObserver(t *testing.T) {
 			if got := m.Status().Role; l.State().IsVoter(string(m.self)) || got != "observer" {
 				t.Errorf("votes: %v, role %s", l.State().IsVoter(string(m.self)), got)
 			}
+			if got := l.Joining(); len(got) != 0 {
+				t.Errorf("an observer counts as one that is yet to vote: %v", got)
+			}
 			w.mustPropose(m, monitor(fmt.Sprintf("m%d", l.number), 100+l.number))
 			before := l
 			if err := l.TransferLeadership(t.Context(), ""); err != nil {
@@ -456,5 +467,89 @@ func TestAttendTellsOnlyWhatALeaderSays(t *testing.T) {
 		}
 		w.isolate(l, false)
 		w.isolate(other, false)
+	})
+}
+
+// Two clusters of one name that meet stay two: a member that asks the other's leader is told so, and both log it.
+func TestTwoClustersMeet(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.settle()
+		l := w.leader()
+		peers := []string{l.o.GRPC.String()}
+		var strangers []*member
+		var voters []raft.Server
+		for number := 4; number <= 5; number++ {
+			m := w.add(number)
+			m.peers = peers
+			m.create(nil, nil)
+			if err := m.id.join("c2"); err != nil {
+				t.Fatal(err)
+			}
+			strangers = append(strangers, m)
+			voters = append(voters, raft.Server{ID: m.self, Address: raft.ServerAddress(m.o.Raft.String()), Suffrage: raft.Voter})
+		}
+		for _, m := range strangers {
+			m.hooks.voters = voters
+			m.start()
+		}
+		w.leader(strangers...)
+		w.eventually("they know their cluster", func() bool { return strangers[0].State().Cluster().ID == "c2" })
+		// One is lost, and the other asks around.
+		if err := strangers[1].halt(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		const why = "this is cluster c1, not c2: "
+		strangers[0].wantLine("WARN", `msg="the leader does not take this node back"`, why)
+		l.wantLine("WARN", `msg="admission refused"`, "node=n4", why)
+		if len(l.State().Servers()) != 3 || strangers[0].State().Cluster().ID != "c2" || len(strangers[0].State().Servers()) != 2 {
+			t.Errorf("members %v and %v of %s", l.State().Servers(), strangers[0].State().Servers(), strangers[0].State().Cluster().ID)
+		}
+		strangers[1].restart()
+		w.leader(strangers...)
+	})
+}
+
+// A member that hears no leader asks at every address that a name of cluster-peers has by then.
+func TestAskingAroundLooksNamesUpAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 3)
+		defer w.close()
+		w.settle()
+		m := w.others(w.leader())[0]
+		m.peers = []string{"sentinels:26479"}
+		m.restart()
+		w.settle()
+		if err := m.halt(); err != nil {
+			t.Fatal(err)
+		}
+		l := w.leader()
+		if err := l.RemoveNode(t.Context(), string(m.self)); err != nil {
+			t.Fatal(err)
+		}
+		// What it knows of the members has gone out of date: they answer at other addresses only.
+		point := func(addresses ...string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.names = map[string][]string{"sentinels": addresses}
+		}
+		for _, o := range w.others(m) {
+			o.o.GRPC = addr(o.number+100, 26479)
+		}
+		point("10.9.9.9")
+		m.create(m.id, m.hooks.voters)
+		w.isolate(m, true)
+		m.start()
+		synctest.Wait()
+		w.mu.Lock()
+		clear(w.cut) // calls pass, Raft does not
+		w.mu.Unlock()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if m.isRemoved() {
+			t.Fatal("it has learnt of its removal from nobody")
+		}
+		point("10.9.9.9", fmt.Sprintf("10.0.0.%d", m.number), l.o.GRPC.Host)
+		w.eventually("it learns of its removal", m.isRemoved)
 	})
 }

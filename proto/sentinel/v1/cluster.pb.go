@@ -166,7 +166,8 @@ type GetStatusResponse struct {
 	FailoversOpen uint32  `protobuf:"varint,25,opt,name=failovers_open,json=failoversOpen,proto3" json:"failovers_open,omitempty"`
 	// Highest failover epoch given.
 	Epoch uint64 `protobuf:"varint,26,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// A leader is known and was heard from, nothing is held, every master is up.
+	// A leader is known and hears every member, each of which keeps up and votes, unless it is an observer; every master is up, no
+	// failover is under way, nothing is held, and nothing else is in problems. So it is safe to stop one node.
 	Healthy bool `protobuf:"varint,27,opt,name=healthy,proto3" json:"healthy,omitempty"`
 	// What is not as it should be, in words.
 	Problems []string `protobuf:"bytes,28,rep,name=problems,proto3" json:"problems,omitempty"`
@@ -177,8 +178,10 @@ type GetStatusResponse struct {
 	// Masters that were never reached since they are monitored, and that reject the password: they count in none of the above.
 	MastersUnknown      uint32 `protobuf:"varint,31,opt,name=masters_unknown,json=mastersUnknown,proto3" json:"masters_unknown,omitempty"`
 	MastersAuthRejected uint32 `protobuf:"varint,32,opt,name=masters_auth_rejected,json=mastersAuthRejected,proto3" json:"masters_auth_rejected,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// What the members run, as they have registered; several in the midst of an upgrade.
+	Versions      []*RunningVersion `protobuf:"bytes,38,rep,name=versions,proto3" json:"versions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
@@ -435,6 +438,75 @@ func (x *GetStatusResponse) GetMastersAuthRejected() uint32 {
 	return 0
 }
 
+func (x *GetStatusResponse) GetVersions() []*RunningVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+// RunningVersion is a version and the members that run it.
+type RunningVersion struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Version string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// The highest feature level that it supports.
+	FeatureLevel  uint32   `protobuf:"varint,2,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`
+	NodeIds       []string `protobuf:"bytes,3,rep,name=node_ids,json=nodeIds,proto3" json:"node_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunningVersion) Reset() {
+	*x = RunningVersion{}
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunningVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunningVersion) ProtoMessage() {}
+
+func (x *RunningVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunningVersion.ProtoReflect.Descriptor instead.
+func (*RunningVersion) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RunningVersion) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *RunningVersion) GetFeatureLevel() uint32 {
+	if x != nil {
+		return x.FeatureLevel
+	}
+	return 0
+}
+
+func (x *RunningVersion) GetNodeIds() []string {
+	if x != nil {
+		return x.NodeIds
+	}
+	return nil
+}
+
 // ListNodesRequest asks for the members.
 type ListNodesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -445,7 +517,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[2]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -457,7 +529,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[2]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -470,7 +542,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{2}
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListNodesRequest) GetConsistency() Consistency {
@@ -493,7 +565,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[3]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -505,7 +577,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[3]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -518,7 +590,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListNodesResponse) GetClusterId() string {
@@ -579,7 +651,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[4]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -591,7 +663,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[4]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -604,7 +676,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Node) GetNodeId() string {
@@ -725,7 +797,7 @@ type RemoveNodeRequest struct {
 
 func (x *RemoveNodeRequest) Reset() {
 	*x = RemoveNodeRequest{}
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[5]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +809,7 @@ func (x *RemoveNodeRequest) String() string {
 func (*RemoveNodeRequest) ProtoMessage() {}
 
 func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[5]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +822,7 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RemoveNodeRequest) GetNode() string {
@@ -786,7 +858,7 @@ type RemoveNodeResponse struct {
 
 func (x *RemoveNodeResponse) Reset() {
 	*x = RemoveNodeResponse{}
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[6]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -798,7 +870,7 @@ func (x *RemoveNodeResponse) String() string {
 func (*RemoveNodeResponse) ProtoMessage() {}
 
 func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[6]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -811,7 +883,7 @@ func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RemoveNodeResponse) GetClusterId() string {
@@ -846,7 +918,7 @@ type TransferLeadershipRequest struct {
 
 func (x *TransferLeadershipRequest) Reset() {
 	*x = TransferLeadershipRequest{}
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[7]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +930,7 @@ func (x *TransferLeadershipRequest) String() string {
 func (*TransferLeadershipRequest) ProtoMessage() {}
 
 func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[7]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +943,7 @@ func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TransferLeadershipRequest) GetNode() string {
@@ -894,7 +966,7 @@ type TransferLeadershipResponse struct {
 
 func (x *TransferLeadershipResponse) Reset() {
 	*x = TransferLeadershipResponse{}
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[8]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -906,7 +978,7 @@ func (x *TransferLeadershipResponse) String() string {
 func (*TransferLeadershipResponse) ProtoMessage() {}
 
 func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[8]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -919,7 +991,7 @@ func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TransferLeadershipResponse) GetClusterId() string {
@@ -956,7 +1028,7 @@ const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"\x1fproto/sentinel/v1/cluster.proto\x12\vsentinel.v1\x1a\x1eproto/sentinel/v1/common.proto\"N\n" +
 	"\x10GetStatusRequest\x12:\n" +
-	"\vconsistency\x18\x01 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\x83\b\n" +
+	"\vconsistency\x18\x01 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\xbc\b\n" +
 	"\x11GetStatusResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
@@ -993,7 +1065,12 @@ const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"\x05local\x18\x1d \x01(\bR\x05local\x12\x14\n" +
 	"\x05heard\x18\x1e \x03(\tR\x05heard\x12'\n" +
 	"\x0fmasters_unknown\x18\x1f \x01(\rR\x0emastersUnknown\x122\n" +
-	"\x15masters_auth_rejected\x18  \x01(\rR\x13mastersAuthRejected\"N\n" +
+	"\x15masters_auth_rejected\x18  \x01(\rR\x13mastersAuthRejected\x127\n" +
+	"\bversions\x18& \x03(\v2\x1b.sentinel.v1.RunningVersionR\bversions\"j\n" +
+	"\x0eRunningVersion\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12#\n" +
+	"\rfeature_level\x18\x02 \x01(\rR\ffeatureLevel\x12\x19\n" +
+	"\bnode_ids\x18\x03 \x03(\tR\anodeIds\"N\n" +
 	"\x10ListNodesRequest\x12:\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\x8e\x01\n" +
 	"\x11ListNodesResponse\x12\x1d\n" +
@@ -1069,43 +1146,45 @@ func file_proto_sentinel_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_sentinel_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_sentinel_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_proto_sentinel_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_proto_sentinel_v1_cluster_proto_goTypes = []any{
 	(NodeRole)(0),                      // 0: sentinel.v1.NodeRole
 	(*GetStatusRequest)(nil),           // 1: sentinel.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),          // 2: sentinel.v1.GetStatusResponse
-	(*ListNodesRequest)(nil),           // 3: sentinel.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),          // 4: sentinel.v1.ListNodesResponse
-	(*Node)(nil),                       // 5: sentinel.v1.Node
-	(*RemoveNodeRequest)(nil),          // 6: sentinel.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),         // 7: sentinel.v1.RemoveNodeResponse
-	(*TransferLeadershipRequest)(nil),  // 8: sentinel.v1.TransferLeadershipRequest
-	(*TransferLeadershipResponse)(nil), // 9: sentinel.v1.TransferLeadershipResponse
-	(Consistency)(0),                   // 10: sentinel.v1.Consistency
-	(*Address)(nil),                    // 11: sentinel.v1.Address
+	(*RunningVersion)(nil),             // 3: sentinel.v1.RunningVersion
+	(*ListNodesRequest)(nil),           // 4: sentinel.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),          // 5: sentinel.v1.ListNodesResponse
+	(*Node)(nil),                       // 6: sentinel.v1.Node
+	(*RemoveNodeRequest)(nil),          // 7: sentinel.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),         // 8: sentinel.v1.RemoveNodeResponse
+	(*TransferLeadershipRequest)(nil),  // 9: sentinel.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 10: sentinel.v1.TransferLeadershipResponse
+	(Consistency)(0),                   // 11: sentinel.v1.Consistency
+	(*Address)(nil),                    // 12: sentinel.v1.Address
 }
 var file_proto_sentinel_v1_cluster_proto_depIdxs = []int32{
-	10, // 0: sentinel.v1.GetStatusRequest.consistency:type_name -> sentinel.v1.Consistency
+	11, // 0: sentinel.v1.GetStatusRequest.consistency:type_name -> sentinel.v1.Consistency
 	0,  // 1: sentinel.v1.GetStatusResponse.role:type_name -> sentinel.v1.NodeRole
-	10, // 2: sentinel.v1.ListNodesRequest.consistency:type_name -> sentinel.v1.Consistency
-	5,  // 3: sentinel.v1.ListNodesResponse.nodes:type_name -> sentinel.v1.Node
-	11, // 4: sentinel.v1.Node.raft:type_name -> sentinel.v1.Address
-	11, // 5: sentinel.v1.Node.grpc:type_name -> sentinel.v1.Address
-	11, // 6: sentinel.v1.Node.resp:type_name -> sentinel.v1.Address
-	11, // 7: sentinel.v1.Node.http:type_name -> sentinel.v1.Address
-	1,  // 8: sentinel.v1.ClusterService.GetStatus:input_type -> sentinel.v1.GetStatusRequest
-	3,  // 9: sentinel.v1.ClusterService.ListNodes:input_type -> sentinel.v1.ListNodesRequest
-	6,  // 10: sentinel.v1.ClusterService.RemoveNode:input_type -> sentinel.v1.RemoveNodeRequest
-	8,  // 11: sentinel.v1.ClusterService.TransferLeadership:input_type -> sentinel.v1.TransferLeadershipRequest
-	2,  // 12: sentinel.v1.ClusterService.GetStatus:output_type -> sentinel.v1.GetStatusResponse
-	4,  // 13: sentinel.v1.ClusterService.ListNodes:output_type -> sentinel.v1.ListNodesResponse
-	7,  // 14: sentinel.v1.ClusterService.RemoveNode:output_type -> sentinel.v1.RemoveNodeResponse
-	9,  // 15: sentinel.v1.ClusterService.TransferLeadership:output_type -> sentinel.v1.TransferLeadershipResponse
-	12, // [12:16] is the sub-list for method output_type
-	8,  // [8:12] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	3,  // 2: sentinel.v1.GetStatusResponse.versions:type_name -> sentinel.v1.RunningVersion
+	11, // 3: sentinel.v1.ListNodesRequest.consistency:type_name -> sentinel.v1.Consistency
+	6,  // 4: sentinel.v1.ListNodesResponse.nodes:type_name -> sentinel.v1.Node
+	12, // 5: sentinel.v1.Node.raft:type_name -> sentinel.v1.Address
+	12, // 6: sentinel.v1.Node.grpc:type_name -> sentinel.v1.Address
+	12, // 7: sentinel.v1.Node.resp:type_name -> sentinel.v1.Address
+	12, // 8: sentinel.v1.Node.http:type_name -> sentinel.v1.Address
+	1,  // 9: sentinel.v1.ClusterService.GetStatus:input_type -> sentinel.v1.GetStatusRequest
+	4,  // 10: sentinel.v1.ClusterService.ListNodes:input_type -> sentinel.v1.ListNodesRequest
+	7,  // 11: sentinel.v1.ClusterService.RemoveNode:input_type -> sentinel.v1.RemoveNodeRequest
+	9,  // 12: sentinel.v1.ClusterService.TransferLeadership:input_type -> sentinel.v1.TransferLeadershipRequest
+	2,  // 13: sentinel.v1.ClusterService.GetStatus:output_type -> sentinel.v1.GetStatusResponse
+	5,  // 14: sentinel.v1.ClusterService.ListNodes:output_type -> sentinel.v1.ListNodesResponse
+	8,  // 15: sentinel.v1.ClusterService.RemoveNode:output_type -> sentinel.v1.RemoveNodeResponse
+	10, // 16: sentinel.v1.ClusterService.TransferLeadership:output_type -> sentinel.v1.TransferLeadershipResponse
+	13, // [13:17] is the sub-list for method output_type
+	9,  // [9:13] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_proto_sentinel_v1_cluster_proto_init() }
@@ -1114,14 +1193,14 @@ func file_proto_sentinel_v1_cluster_proto_init() {
 		return
 	}
 	file_proto_sentinel_v1_common_proto_init()
-	file_proto_sentinel_v1_cluster_proto_msgTypes[4].OneofWrappers = []any{}
+	file_proto_sentinel_v1_cluster_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_sentinel_v1_cluster_proto_rawDesc), len(file_proto_sentinel_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
