@@ -38,16 +38,17 @@ var settingNumbers = map[int]struct {
 	allowed func(n int) bool
 	want    string
 }{
-	failoverBrake: {"50", func(n int) bool { return n >= 0 && n <= 100 }, "a whole number of percent, 0 to 100; 0 = off"},
-	removeDeadNodesAfter: {"0", func(n int) bool { return n == 0 || n >= MinRemoveDeadAfter && n <= MaxRemoveDeadAfter },
-		fmt.Sprintf("a whole number of seconds, %d to %d; 0 = off", MinRemoveDeadAfter, MaxRemoveDeadAfter)},
+	failoverBrake:        {"50", func(n int) bool { return n >= 0 && n <= 100 }, "a whole number of percent, 0 to 100; 0 = off"},
+	removeDeadNodesAfter: {"0", RemoveDeadAfterAllowed, RemoveDeadAfterWant},
 }
 
-// The bounds of remove-dead-nodes-after where it is on, in seconds: longer than a restart takes, up to a year.
-const (
-	MinRemoveDeadAfter = 60
-	MaxRemoveDeadAfter = 365 * 24 * 60 * 60
-)
+// RemoveDeadAfterWant is what remove-dead-nodes-after may be: longer than a restart takes, and a year at most.
+const RemoveDeadAfterWant = "a whole number of seconds, 60 to 31536000; 0 = off"
+
+// RemoveDeadAfterAllowed tells whether remove-dead-nodes-after may have so many seconds.
+func RemoveDeadAfterAllowed(seconds int) bool {
+	return seconds == 0 || seconds >= 60 && seconds <= 365*24*60*60
+}
 
 // settings are the values given, in the order of their names; "" for never.
 type settings [len(settingNames)]string

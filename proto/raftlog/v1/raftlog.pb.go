@@ -2021,6 +2021,7 @@ func (x *Maintain) GetExpectedRevision() uint64 {
 type Configure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// resolve-hostnames and announce-hostnames: yes or no. Level 3: failover-brake, a whole number of percent.
+	// Level 4: remove-dead-nodes-after, a whole number of seconds.
 	Settings []*OptionValue `protobuf:"bytes,1,rep,name=settings,proto3" json:"settings,omitempty"`
 	// From a configuration file: taken only for a setting that was never given a value.
 	Seed          bool `protobuf:"varint,2,opt,name=seed,proto3" json:"seed,omitempty"`
