@@ -185,3 +185,17 @@ func (n *Node) LeaderConn(context.Context) (*grpc.ClientConn, error) {
 	}
 	return n.conns.conn(a.String())
 }
+
+// NodeConn is a gRPC connection to another member, by its Raft id. It belongs to the Node. A connection that failed before is
+// tried anew at once.
+func (n *Node) NodeConn(raftID string) (*grpc.ClientConn, error) {
+	node, ok := n.State().Node(raftID)
+	if !ok {
+		return nil, fmt.Errorf("the address of %s is not known", raftID)
+	}
+	cc, err := n.conns.conn(node.GRPC.String())
+	if err == nil {
+		cc.ResetConnectBackoff()
+	}
+	return cc, err
+}
