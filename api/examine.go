@@ -38,12 +38,11 @@ func (s *Server) examine(ctx context.Context, names []string) *sentinelv1.Examin
 	}
 	masters := chosen(st, names)
 	var wg sync.WaitGroup
-	wg.Go(func() { out.Unresolved = s.unresolved(ctx, masters) })
 	if s.house != nil {
+		out.Config, out.Disk = configMessage(s.house.Config()), diskMessage(s.house.Disk(), status.FsyncP50)
 		wg.Go(func() { out.Ports = s.ports(ctx, st, status.RaftID) })
-		wg.Go(func() { out.Config = configMessage(s.house.Config()) })
-		wg.Go(func() { out.Disk = diskMessage(s.house.Disk(), status.FsyncP50) })
 	}
+	wg.Go(func() { out.Unresolved = s.unresolved(ctx, out.GetConfig().GetClusterPeers(), masters) })
 	if s.fleet != nil {
 		out.Braked, out.Unreached = s.fleet.Braked(), s.unreached(masters)
 	}
@@ -97,7 +96,7 @@ func (s *Server) ports(ctx context.Context, st *raftfsm.State, self string) []*s
 }
 
 // unresolved looks up the host names of cluster-peers and of instances, each once.
-func (s *Server) unresolved(ctx context.Context, masters []*raftfsm.Master) []*sentinelv1.NameExamination {
+func (s *Server) unresolved(ctx context.Context, peers []string, masters []*raftfsm.Master) []*sentinelv1.NameExamination {
 	var all []*sentinelv1.NameExamination
 	known := map[string]bool{}
 	add := func(host, master string) {
@@ -107,11 +106,9 @@ func (s *Server) unresolved(ctx context.Context, masters []*raftfsm.Master) []*s
 		known[host] = true
 		all = append(all, &sentinelv1.NameExamination{Host: host, Master: master})
 	}
-	if s.house != nil {
-		for _, p := range s.house.Config().Peers {
-			if a, err := raftfsm.ParseAddr(p); err == nil {
-				add(a.Host, "")
-			}
+	for _, p := range peers {
+		if a, err := raftfsm.ParseAddr(p); err == nil {
+			add(a.Host, "")
 		}
 	}
 	for _, m := range masters {
