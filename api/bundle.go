@@ -24,6 +24,11 @@ const (
 	bundlePart = 256 << 10
 )
 
+var (
+	errBundleSilent = fmt.Errorf("no answer within %v", examineLimit)
+	errBundleLate   = fmt.Errorf("not all of it came within %v", bundleLimit)
+)
+
 // bundleStream takes the files of a bug report.
 type bundleStream = grpc.ServerStreamingServer[sentinelv1.CollectBundleResponse]
 
@@ -47,22 +52,22 @@ func (s *Server) CollectBundle(req *sentinelv1.CollectBundleRequest, stream bund
 
 // relayBundle hands on what another node tells. An error is the stream's.
 func (s *Server) relayBundle(st *raftfsm.State, id string, to bundleStream) error {
-	missing := func(err error) error {
-		return to.Send(&sentinelv1.CollectBundleResponse{NodeId: st.NodeName(id), Error: cut(err.Error(), maxReason)})
+	missing := func(why string) error {
+		return to.Send(&sentinelv1.CollectBundleResponse{NodeId: st.NodeName(id), Error: why})
 	}
-	conn, err := s.node.NodeConn(id)
+	conn, err := s.node.NodeConn(to.Context(), id)
 	if err != nil {
-		return missing(err)
+		return missing(silence(err))
 	}
-	ctx, cancel := context.WithTimeout(asNode(to.Context()), bundleLimit)
+	ctx, cancel := context.WithTimeoutCause(asNode(to.Context()), bundleLimit, errBundleLate)
 	defer cancel()
-	// A node that does not answer at all is given up sooner.
-	first := time.AfterFunc(examineLimit, cancel)
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	first := time.AfterFunc(examineLimit, func() { giveUp(errBundleSilent) })
 	defer first.Stop()
-	from, err := sentinelv1.NewDiagnoseServiceClient(conn).CollectBundle(ctx, &sentinelv1.CollectBundleRequest{OwnOnly: true},
-		grpc.WaitForReady(true))
+	from, err := sentinelv1.NewDiagnoseServiceClient(conn).CollectBundle(ctx, &sentinelv1.CollectBundleRequest{OwnOnly: true})
 	if err != nil {
-		return missing(err)
+		return missing(silence(err))
 	}
 	for {
 		part, err := from.Recv()
@@ -72,10 +77,10 @@ func (s *Server) relayBundle(st *raftfsm.State, id string, to bundleStream) erro
 			return nil
 		case to.Context().Err() != nil:
 			return to.Context().Err()
-		case ctx.Err() != nil && err != nil:
-			return missing(fmt.Errorf("it does not answer in time: %w", err))
+		case ctx.Err() != nil:
+			return missing(context.Cause(ctx).Error())
 		case err != nil:
-			return missing(err)
+			return missing(silence(err))
 		}
 		if err := to.Send(part); err != nil {
 			return err

@@ -3,6 +3,8 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -84,7 +86,7 @@ func (s *Server) facts(ctx context.Context, st *raftfsm.State, names []string) d
 		defer cancel()
 	}
 	self := s.node.Status()
-	out := doctor.Facts{Now: time.Now(), Level: st.FeatureLevel(), Voters: st.Voters()}
+	out := doctor.Facts{Now: time.Now(), Asked: self.NodeID, Level: st.FeatureLevel(), Voters: st.Voters()}
 	if self.LeaderID != "" {
 		out.Leader = st.NodeName(self.LeaderID)
 	}
@@ -109,30 +111,43 @@ func (s *Server) nodeFacts(ctx context.Context, st *raftfsm.State, id string, na
 		return nodeOf(st, s.examine(ctx, names), doctor.Clock{})
 	}
 	out := doctor.Node{ID: st.NodeName(id), RaftID: id}
-	if _, known := st.Node(id); !known {
+	known, registered := st.Node(id)
+	if !registered {
 		out.Unregistered = true
 		return out
 	}
-	conn, err := s.node.NodeConn(id)
-	if err != nil {
-		out.Silent = err.Error()
-		return out
-	}
+	out.Version, out.MaxLevel = known.Version, known.MaxLevel
 	ctx, cancel := context.WithTimeout(asNode(ctx), examineLimit)
 	defer cancel()
+	conn, err := s.node.NodeConn(ctx, id)
+	if err != nil {
+		out.Silent = silence(err)
+		return out
+	}
 	asked := time.Now()
-	// WaitForReady: the state of the connection may be that of some time ago.
-	seen, err := sentinelv1.NewDiagnoseServiceClient(conn).ExamineNode(ctx, &sentinelv1.ExamineNodeRequest{Names: names},
-		grpc.WaitForReady(true))
+	seen, err := sentinelv1.NewDiagnoseServiceClient(conn).ExamineNode(ctx, &sentinelv1.ExamineNodeRequest{Names: names})
 	switch {
 	case status.Code(err) == codes.Unimplemented:
-		out.Unable = "it is of a version without sentinelctl doctor"
+		out.Unable = "its version, " + known.Version + ", has no doctor"
 	case err != nil:
-		out.Silent = cut(status.Convert(err).Message(), maxReason)
+		out.Silent = silence(err)
 	default:
 		return nodeOf(st, seen, clockOf(asked, time.Now(), seen.GetAskedAt().AsTime(), seen.GetAnsweredAt().AsTime()))
 	}
 	return out
+}
+
+// silence is why a node does not answer, without what gRPC packs around it.
+func silence(err error) string {
+	text := status.Convert(err).Message()
+	if _, inner, packed := strings.Cut(text, `desc = "`); packed {
+		text = strings.TrimSuffix(inner, `"`)
+	}
+	text = strings.TrimPrefix(strings.TrimPrefix(text, "transport: "), "Error while dialing: ")
+	if errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded {
+		text = fmt.Sprintf("no answer within %v", examineLimit)
+	}
+	return cut(text, maxReason)
 }
 
 // asNode marks a call to another node as one that is not to be passed on.

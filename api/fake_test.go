@@ -197,7 +197,7 @@ func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error) {
 	return leader, nil
 }
 
-func (n *fakeNode) NodeConn(id string) (*grpc.ClientConn, error) {
+func (n *fakeNode) NodeConn(_ context.Context, id string) (*grpc.ClientConn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.others[id] == nil {

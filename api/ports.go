@@ -34,8 +34,8 @@ type Node interface {
 	Contacts() map[string]Contact
 	// LeaderConn leads to the API of the present leader. The connection is the Node's.
 	LeaderConn(ctx context.Context) (*grpc.ClientConn, error)
-	// NodeConn leads to the API of another member. The connection is the Node's, and may not stand yet.
-	NodeConn(raftID string) (*grpc.ClientConn, error)
+	// NodeConn leads to the API of another member. The connection is the Node's, and may not stand: then a call tells why.
+	NodeConn(ctx context.Context, raftID string) (*grpc.ClientConn, error)
 	// RemoveNode takes a member out; leader only.
 	RemoveNode(ctx context.Context, raftID string) error
 	// TransferLeadership hands leadership to a voter, "" to any other; leader only.

@@ -9,6 +9,8 @@ import (
 // Facts are what was gathered at one moment.
 type Facts struct {
 	Now time.Time
+	// Asked is the node that gathered them, by whose clock the others' are judged.
+	Asked string
 	// Leader is the leader that the asked node hears; "" for none.
 	Leader string
 	// Level is the cluster's feature level, Voters how many members vote.

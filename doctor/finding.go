@@ -48,11 +48,12 @@ type Finding struct {
 // report collects findings.
 type report struct{ findings []Finding }
 
-// check runs one: what it says nothing against has passed. A check that could not be made says so.
-func (r *report) check(s Subject, name, passed string, look func(say sayer)) {
+// check runs one: what it says nothing against has passed, unless it could not be made at all.
+func (r *report) check(s Subject, name, passed string, look func(say *sayer)) {
+	say := &sayer{report: r, subject: s}
 	before := len(r.findings)
-	look(sayer{r, s})
-	if len(r.findings) == before {
+	look(say)
+	if len(r.findings) == before && !say.unmade {
 		r.findings = append(r.findings, Finding{Severity: OK, Code: name, Subject: s, What: passed})
 	}
 }
@@ -61,17 +62,16 @@ func (r *report) check(s Subject, name, passed string, look func(say sayer)) {
 type sayer struct {
 	report  *report
 	subject Subject
+	// unmade: the check had nothing to look at, and has not passed.
+	unmade bool
 }
 
 // that adds what was found.
-func (s sayer) that(code, format string, args ...any) { s.of(raftfsm.Addr{}, code, format, args...) }
+func (s *sayer) that(code, format string, args ...any) { s.of(raftfsm.Addr{}, code, format, args...) }
 
 // of adds what was found at an instance, whose address begins the text.
-func (s sayer) of(a raftfsm.Addr, code, format string, args ...any) {
-	row, known := Catalogue[code]
-	if !known {
-		panic("doctor: the catalogue has no " + code)
-	}
+func (s *sayer) of(a raftfsm.Addr, code, format string, args ...any) {
+	row := Catalogue[code]
 	f := Finding{
 		Severity: row.Severity, Code: code, Subject: s.subject, Instance: a, What: fmt.Sprintf(format, args...), Why: row.Why,
 		Advice: strings.NewReplacer("{master}", s.subject.Master, "{node}", s.subject.Node, "{instance}", a.String()).Replace(row.Advice),

@@ -37,12 +37,13 @@ func Judge(f Facts) []Finding {
 
 func judgeCluster(r *report, f Facts) {
 	var of Subject
-	r.check(of, "leader", "node "+f.Leader+" leads", func(say sayer) {
+	r.check(of, "leader", "node "+f.Leader+" leads", func(say *sayer) {
 		if f.Leader == "" {
 			say.that("no_leader", "the asked node hears no leader")
 		}
 	})
-	r.check(of, "voters", fmt.Sprintf("%d voters: %d may fail", f.Voters, (f.Voters-1)/2), func(say sayer) {
+	r.check(of, "voters", fmt.Sprintf("%d voters: %d may fail", f.Voters, (f.Voters-1)/2), func(say *sayer) {
+		say.unmade = f.Voters == 0
 		switch {
 		case f.Voters == 1:
 			say.that("voters_one", "there is one voter")
@@ -50,17 +51,17 @@ func judgeCluster(r *report, f Facts) {
 			say.that("voters_even", "there are %d voters", f.Voters)
 		}
 	})
-	r.check(of, "versions", "all nodes that answer have the same version", func(say sayer) {
+	r.check(of, "versions", "all nodes have the same version", func(say *sayer) {
 		if by := group(f.Nodes, func(n Node) string { return n.Version }); len(by) > 1 {
 			say.that("versions_differ", "nodes run different versions: %s", words(by))
 		}
 	})
-	r.check(of, "configurations", "what must be the same on all nodes is", func(say sayer) { judgeSame(say, f.Nodes) })
-	r.check(of, "certificates", "no port of sentineld has TLS in this version, so there is no certificate of its own that could end", func(sayer) {})
+	r.check(of, "configurations", "what must be the same on all nodes is", func(say *sayer) { judgeSame(say, f.Nodes) })
+	r.check(of, "certificates", "no port of sentineld has TLS in this version, so there is no certificate of its own that could end", func(*sayer) {})
 }
 
 // judgeSame compares what all nodes must have in common.
-func judgeSame(say sayer, nodes []Node) {
+func judgeSame(say *sayer, nodes []Node) {
 	for _, c := range []struct {
 		code, directive string
 		value           func(Config) string

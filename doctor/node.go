@@ -10,10 +10,12 @@ import (
 
 func judgeNode(r *report, f Facts, n Node) {
 	of := Subject{Node: n.ID}
-	r.check(of, "answers", "answers the asked node", func(say sayer) {
+	r.check(of, "answers", "answers the asked node", func(say *sayer) {
 		switch {
 		case n.Unregistered:
 			say.that("node_unregistered", "is a member and has not introduced itself")
+		case n.Silent != "" && f.dead(n):
+			say.that("node_silent", "does not answer the asked node: %s; no node reaches any of its ports", n.Silent)
 		case n.Silent != "":
 			say.that("node_silent", "does not answer the asked node: %s", n.Silent)
 		case n.Unable != "":
@@ -23,18 +25,26 @@ func judgeNode(r *report, f Facts, n Node) {
 	if n.Unregistered || n.Silent != "" || n.Unable != "" {
 		return
 	}
-	r.check(of, "membership", "takes part in the cluster as "+n.Role, func(say sayer) { judgeMembership(say, f, n) })
-	r.check(of, "config", configPassed(n.Config), func(say sayer) { judgeConfig(say, n.Config) })
-	r.check(of, "clock", "its clock agrees with the asked node's", func(say sayer) { judgeClock(say, n.Clock) })
-	r.check(of, "disk", diskPassed(n.Disk), func(say sayer) { judgeDisk(say, n.Disk) })
-	r.check(of, "ports", portsPassed(n.Ports), func(say sayer) {
+	r.check(of, "membership", "takes part in the cluster as "+n.Role, func(say *sayer) { judgeMembership(say, f, n) })
+	r.check(of, "config", configPassed(n.Config), func(say *sayer) { judgeConfig(say, n.Config) })
+	r.check(of, "clock", "its clock agrees with the asked node's", func(say *sayer) {
+		say.unmade = n.ID == f.Asked
+		judgeClock(say, n.Clock)
+	})
+	r.check(of, "disk", diskPassed(n.Disk), func(say *sayer) { judgeDisk(say, n.Disk) })
+	r.check(of, "ports", "reaches every port of the other nodes", func(say *sayer) {
+		say.unmade = true
 		for _, p := range n.Ports {
-			if p.Closed != "" {
+			switch {
+			case f.dead(f.node(p.Of)): // which is said of that node
+			case p.Closed == "":
+				say.unmade = false
+			default:
 				say.that("port_unreachable", "does not reach the %s port of node %s at %s: %s", p.Kind, p.Of, p.Addr, p.Closed)
 			}
 		}
 	})
-	r.check(of, "names", "all host names that it must know resolve", func(say sayer) {
+	r.check(of, "names", "all host names that it must know resolve", func(say *sayer) {
 		for _, u := range n.Unresolved {
 			whose := "of cluster-peers"
 			if u.Master != "" {
@@ -46,7 +56,7 @@ func judgeNode(r *report, f Facts, n Node) {
 	if !n.Probes {
 		return
 	}
-	r.check(of, "instances", "reaches every instance that any node reaches", func(say sayer) {
+	r.check(of, "instances", "reaches every instance that any node reaches", func(say *sayer) {
 		for _, u := range n.Unreached {
 			if others := reachedBy(f, u.Addr); len(others) > 0 && !u.Rejected {
 				say.of(u.Addr, "misses_instance", "of master %s is not reached from here and is from %s: %s", u.Master,
@@ -56,7 +66,7 @@ func judgeNode(r *report, f Facts, n Node) {
 	})
 }
 
-func judgeMembership(say sayer, f Facts, n Node) {
+func judgeMembership(say *sayer, f Facts, n Node) {
 	switch {
 	case n.Role == "removed":
 		say.that("node_removed", "was removed from the cluster and runs on")
@@ -84,7 +94,8 @@ func configPassed(c Config) string {
 	return "its configuration is good and holds: " + c.File
 }
 
-func judgeConfig(say sayer, c Config) {
+func judgeConfig(say *sayer, c Config) {
+	say.unmade = c.ClusterName == ""
 	for _, f := range c.Faults {
 		say.that("config_fault", "%s", f)
 	}
@@ -100,7 +111,7 @@ func judgeConfig(say sayer, c Config) {
 }
 
 // judgeClock believes the difference as far as the way of the question allows.
-func judgeClock(say sayer, c Clock) {
+func judgeClock(say *sayer, c Clock) {
 	apart := max(c.Ahead, -c.Ahead) - c.Within
 	code := ""
 	switch {
@@ -127,7 +138,7 @@ func diskPassed(d Disk) string {
 	return fmt.Sprintf("%s, fsync takes %v", text, d.FsyncP50.Round(10*time.Microsecond))
 }
 
-func judgeDisk(say sayer, d Disk) {
+func judgeDisk(say *sayer, d Disk) {
 	if d.Dir == "" {
 		say.that("dir_none", "has no dir")
 		return
@@ -145,7 +156,7 @@ func judgeDisk(say sayer, d Disk) {
 	}
 }
 
-func judgeRoom(say sayer, d Disk) {
+func judgeRoom(say *sayer, d Disk) {
 	if d.Memory {
 		say.that("dir_memory", "%s lies in a file system in memory", d.Dir)
 	}
@@ -174,11 +185,31 @@ func size(n int64) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-func portsPassed(ports []Port) string {
-	if len(ports) == 0 {
-		return "there is no other node whose ports it would have to reach"
+// node finds one by its name.
+func (f Facts) node(id string) Node {
+	for _, n := range f.Nodes {
+		if n.ID == id {
+			return n
+		}
 	}
-	return fmt.Sprintf("reaches all %d ports of the other nodes", len(ports))
+	return Node{}
+}
+
+// dead tells whether a node does not answer and no other one reaches any of its ports.
+func (f Facts) dead(n Node) bool {
+	if n.Silent == "" {
+		return false
+	}
+	tried := false
+	for _, other := range f.Nodes {
+		for _, p := range other.Ports {
+			if p.Of == n.ID && p.Closed == "" {
+				return false
+			}
+			tried = tried || p.Of == n.ID
+		}
+	}
+	return tried
 }
 
 // reachedBy are the nodes that watch an instance and reach it.

@@ -12,7 +12,7 @@ import (
 
 func judgeSet(r *report, f Facts, s Set) {
 	of, m := Subject{Master: s.Master.Name}, s.Master
-	r.check(of, "quorum", fmt.Sprintf("quorum %d of %d voters", m.Options.Quorum, f.Voters), func(say sayer) {
+	r.check(of, "quorum", fmt.Sprintf("quorum %d of %d voters", m.Options.Quorum, f.Voters), func(say *sayer) {
 		switch {
 		case m.Options.Quorum > f.Voters:
 			say.that("quorum_unreachable", "the quorum is %d and there are %d voters", m.Options.Quorum, f.Voters)
@@ -20,27 +20,42 @@ func judgeSet(r *report, f Facts, s Set) {
 			say.that("quorum_all", "the quorum is %d, which is all voters", m.Options.Quorum)
 		}
 	})
-	r.check(of, "watched", "the master is up, and failures are acted upon", func(say sayer) { judgeState(say, s) })
-	r.check(of, "reached", fmt.Sprintf("all %d instances answer and take the login", len(s.Instances)), func(say sayer) {
+	r.check(of, "watched", "the master is up, and failures are acted upon", func(say *sayer) { judgeState(say, s) })
+	r.check(of, "reached", fmt.Sprintf("all %d instances answer and take the login", len(s.Instances)), func(say *sayer) {
 		for _, in := range s.Instances {
 			judgeReach(say, f, m, in)
 		}
 	})
-	r.check(of, "commands", "every command that sentineld needs is allowed on all of them", func(say sayer) {
+	met, told := 0, 0
+	for _, in := range s.Instances {
+		if in.met() {
+			met++
+		}
+		if in.met() && in.Settings != nil {
+			told++
+		}
+	}
+	r.check(of, "commands", fmt.Sprintf("every command that sentineld needs is allowed on %d of %d instances", met, len(s.Instances)), func(say *sayer) {
+		say.unmade = met == 0
 		for _, in := range s.Instances {
 			judgeRights(say, in)
 		}
 	})
-	r.check(of, "replicas", "it has a replica that may become the master", func(say sayer) { judgeReplicas(say, s) })
-	r.check(of, "settings", "no setting makes a replica a bad master", func(say sayer) { judgeSettings(say, s) })
-	r.check(of, "tls", "no certificate of its instances ends soon", func(say sayer) {
+	r.check(of, "replicas", "it has a replica that may become the master", func(say *sayer) { judgeReplicas(say, s) })
+	r.check(of, "settings", fmt.Sprintf("by the settings of %d of %d instances, none is a bad master", told, len(s.Instances)), func(say *sayer) {
+		say.unmade = told == 0
+		judgeSettings(say, s)
+	})
+	r.check(of, "tls", "no certificate of its instances ends soon", func(say *sayer) {
+		say.unmade = true
 		for _, in := range s.Instances {
+			say.unmade = say.unmade && in.CertificateEnds.IsZero()
 			judgeCertificate(say, f, in)
 		}
 	})
 }
 
-func judgeState(say sayer, s Set) {
+func judgeState(say *sayer, s Set) {
 	m := s.Master
 	if m.Hold != nil {
 		say.that("held", "is held: %s", m.Hold.Reason)
@@ -57,7 +72,7 @@ func judgeState(say sayer, s Set) {
 }
 
 // judgeReach tells of what nobody reaches; what others reach is said of the node that does not.
-func judgeReach(say sayer, f Facts, m *raftfsm.Master, in Instance) {
+func judgeReach(say *sayer, f Facts, m *raftfsm.Master, in Instance) {
 	known, _ := m.Instance(in.Addr)
 	switch {
 	case in.Unvisited:
@@ -78,13 +93,13 @@ func judgeReach(say sayer, f Facts, m *raftfsm.Master, in Instance) {
 	}
 }
 
-// told tells whether a visit came to see what is inside.
-func (in Instance) told() bool {
+// met tells whether a visit came to see what is inside.
+func (in Instance) met() bool {
 	return !in.Unvisited && in.Silent == "" && in.Rejected == "" && !in.Sentinel
 }
 
-func judgeRights(say sayer, in Instance) {
-	if !in.told() {
+func judgeRights(say *sayer, in Instance) {
+	if !in.met() {
 		return
 	}
 	for _, c := range in.Denied {
@@ -98,17 +113,21 @@ func judgeRights(say sayer, in Instance) {
 	}
 }
 
-func judgeReplicas(say sayer, s Set) {
-	replicas, barred := 0, 0
+func judgeReplicas(say *sayer, s Set) {
+	replicas, barred, met := 0, 0, 0
 	for _, in := range s.Instances {
 		if in.Addr == s.Master.Address {
 			continue
 		}
 		replicas++
-		if in.told() && in.Priority == 0 {
+		if in.met() {
+			met++
+		}
+		if in.met() && in.Priority == 0 {
 			barred++
 		}
 	}
+	say.unmade = met == barred // none is known to be fit
 	switch {
 	case replicas == 0:
 		say.that("no_replica", "has no replica")
@@ -117,7 +136,7 @@ func judgeReplicas(say sayer, s Set) {
 	}
 }
 
-func judgeCertificate(say sayer, f Facts, in Instance) {
+func judgeCertificate(say *sayer, f Facts, in Instance) {
 	left := in.CertificateEnds.Sub(f.Now)
 	switch {
 	case in.Expired:
@@ -133,7 +152,7 @@ func judgeCertificate(say sayer, f Facts, in Instance) {
 func date(in Instance) string { return in.CertificateEnds.UTC().Format("2006-01-02 15:04 UTC") }
 
 // judgeSettings compares each replica with the master, and looks at what would be so once it is the master.
-func judgeSettings(say sayer, s Set) {
+func judgeSettings(say *sayer, s Set) {
 	var master Instance
 	passwords := false
 	for _, in := range s.Instances {
@@ -143,7 +162,7 @@ func judgeSettings(say sayer, s Set) {
 		passwords = passwords || in.Settings["requirepass"] != ""
 	}
 	for _, in := range s.Instances {
-		if !in.told() {
+		if !in.met() {
 			continue
 		}
 		if in.SettingsUnknown != "" {
@@ -159,14 +178,14 @@ func judgeSettings(say sayer, s Set) {
 		if in.Settings["replica-read-only"] == "no" {
 			say.of(in.Addr, "replica_writable", "has replica-read-only no")
 		}
-		if master.told() {
+		if master.met() {
 			judgePair(say, master, in)
 		}
 	}
 }
 
 // judgePair looks at what a replica lacks of its master.
-func judgePair(say sayer, master, in Instance) {
+func judgePair(say *sayer, master, in Instance) {
 	if a, b := release(master.Version), release(in.Version); a != nil && b != nil {
 		switch order := slices.Compare(b[:2], a[:2]); {
 		case order < 0:
@@ -193,7 +212,7 @@ func judgePair(say sayer, master, in Instance) {
 	judgePersistence(say, master, in)
 }
 
-func judgePersistence(say sayer, master, in Instance) {
+func judgePersistence(say *sayer, master, in Instance) {
 	hadLog, hasLog, logKnown := both(master, in, "appendonly")
 	hadSave, hasSave, saveKnown := both(master, in, "save")
 	if !logKnown || !saveKnown || hadLog == hasLog && (hadSave == "") == (hasSave == "") {
@@ -207,7 +226,7 @@ func judgePersistence(say sayer, master, in Instance) {
 }
 
 // judgeMinReplicas: as the master it would have all others as replicas, and one less without the old master.
-func judgeMinReplicas(say sayer, s Set, in Instance) {
+func judgeMinReplicas(say *sayer, s Set, in Instance) {
 	least, err := strconv.Atoi(in.Settings["min-replicas-to-write"])
 	others := len(s.Instances) - 1
 	switch {

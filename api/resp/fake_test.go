@@ -131,7 +131,9 @@ func (n *fakeNode) Changed() <-chan struct{} {
 }
 
 func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error) { return nil, errUnknown }
-func (n *fakeNode) NodeConn(string) (*grpc.ClientConn, error)            { return nil, errUnknown }
+func (n *fakeNode) NodeConn(context.Context, string) (*grpc.ClientConn, error) {
+	return nil, errUnknown
+}
 func (n *fakeNode) RemoveNode(context.Context, string) error             { return nil }
 func (n *fakeNode) TransferLeadership(context.Context, string) error     { return nil }
 

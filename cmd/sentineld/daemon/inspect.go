@@ -54,7 +54,7 @@ func (i inspector) CheckUp(ctx context.Context, a raftfsm.Addr, o raftfsm.Option
 	silent := func(err error) doctor.Instance {
 		invalid, bad := errors.AsType[x509.CertificateInvalidError](err)
 		out.Expired = bad && invalid.Reason == x509.Expired
-		out.Silent = err.Error()
+		out.Silent = strings.TrimPrefix(err.Error(), "instance "+a.String()+": ")
 		if rejected, ok := authRejected(err); ok {
 			out.Silent, out.Rejected = "", rejected
 		}
