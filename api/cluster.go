@@ -242,7 +242,7 @@ func (s *Server) ListNodes(ctx context.Context, req *sentinelv1.ListNodesRequest
 	if err != nil {
 		return nil, err
 	}
-	out := &sentinelv1.ListNodesResponse{ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age}
+	out := &sentinelv1.ListNodesResponse{ClusterId: st.Cluster().Era, Revision: st.Index(), AgeMs: age}
 	v, status, contacts := s.view(st), s.node.Status(), s.contacts(ctx, req.GetConsistency())
 	for _, server := range st.Servers() {
 		out.Nodes = append(out.Nodes, v.node(server, status, contacts))
@@ -273,7 +273,7 @@ func (s *Server) RemoveNode(ctx context.Context, req *sentinelv1.RemoveNodeReque
 	if err != nil {
 		return nil, err
 	}
-	out := &sentinelv1.RemoveNodeResponse{ClusterId: st.Cluster().ID, Revision: st.Index()}
+	out := &sentinelv1.RemoveNodeResponse{ClusterId: st.Cluster().Era, Revision: st.Index()}
 	v, ok := member(st, req.GetNode())
 	switch {
 	case !ok && !req.GetAllowMissing():
@@ -304,7 +304,7 @@ func (s *Server) TransferLeadership(ctx context.Context, req *sentinelv1.Transfe
 	}
 	status := s.node.Status()
 	out := &sentinelv1.TransferLeadershipResponse{
-		ClusterId: st.Cluster().ID, Revision: st.Index(), LeaderNodeId: status.NodeID,
+		ClusterId: st.Cluster().Era, Revision: st.Index(), LeaderNodeId: status.NodeID,
 	}
 	to := ""
 	if req.GetNode() != "" {

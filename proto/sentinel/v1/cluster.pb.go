@@ -954,7 +954,7 @@ var File_proto_sentinel_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x1fproto/sentinel/v1/cluster.proto\x12\vsentinel.v1\x1a\x1eproto/sentinel/v1/common.proto\"N\n" +
+	"\x1fproto/sentinel/v1/cluster.proto\x12\vsentinel.v1\x1a\x1eproto/sentinel/v1/backup.proto\x1a\x1eproto/sentinel/v1/common.proto\"N\n" +
 	"\x10GetStatusRequest\x12:\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\x83\b\n" +
 	"\x11GetStatusResponse\x12\x1d\n" +
@@ -1048,13 +1048,15 @@ const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"\x0eNODE_ROLE_NONE\x10\x04\x12\x15\n" +
 	"\x11NODE_ROLE_JOINING\x10\x05\x12\x16\n" +
 	"\x12NODE_ROLE_OBSERVER\x10\x06\x12\x15\n" +
-	"\x11NODE_ROLE_REMOVED\x10\a2\xde\x02\n" +
+	"\x11NODE_ROLE_REMOVED\x10\a2\x8f\x04\n" +
 	"\x0eClusterService\x12J\n" +
 	"\tGetStatus\x12\x1d.sentinel.v1.GetStatusRequest\x1a\x1e.sentinel.v1.GetStatusResponse\x12J\n" +
 	"\tListNodes\x12\x1d.sentinel.v1.ListNodesRequest\x1a\x1e.sentinel.v1.ListNodesResponse\x12M\n" +
 	"\n" +
 	"RemoveNode\x12\x1e.sentinel.v1.RemoveNodeRequest\x1a\x1f.sentinel.v1.RemoveNodeResponse\x12e\n" +
-	"\x12TransferLeadership\x12&.sentinel.v1.TransferLeadershipRequest\x1a'.sentinel.v1.TransferLeadershipResponseBCZAgithub.com/raftsentinel/raftsentinel/proto/sentinel/v1;sentinelv1b\x06proto3"
+	"\x12TransferLeadership\x12&.sentinel.v1.TransferLeadershipRequest\x1a'.sentinel.v1.TransferLeadershipResponse\x12U\n" +
+	"\fCreateBackup\x12 .sentinel.v1.CreateBackupRequest\x1a!.sentinel.v1.CreateBackupResponse0\x01\x12X\n" +
+	"\rRestoreBackup\x12!.sentinel.v1.RestoreBackupRequest\x1a\".sentinel.v1.RestoreBackupResponse(\x01BCZAgithub.com/raftsentinel/raftsentinel/proto/sentinel/v1;sentinelv1b\x06proto3"
 
 var (
 	file_proto_sentinel_v1_cluster_proto_rawDescOnce sync.Once
@@ -1083,6 +1085,10 @@ var file_proto_sentinel_v1_cluster_proto_goTypes = []any{
 	(*TransferLeadershipResponse)(nil), // 9: sentinel.v1.TransferLeadershipResponse
 	(Consistency)(0),                   // 10: sentinel.v1.Consistency
 	(*Address)(nil),                    // 11: sentinel.v1.Address
+	(*CreateBackupRequest)(nil),        // 12: sentinel.v1.CreateBackupRequest
+	(*RestoreBackupRequest)(nil),       // 13: sentinel.v1.RestoreBackupRequest
+	(*CreateBackupResponse)(nil),       // 14: sentinel.v1.CreateBackupResponse
+	(*RestoreBackupResponse)(nil),      // 15: sentinel.v1.RestoreBackupResponse
 }
 var file_proto_sentinel_v1_cluster_proto_depIdxs = []int32{
 	10, // 0: sentinel.v1.GetStatusRequest.consistency:type_name -> sentinel.v1.Consistency
@@ -1097,12 +1103,16 @@ var file_proto_sentinel_v1_cluster_proto_depIdxs = []int32{
 	3,  // 9: sentinel.v1.ClusterService.ListNodes:input_type -> sentinel.v1.ListNodesRequest
 	6,  // 10: sentinel.v1.ClusterService.RemoveNode:input_type -> sentinel.v1.RemoveNodeRequest
 	8,  // 11: sentinel.v1.ClusterService.TransferLeadership:input_type -> sentinel.v1.TransferLeadershipRequest
-	2,  // 12: sentinel.v1.ClusterService.GetStatus:output_type -> sentinel.v1.GetStatusResponse
-	4,  // 13: sentinel.v1.ClusterService.ListNodes:output_type -> sentinel.v1.ListNodesResponse
-	7,  // 14: sentinel.v1.ClusterService.RemoveNode:output_type -> sentinel.v1.RemoveNodeResponse
-	9,  // 15: sentinel.v1.ClusterService.TransferLeadership:output_type -> sentinel.v1.TransferLeadershipResponse
-	12, // [12:16] is the sub-list for method output_type
-	8,  // [8:12] is the sub-list for method input_type
+	12, // 12: sentinel.v1.ClusterService.CreateBackup:input_type -> sentinel.v1.CreateBackupRequest
+	13, // 13: sentinel.v1.ClusterService.RestoreBackup:input_type -> sentinel.v1.RestoreBackupRequest
+	2,  // 14: sentinel.v1.ClusterService.GetStatus:output_type -> sentinel.v1.GetStatusResponse
+	4,  // 15: sentinel.v1.ClusterService.ListNodes:output_type -> sentinel.v1.ListNodesResponse
+	7,  // 16: sentinel.v1.ClusterService.RemoveNode:output_type -> sentinel.v1.RemoveNodeResponse
+	9,  // 17: sentinel.v1.ClusterService.TransferLeadership:output_type -> sentinel.v1.TransferLeadershipResponse
+	14, // 18: sentinel.v1.ClusterService.CreateBackup:output_type -> sentinel.v1.CreateBackupResponse
+	15, // 19: sentinel.v1.ClusterService.RestoreBackup:output_type -> sentinel.v1.RestoreBackupResponse
+	14, // [14:20] is the sub-list for method output_type
+	8,  // [8:14] is the sub-list for method input_type
 	8,  // [8:8] is the sub-list for extension type_name
 	8,  // [8:8] is the sub-list for extension extendee
 	0,  // [0:8] is the sub-list for field type_name
@@ -1113,6 +1123,7 @@ func file_proto_sentinel_v1_cluster_proto_init() {
 	if File_proto_sentinel_v1_cluster_proto != nil {
 		return
 	}
+	file_proto_sentinel_v1_backup_proto_init()
 	file_proto_sentinel_v1_common_proto_init()
 	file_proto_sentinel_v1_cluster_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
