@@ -21,6 +21,8 @@ type log struct {
 	index uint64
 	// record, where set, is given every entry.
 	record func([]byte)
+	// kept is a backup that was taken earlier.
+	kept *raftfsm.Backup
 }
 
 func newLog(t testing.TB) *log {
@@ -574,6 +576,13 @@ func scenario(l *log) {
 	l.ok(switchTo("s", e, 60, 61))
 	l.ok(end("s", e, raftlogv1.FailoverOutcome_FAILOVER_OUTCOME_COMPLETED))
 	l.ok(l.amended("s", 60, e, raftlogv1.LossKind_LOSS_KIND_EXACT, 33))
+	l.ok(l.planned("s", 62))
+
+	l.ok(raise(4))
+	backup := l.backup()
+	l.ok(monitor("t", 180))
+	l.ok(restore(backup, "era-2", true))
+	l.ok(l.down("c", "n", 50, raftfsm.CauseAuth))
 	l.ok(l.planned("s", 62))
 }
 

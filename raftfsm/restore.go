@@ -122,9 +122,6 @@ func (d *draft) revive(r *raftlogv1.MasterRecord, c *raftlogv1.Restore) (*Master
 	if err != nil {
 		return nil, err
 	}
-	if m.Epoch > c.GetEpoch() || slices.ContainsFunc(m.History, func(f *Failover) bool { return f.Epoch > c.GetEpoch() }) {
-		return nil, fmt.Errorf("master %s has an epoch above the cluster's, %d", m.Name, c.GetEpoch())
-	}
 	reason := "restored from a backup of " + moment(c.GetTakenAtMs())
 	for _, p := range []struct {
 		what string
@@ -136,22 +133,25 @@ func (d *draft) revive(r *raftlogv1.MasterRecord, c *raftlogv1.Restore) (*Master
 	}
 	m.Pause = &Pause{Actor: d.head.GetActor(), Reason: clip(reason), SinceMs: d.head.GetProposedAtMs()}
 	m.Hold, m.Enforce, m.Restored = nil, false, true
-	m.Generation, m.Epoch = d.index, leap(d.s.epoch, c.GetEpoch())
-	m.Votes, m.Conflicts, m.ODown, m.ODownAtMs = nil, nil, 0, 0
-	for i := range m.Instances {
-		in := &m.Instances[i]
-		in.Since, in.Unconfirmed = d.index, in.Addr != m.Address
-	}
 	if m.Failover != nil {
 		m.History = append(m.History, d.broken(m.Failover, "a backup that was taken in its midst was restored"))
 		m.Failover = nil
 	}
 	for _, f := range m.History {
+		if f.Epoch > c.GetEpoch() {
+			return nil, fmt.Errorf("master %s has a failover with an epoch above the cluster's, %d", m.Name, c.GetEpoch())
+		}
 		f.Loss = d.lossAtEnd(f, f.Loss)
 		f.BegunIndex, f.EndedIndex = d.index, d.index
 		if f.Switched {
 			f.SwitchedIndex = d.index
 		}
+	}
+	m.Generation, m.Epoch = d.index, leap(d.s.epoch, c.GetEpoch())
+	m.Votes, m.Conflicts, m.ODown, m.ODownAtMs = nil, nil, 0, 0
+	for i := range m.Instances {
+		in := &m.Instances[i]
+		in.Since, in.Unconfirmed = d.index, in.Addr != m.Address
 	}
 	return m, nil
 }
