@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/raftsentinel/raftsentinel/api/client"
@@ -69,6 +70,103 @@ replicas and options. Passwords are not shown. FILE may be - for stdin. Exit 5 i
 			return told.masters().write(a.stdout)
 		},
 	}
+}
+
+func (a *app) restoreCmd() *cobra.Command {
+	var replace, dryRun, yes bool
+	cmd := &cobra.Command{
+		Use:   "restore FILE",
+		Short: "Bring back what a backup holds",
+		Long: `Bring back what a backup holds, all or nothing: masters with their options, replicas, epochs, past failovers and settings; never
+who the nodes are. FILE may be - for stdin. All masters come up paused, and each is compared with its instances before anything
+is done about them, so that nothing is demoted on old state: look at them, then run resume.
+
+Only into a cluster without masters, unless --replace has those that it has give way. A backup of a cluster of another name is
+refused, and so is one of a feature level above the cluster's. With --dry-run nothing is changed.`,
+		Args:        args(1, 1),
+		Annotations: changes,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			data, err := a.readBackupFile(args[0])
+			if err != nil {
+				return err
+			}
+			b, err := parseBackup(args[0], data)
+			if err != nil {
+				return err
+			}
+			return a.restore(cmd.Context(), restoring{data: data, told: summaryOf(b, len(data)), replace: replace}, dryRun, yes)
+		},
+	}
+	cmd.Flags().BoolVar(&replace, "replace", false, "have the masters that the cluster has give way to those of the backup")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only tell what would be done")
+	yesFlag(cmd, &yes)
+	return cmd
+}
+
+// restoring is a backup that is to be restored.
+type restoring struct {
+	data    []byte
+	told    backupSummary
+	replace bool
+}
+
+// restore has the cluster try it first, so that nobody is asked about what is refused.
+func (a *app) restore(ctx context.Context, r restoring, dryRun, yes bool) error {
+	plan, err := a.sendBackup(ctx, r, true)
+	if status.Code(err) == codes.DeadlineExceeded {
+		return &exitError{exitUnreachable, errors.New(words(err) + "; nothing changed")}
+	}
+	if err != nil {
+		return err
+	}
+	if dryRun || !plan.GetChanged() {
+		return a.printRestored(plan, "would be restored", r.told)
+	}
+	gone := ""
+	if names := plan.GetRemoved(); len(names) > 0 {
+		gone = "; watched no more: " + printable(strings.Join(names, ", "))
+	}
+	if err := a.confirm(yes, "bring back %s, taken on %s, paused%s", r.told, r.told.TakenAt, gone); err != nil {
+		return err
+	}
+	done, err := a.sendBackup(ctx, r, false)
+	if status.Code(err) == codes.Unavailable && len(status.Convert(err).Details()) == 0 { // it broke, and nobody said that nothing changed
+		return &exitError{exitUnknown, errors.New(words(err))}
+	}
+	if err != nil {
+		return err
+	}
+	return a.printRestored(done, "restored", r.told)
+}
+
+func (a *app) printRestored(m *sentinelv1.RestoreBackupResponse, done string, told backupSummary) error {
+	if m.GetChanged() {
+		if names := m.GetRemoved(); len(names) > 0 {
+			a.say("watched no more: %s", printable(strings.Join(names, ", ")))
+		}
+		a.say("the masters are paused: look at them with masters and explain, then run resume NAME or resume --all")
+	}
+	return a.printChange(m, fmt.Sprintf("%s: %s", done, told), "the cluster was restored from this backup already; nothing changed")
+}
+
+// sendBackup sends a backup within the time of a request, or of one for each MiB of it.
+func (a *app) sendBackup(ctx context.Context, r restoring, validate bool) (*sentinelv1.RestoreBackupResponse, error) {
+	c, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.set.timeout*time.Duration(1+len(r.data)>>20))
+	defer cancel()
+	stream, err := sentinelv1.NewClusterServiceClient(c).RestoreBackup(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for part := range slices.Chunk(r.data, backupPiece) {
+		if stream.Send(&sentinelv1.RestoreBackupRequest{Replace: r.replace, ValidateOnly: validate, Data: part}) != nil {
+			break // the answer says why
+		}
+	}
+	return stream.CloseAndRecv()
 }
 
 // backup fetches a backup whole, reads it back, and only then lets anybody see it.
@@ -216,14 +314,19 @@ func (a *app) readBackup(file string) (*raftfsm.Backup, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	b, err := parseBackup(file, data)
+	return b, len(data), err
+}
+
+func parseBackup(file string, data []byte) (*raftfsm.Backup, error) {
 	b, err := raftfsm.ReadBackup(bytes.NewReader(data))
-	if errors.Is(err, raftfsm.ErrTooNew) {
-		return nil, 0, failedf("%s: %w; or use the sentinelctl of the cluster that it is of", printable(file), err)
+	switch {
+	case errors.Is(err, raftfsm.ErrTooNew):
+		return nil, failedf("%s: %w; or use the sentinelctl of the cluster that it is of", printable(file), err)
+	case err != nil:
+		return nil, checkf("%s: %w", printable(file), err)
 	}
-	if err != nil {
-		return nil, 0, checkf("%s: %w", printable(file), err)
-	}
-	return b, len(data), nil
+	return b, nil
 }
 
 func (a *app) readBackupFile(file string) ([]byte, error) {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -192,5 +194,93 @@ func TestInspect(t *testing.T) {
 	}
 	if r := ctl(t.Context(), t, "127.0.0.1:1", nil, "inspect", file+".none"); r.status != exitFailed {
 		t.Errorf("%+v", r)
+	}
+}
+
+// RestoreBackup tells of a cluster that has one master more than the backup.
+func (c *cluster) RestoreBackup(s grpc.ClientStreamingServer[sentinelv1.RestoreBackupRequest, sentinelv1.RestoreBackupResponse]) error {
+	got := &sentinelv1.RestoreBackupRequest{}
+	for {
+		part, err := s.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		got.Replace, got.ValidateOnly = part.GetReplace(), part.GetValidateOnly()
+		got.Data = append(got.GetData(), part.GetData()...)
+	}
+	if err := c.note(s.Context(), got, 0); err != nil {
+		return err
+	}
+	out := &sentinelv1.RestoreBackupResponse{ClusterId: "c2", Revision: 43, Changed: c.changed, Masters: 2, Epoch: 1_000_007}
+	if c.changed {
+		out.Removed = []string{"spare"}
+	}
+	return s.SendAndClose(out)
+}
+
+func TestRestore(t *testing.T) {
+	data := sampleBackup(t, false)
+	file := filepath.Join(t.TempDir(), "a.backup")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const what = "2 masters of cluster sentineld (c1) at revision 9, 1203 bytes"
+	for _, c := range []struct {
+		name    string
+		args    []string
+		same    bool
+		status  int
+		stdout  string
+		stderr  string
+		asked   int // how often, each time to try it first
+		replace bool
+	}{
+		{name: "done", args: []string{"--yes"}, stdout: "restored: " + what + "\n", stderr: "resume --all", asked: 2},
+		{name: "replacing", args: []string{"--yes", "--replace"}, stdout: "restored: " + what + "\n", stderr: "watched no more: spare\n", asked: 2, replace: true},
+		{name: "dry run", args: []string{"--dry-run"}, stdout: "would be restored: " + what + "\n", stderr: "watched no more: spare\n", asked: 1},
+		{name: "again", args: []string{"--yes"}, same: true, stdout: "the cluster was restored from this backup already; nothing changed\n", asked: 1},
+		{name: "unasked", status: exitUsage, stderr: "this will bring back " + what + ", taken on 2023-11-14T22:13:20.000Z, paused; watched no more: spare; there is no terminal to ask on", asked: 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fake := sample()
+			fake.changed = !c.same
+			r := ctl(t.Context(), t, fake.serve(t), nil, append([]string{"restore", file}, c.args...)...)
+			if r.status != c.status || r.stdout != c.stdout || !strings.Contains(r.stderr, c.stderr) {
+				t.Errorf("%+v", r)
+			}
+			if len(fake.asked) != c.asked {
+				t.Fatalf("asked %d times, want %d", len(fake.asked), c.asked)
+			}
+			for i, q := range fake.asked {
+				q := q.(*sentinelv1.RestoreBackupRequest)
+				if !bytes.Equal(q.GetData(), data) || q.GetValidateOnly() != (i == 0) || q.GetReplace() != c.replace {
+					t.Errorf("%d: %d bytes, validate %t, replace %t", i, len(q.GetData()), q.GetValidateOnly(), q.GetReplace())
+				}
+			}
+		})
+	}
+	fake := sample()
+	fake.changed = true
+	at := fake.serve(t)
+	if r := ctl(t.Context(), t, at, bytes.NewReader(data), "restore", "-", "--yes", "-o", "json"); r.status != exitDone {
+		t.Errorf("from stdin: %+v", r)
+	} else {
+		golden(t, "restore.json", r.stdout)
+	}
+	asked := len(fake.asked)
+	if r := ctl(t.Context(), t, at, bytes.NewReader(data[:500]), "restore", "-", "--yes"); r.status != exitCheck || len(fake.asked) != asked {
+		t.Errorf("a damaged one: %+v", r)
+	}
+	for code, want := range map[codes.Code]int{
+		codes.FailedPrecondition: exitRefused, codes.Unavailable: exitUnreachable, codes.PermissionDenied: exitForbidden, codes.DeadlineExceeded: exitUnreachable,
+	} {
+		fake := sample()
+		fake.fail = status.Error(code, "no")
+		if r := ctl(t.Context(), t, fake.serve(t), nil, "restore", file, "--yes"); r.status != want {
+			t.Errorf("%v: %+v", code, r)
+		}
 	}
 }
