@@ -21,6 +21,8 @@ type log struct {
 	index uint64
 	// record, where set, is given every entry.
 	record func([]byte)
+	// kept is a backup that was taken earlier.
+	kept *raftfsm.Backup
 }
 
 func newLog(t testing.TB) *log {
@@ -579,6 +581,11 @@ func scenario(l *log) {
 	l.ok(raise(4))
 	l.ok(configure("remove-dead-nodes-after", "3600"))
 	l.ok(drain("b", "new disk"))
+	backup := l.backup()
+	l.ok(monitor("t", 180))
+	l.ok(restore(backup, "era-2", true))
+	l.ok(l.down("c", "n", 50, raftfsm.CauseAuth))
+	l.ok(l.planned("s", 62))
 }
 
 // planned is a switchover.
