@@ -22,7 +22,7 @@ var nodeRoles = map[string]sentinelv1.NodeRole{
 	"leader": sentinelv1.NodeRole_NODE_ROLE_LEADER, "follower": sentinelv1.NodeRole_NODE_ROLE_FOLLOWER,
 	"candidate": sentinelv1.NodeRole_NODE_ROLE_CANDIDATE, "none": sentinelv1.NodeRole_NODE_ROLE_NONE,
 	"joining": sentinelv1.NodeRole_NODE_ROLE_JOINING, "observer": sentinelv1.NodeRole_NODE_ROLE_OBSERVER,
-	"removed": sentinelv1.NodeRole_NODE_ROLE_REMOVED,
+	roleRemoved: sentinelv1.NodeRole_NODE_ROLE_REMOVED,
 }
 
 // GetStatus is this node's account of itself, together with what the leader finds wrong. It always answers.
@@ -231,7 +231,7 @@ func passwordProblem(m *raftfsm.Master, a raftfsm.Addr, node string) string {
 func nodeProblems(st *raftfsm.State, status NodeStatus) []string {
 	var out []string
 	switch {
-	case status.Role == "removed":
+	case status.Role == roleRemoved:
 		out = append(out, fmt.Sprintf("node %s was removed from its cluster", status.NodeID))
 	case status.Waiting != "":
 		out = append(out, "no cluster yet: "+status.Waiting)
