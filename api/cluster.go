@@ -126,14 +126,10 @@ func (s *Server) status() *sentinelv1.GetStatusResponse {
 		Members: uint32(len(st.Servers())), Voters: uint32(st.Voters()), Loading: status.Loading, Version: s.version,
 		FeatureLevel: st.FeatureLevel(), FsyncP50Ms: float64(status.FsyncP50) / float64(time.Millisecond),
 		Masters: uint32(st.MasterCount()), Epoch: st.Epoch(), Heard: status.Heard, UptimeMs: time.Since(s.began).Milliseconds(),
+		Drained: st.DrainedNodes(),
 	}
 	if s.fleet != nil {
 		out.InstancesProbed = uint32(s.fleet.Probed())
-	}
-	for n := range st.Nodes() {
-		if n.Drain != nil {
-			out.Drained = append(out.Drained, n.NodeID)
-		}
 	}
 	if status.LeaderID != "" {
 		out.LeaderNodeId = st.NodeName(status.LeaderID)
