@@ -102,6 +102,7 @@ type Node struct {
 	turns    progress.Loop
 	acks     *ackBook
 	contacts contacts
+	moves    moves
 	clocks   clocks
 	refusals *sparseLog // of nodes that are not admitted
 	// observers are, on the leader, the members that said that they mean not to vote.
