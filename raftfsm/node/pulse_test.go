@@ -122,6 +122,7 @@ func TestRaftStuck(t *testing.T) {
 		m := w.others(w.leader())[0]
 		r := m.raft.Load()
 		reader, writer := io.Pipe()
+		defer writer.Close()
 		answer := make(chan raft.RPCResponse, 1)
 		request := &raft.InstallSnapshotRequest{
 			RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}, SnapshotVersion: raft.SnapshotVersionMax,
