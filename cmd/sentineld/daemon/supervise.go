@@ -207,16 +207,15 @@ func (d *Daemon) statusLine(ctx context.Context) string {
 	if err != nil {
 		return err.Error()
 	}
-	var line string
+	line := "leads"
 	switch {
 	case s.Role == api.RoleLeader:
-		line = "leads"
 	case web.HearsLeader(s) == nil:
 		line = "follows " + answer.GetLeaderNodeId()
 	case s.Loading:
-		line = "waits for a leader, to be no older than before the restart"
+		return "waits for a leader, to be no older than before the restart"
 	default:
-		line = "waits for a leader, and tells what it knew"
+		return fmt.Sprintf("waits for a leader, and tells what it knew; %d nodes, %d masters", answer.GetMembers(), answer.GetMasters())
 	}
 	line += fmt.Sprintf("; %d nodes, %d masters", answer.GetMembers(), answer.GetMasters())
 	if problems := answer.GetProblems(); len(problems) > 0 {

@@ -109,7 +109,7 @@ func TestServiceManagerIsTold(t *testing.T) {
 		})
 		b.end()
 		c.end()
-		waits("waits for a leader, and tells what it knew; 3 nodes, 1 masters; problems: ")
+		waits("waits for a leader, and tells what it knew; 3 nodes, 1 masters")
 		a.end()
 		got := m.all()
 		if last := got[len(got)-1]; last != "STOPPING=1\nSTATUS=stopping" {
