@@ -278,6 +278,13 @@ func (n *Node) AnnounceRESP(a raftfsm.Addr) {
 	n.announced.wake()
 }
 
+// Rekey has the connections that nodes open from now on be proven by a cluster secret, and tells whether it is another than
+// before. Those that stand go on.
+func (n *Node) Rekey(secret raftfsm.Secret) (changed bool) {
+	n.creds.auth.rekey(secret)
+	return n.link.auth.rekey(secret)
+}
+
 // Credentials authenticate node-to-node gRPC connections on both sides by the cluster secret. A server that uses them
 // serves other clients too, unauthenticated: see [FromNode].
 func (n *Node) Credentials() credentials.TransportCredentials { return n.creds }
