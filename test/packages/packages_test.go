@@ -45,6 +45,7 @@ var common = map[string]string{
 	"/usr/lib/systemd/system/sentineld-host-undrain.service": "",
 	"/usr/lib/systemd/system/sentineld-backup.service":       "",
 	"/usr/lib/systemd/system/sentineld-backup.timer":         "",
+	"/usr/lib/systemd/system-preset/80-sentineld.preset":     "",
 	"/usr/lib/sysusers.d/sentineld.conf":                     "",
 	"/usr/share/sentineld/notify-reload.conf":                "",
 	"/usr/share/man/man8/sentineld.8.gz":                     "",
