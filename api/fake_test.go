@@ -26,6 +26,7 @@ var (
 	errNoLeader = errors.New("no leader")
 	errUnknown  = errors.New("unknown outcome")
 	errLoading  = errors.New("loading")
+	errRefused  = errors.New("the cluster would lose its quorum")
 )
 
 func classify(err error) Failure {
@@ -36,6 +37,8 @@ func classify(err error) Failure {
 		return FailureUnknownOutcome
 	case errors.Is(err, errLoading):
 		return FailureLoading
+	case errors.Is(err, errRefused):
+		return FailureRefused
 	}
 	return FailureOther
 }
@@ -54,6 +57,11 @@ type fakeNode struct {
 	localErr, readErr error
 	proposeErr        error
 	leader            *grpc.ClientConn
+	// members are the others, by gRPC address.
+	members map[raftfsm.Addr]*grpc.ClientConn
+	// transferred is where leadership was handed to; refuses makes that, and removals, fail.
+	transferred []string
+	refuses     error
 	// age of the local state.
 	age time.Duration
 }
@@ -194,12 +202,32 @@ func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error) {
 	return leader, nil
 }
 
-func (n *fakeNode) RemoveNode(_ context.Context, id string) error {
-	n.removed = append(n.removed, id)
-	return nil
+func (n *fakeNode) NodeConn(a raftfsm.Addr) (*grpc.ClientConn, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if conn := n.members[a]; conn != nil {
+		return conn, nil
+	}
+	return nil, errors.New("unreachable")
 }
 
-func (n *fakeNode) TransferLeadership(context.Context, string) error { return nil }
+func (n *fakeNode) RemoveNode(_ context.Context, id string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.refuses == nil {
+		n.removed = append(n.removed, id)
+	}
+	return n.refuses
+}
+
+func (n *fakeNode) TransferLeadership(_ context.Context, id string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.refuses == nil {
+		n.transferred = append(n.transferred, id)
+	}
+	return n.refuses
+}
 
 // fakePolicy promotes the first replica.
 type fakePolicy struct {
@@ -298,6 +326,8 @@ func (f fakeFleet) Observe(a raftfsm.Addr) (Observation, bool) {
 	o, ok := f[a.String()]
 	return o, ok
 }
+
+func (f fakeFleet) Probed() int { return len(f) }
 
 func (fakeFleet) Braked() string { return "" }
 

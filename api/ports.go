@@ -32,9 +32,11 @@ type Node interface {
 	Contacts() map[string]Contact
 	// LeaderConn leads to the API of the present leader. The connection is the Node's.
 	LeaderConn(ctx context.Context) (*grpc.ClientConn, error)
+	// NodeConn leads to the API of the member at a gRPC address. The connection is the Node's.
+	NodeConn(a raftfsm.Addr) (*grpc.ClientConn, error)
 	// RemoveNode takes a member out; leader only.
 	RemoveNode(ctx context.Context, raftID string) error
-	// TransferLeadership hands leadership to a voter, "" to any other; leader only.
+	// TransferLeadership hands leadership to a voter that is not drained, "" to any other; leader only.
 	TransferLeadership(ctx context.Context, raftID string) error
 }
 
@@ -60,6 +62,13 @@ type NodeStatus struct {
 	// Heard are, on the leader, the Raft ids of the members that were heard lately, itself included; nil where that is not
 	// known.
 	Heard []string
+	// Lagging are, on the leader, the Raft ids of those of them whose logs are not known to be complete but for a few entries.
+	Lagging []string
+	// Joining are, on the leader, the Raft ids of the members that do not vote yet and are no observers.
+	Joining []string
+	// Astray are, on the leader, the members whose wall clocks are more than five minutes from its own, by Raft id: how far
+	// each is ahead of it.
+	Astray map[string]time.Duration
 	// Waiting says why the node has no cluster yet; empty once it has one.
 	Waiting string
 }
@@ -86,6 +95,8 @@ func Lag(a raftfsm.Addr, master, replica Observation, now time.Time) int64 {
 // Fleet is what this node sees of the instances. It is nil on a node that probes nothing.
 type Fleet interface {
 	Observe(a raftfsm.Addr) (Observation, bool)
+	// Probed counts the instances that are probed.
+	Probed() int
 	// Braked is why this node withholds its verdicts, doubting itself; "" where it does not.
 	Braked() string
 }
@@ -189,4 +200,6 @@ const (
 	FailureLoading
 	// FailureRemoved: the node was removed from its cluster.
 	FailureRemoved
+	// FailureRefused: the present state of the cluster forbids the change; nothing was changed.
+	FailureRefused
 )

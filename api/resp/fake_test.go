@@ -131,6 +131,7 @@ func (n *fakeNode) Changed() <-chan struct{} {
 }
 
 func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error) { return nil, errUnknown }
+func (n *fakeNode) NodeConn(raftfsm.Addr) (*grpc.ClientConn, error)      { return nil, errUnknown }
 func (n *fakeNode) RemoveNode(context.Context, string) error             { return nil }
 func (n *fakeNode) TransferLeadership(context.Context, string) error     { return nil }
 
@@ -245,6 +246,8 @@ func lookup(_ context.Context, host string) ([]string, error) {
 }
 
 type fakeFleet map[string]api.Observation
+
+func (f fakeFleet) Probed() int { return len(f) }
 
 func (fakeFleet) Braked() string { return "" }
 

@@ -202,3 +202,6 @@ func age(d time.Duration) string {
 	}
 	return d.Round(time.Second).String()
 }
+
+// ms is a span as the cluster tells it.
+func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

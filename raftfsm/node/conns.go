@@ -185,3 +185,9 @@ func (n *Node) LeaderConn(context.Context) (*grpc.ClientConn, error) {
 	}
 	return n.conns.conn(a.String())
 }
+
+// NodeConn is a gRPC connection to the member at an address. It belongs to the Node, and is tried anew where it was lost.
+func (n *Node) NodeConn(a raftfsm.Addr) (*grpc.ClientConn, error) {
+	n.conns.warm(a.String())
+	return n.conns.conn(a.String())
+}
