@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/doctor"
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
@@ -57,8 +58,8 @@ type fakeNode struct {
 	localErr, readErr error
 	proposeErr        error
 	leader            *grpc.ClientConn
-	// members are the others, by gRPC address.
-	members map[raftfsm.Addr]*grpc.ClientConn
+	// others leads to other nodes, by Raft id.
+	others map[string]*grpc.ClientConn
 	// transferred is where leadership was handed to; refuses makes that, and removals, fail.
 	transferred []string
 	refuses     error
@@ -202,13 +203,13 @@ func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error) {
 	return leader, nil
 }
 
-func (n *fakeNode) NodeConn(a raftfsm.Addr) (*grpc.ClientConn, error) {
+func (n *fakeNode) NodeConn(_ context.Context, id string) (*grpc.ClientConn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if conn := n.members[a]; conn != nil {
-		return conn, nil
+	if n.others[id] == nil {
+		return nil, errors.New("no way to " + id)
 	}
-	return nil, errors.New("unreachable")
+	return n.others[id], nil
 }
 
 func (n *fakeNode) RemoveNode(_ context.Context, id string) error {
@@ -310,6 +311,15 @@ func (f fakeInspector) Inspect(_ context.Context, a raftfsm.Addr, _ raftfsm.Opti
 		return Inspection{}, errors.New("connection refused")
 	}
 	return seen, nil
+}
+
+// CheckUp finds what it is told, and nothing of what it is not.
+func (f fakeInspector) CheckUp(ctx context.Context, a raftfsm.Addr, o raftfsm.Options) doctor.Instance {
+	seen, err := f.Inspect(ctx, a, o)
+	if err != nil {
+		return doctor.Instance{Addr: a, Silent: err.Error()}
+	}
+	return doctor.Instance{Addr: a, Rejected: seen.AuthRejected, Sentinel: seen.Sentinel, Denied: seen.Lacks, Priority: -1}
 }
 
 // Hear knows what two of the Sentinels of watched say of themselves, and one that nobody saw.

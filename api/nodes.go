@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
@@ -21,7 +20,7 @@ func (s *Server) ListNodes(ctx context.Context, req *sentinelv1.ListNodesRequest
 	if err != nil {
 		return nil, err
 	}
-	out := &sentinelv1.ListNodesResponse{ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age}
+	out := &sentinelv1.ListNodesResponse{ClusterId: st.Cluster().Era, Revision: st.Index(), AgeMs: age}
 	var asking sync.WaitGroup
 	var contacts map[string]Contact
 	asking.Go(func() { contacts = s.contacts(ctx, req.GetConsistency()) })
@@ -67,12 +66,12 @@ func (s *Server) accounts(ctx context.Context, st *raftfsm.State) map[string]*se
 
 // account is what a member says of itself; nil where it does not answer, or another node answers in its place.
 func (s *Server) account(ctx context.Context, n *raftfsm.Node) *sentinelv1.GetStatusResponse {
-	conn, err := s.node.NodeConn(n.GRPC)
+	conn, err := s.node.NodeConn(ctx, n.RaftID)
 	if err != nil {
 		return nil
 	}
 	out, err := sentinelv1.NewClusterServiceClient(conn).GetStatus(ctx,
-		&sentinelv1.GetStatusRequest{Consistency: sentinelv1.Consistency_CONSISTENCY_LOCAL}, grpc.WaitForReady(true))
+		&sentinelv1.GetStatusRequest{Consistency: sentinelv1.Consistency_CONSISTENCY_LOCAL})
 	if err != nil || out.GetRaftId() != n.RaftID {
 		return nil
 	}

@@ -14,13 +14,12 @@ import (
 )
 
 // at registers a node at a gRPC address of its own.
-func (r *rig) at(t *testing.T, id string, port uint32) raftfsm.Addr {
+func (r *rig) at(t *testing.T, id string, port uint32) {
 	t.Helper()
 	a := &raftlogv1.Address{Host: "127.0.0.1", Port: port}
 	r.node.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: &raftlogv1.RegisterNode{
 		RaftId: id + "-1", NodeId: id, MaxLevel: raftfsm.Level, Grpc: a,
 	}}})
-	return raftfsm.AddrOf(a)
 }
 
 // TestNodesSayWhatEachAloneKnows: the asked node asks every member, leader or not; what does not answer, or is another node,
@@ -31,11 +30,12 @@ func TestNodesSayWhatEachAloneKnows(t *testing.T) {
 	other := newRig(t)
 	other.node.set(func(n *fakeNode) { n.status.RaftID, n.status.NodeID, n.status.Role = "z-1", "z", "follower" })
 	asked := newRig(t)
-	a, c := asked.at(t, "a", 1), asked.at(t, "c", 3)
+	asked.at(t, "a", 1)
+	asked.at(t, "c", 3)
 	asked.node.set(func(n *fakeNode) {
 		n.status.RaftID, n.status.NodeID, n.status.Role, n.status.LeaderID, n.status.LastContact = "b-1", "b", "follower", "", -1
 		n.status.Term, n.status.CommitIndex, n.status.AppliedIndex = 6, 900, 900
-		n.members = map[raftfsm.Addr]*grpc.ClientConn{a: leader.conn, c: other.conn}
+		n.others = map[string]*grpc.ClientConn{"a-1": leader.conn, "c-1": other.conn}
 	})
 	asked.server.began = time.Now().Add(-time.Minute)
 	resp, err := asked.cluster.ListNodes(t.Context(), &sentinelv1.ListNodesRequest{Consistency: sentinelv1.Consistency_CONSISTENCY_LOCAL})

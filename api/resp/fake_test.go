@@ -131,9 +131,11 @@ func (n *fakeNode) Changed() <-chan struct{} {
 }
 
 func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error) { return nil, errUnknown }
-func (n *fakeNode) NodeConn(raftfsm.Addr) (*grpc.ClientConn, error)      { return nil, errUnknown }
-func (n *fakeNode) RemoveNode(context.Context, string) error             { return nil }
-func (n *fakeNode) TransferLeadership(context.Context, string) error     { return nil }
+func (n *fakeNode) NodeConn(context.Context, string) (*grpc.ClientConn, error) {
+	return nil, errUnknown
+}
+func (n *fakeNode) RemoveNode(context.Context, string) error         { return nil }
+func (n *fakeNode) TransferLeadership(context.Context, string) error { return nil }
 
 func (n *fakeNode) Status() api.NodeStatus {
 	n.mu.Lock()
