@@ -1724,9 +1724,11 @@ func (x *DrainHostResponse) GetRefusal() string {
 
 // UndrainHostRequest names a host.
 type UndrainHostRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Host          string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
-	ValidateOnly  bool                   `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Host         string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	ValidateOnly bool                   `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Ends only what was begun with this reason; unset: whatever its reason.
+	Reason        *string `protobuf:"bytes,3,opt,name=reason,proto3,oneof" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1773,6 +1775,13 @@ func (x *UndrainHostRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *UndrainHostRequest) GetReason() string {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return ""
 }
 
 // UndrainHostResponse is what was ended.
@@ -3240,10 +3249,12 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	"switchover\x18\x06 \x01(\v2\x15.sentinel.v1.FailoverR\n" +
 	"switchover\x12%\n" +
 	"\x0ein_maintenance\x18\a \x01(\bR\rinMaintenance\x12\x18\n" +
-	"\arefusal\x18\b \x01(\tR\arefusal\"M\n" +
+	"\arefusal\x18\b \x01(\tR\arefusal\"u\n" +
 	"\x12UndrainHostRequest\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12#\n" +
-	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\x9e\x01\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12\x1b\n" +
+	"\x06reason\x18\x03 \x01(\tH\x00R\x06reason\x88\x01\x01B\t\n" +
+	"\a_reason\"\x9e\x01\n" +
 	"\x13UndrainHostResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
@@ -3543,6 +3554,7 @@ func file_proto_sentinel_v1_admin_proto_init() {
 	file_proto_sentinel_v1_common_proto_init()
 	file_proto_sentinel_v1_failover_proto_init()
 	file_proto_sentinel_v1_master_proto_init()
+	file_proto_sentinel_v1_admin_proto_msgTypes[22].OneofWrappers = []any{}
 	file_proto_sentinel_v1_admin_proto_msgTypes[31].OneofWrappers = []any{}
 	file_proto_sentinel_v1_admin_proto_msgTypes[35].OneofWrappers = []any{}
 	type x struct{}
