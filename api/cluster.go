@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -124,7 +125,15 @@ func (s *Server) status() *sentinelv1.GetStatusResponse {
 		Term: status.Term, CommitIndex: status.CommitIndex, AppliedIndex: status.AppliedIndex,
 		Members: uint32(len(st.Servers())), Voters: uint32(st.Voters()), Loading: status.Loading, Version: s.version,
 		FeatureLevel: st.FeatureLevel(), FsyncP50Ms: float64(status.FsyncP50) / float64(time.Millisecond),
-		Masters: uint32(st.MasterCount()), Epoch: st.Epoch(), Heard: status.Heard,
+		Masters: uint32(st.MasterCount()), Epoch: st.Epoch(), Heard: status.Heard, UptimeMs: time.Since(s.began).Milliseconds(),
+	}
+	if s.fleet != nil {
+		out.InstancesProbed = uint32(s.fleet.Probed())
+	}
+	for n := range st.Nodes() {
+		if n.Drain != nil {
+			out.Drained = append(out.Drained, n.NodeID)
+		}
 	}
 	if status.LeaderID != "" {
 		out.LeaderNodeId = st.NodeName(status.LeaderID)
@@ -278,20 +287,6 @@ func runningVersions(st *raftfsm.State) []*sentinelv1.RunningVersion {
 	return out
 }
 
-// ListNodes lists the members in Raft id order.
-func (s *Server) ListNodes(ctx context.Context, req *sentinelv1.ListNodesRequest) (*sentinelv1.ListNodesResponse, error) {
-	st, age, err := s.read(ctx, req.GetConsistency())
-	if err != nil {
-		return nil, err
-	}
-	out := &sentinelv1.ListNodesResponse{ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age}
-	v, status, contacts := s.view(st), s.node.Status(), s.contacts(ctx, req.GetConsistency())
-	for _, server := range st.Servers() {
-		out.Nodes = append(out.Nodes, v.node(server, status, contacts))
-	}
-	return out, nil
-}
-
 // member finds a member by its node id or Raft id.
 func member(st *raftfsm.State, name string) (raftfsm.Server, bool) {
 	for _, v := range st.Servers() {
@@ -326,6 +321,11 @@ func (s *Server) RemoveNode(ctx context.Context, req *sentinelv1.RemoveNodeReque
 		return nil, fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT,
 			"node %s is the only voter: a cluster cannot remove its last one", st.NodeName(v.ID))
 	}
+	if masters := st.Stranded(v.ID); len(masters) > 0 && !req.GetForce() {
+		return nil, fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT,
+			"%d voters would be left without node %s, and these masters need more to be failed over: %s: nothing was changed; "+
+				"lower their quorum or add a voter first, or force", st.Voters()-1, st.NodeName(v.ID), strings.Join(masters, ", "))
+	}
 	out.Changed = true
 	if req.GetValidateOnly() {
 		return out, nil
@@ -359,6 +359,9 @@ func (s *Server) TransferLeadership(ctx context.Context, req *sentinelv1.Transfe
 				"node %s does not vote; only a voter can lead", st.NodeName(v.ID))
 		case v.ID == status.RaftID:
 			return out, nil
+		case st.Drained(v.ID):
+			return nil, fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT,
+				"node %s is drained: undrain it first", st.NodeName(v.ID))
 		}
 		to = v.ID
 	}

@@ -100,11 +100,15 @@ func statusTable(s *sentinelv1.GetStatusResponse) *table {
 	for _, p := range s.GetProblems() {
 		t.add("problem", p)
 	}
-	t.add("node", fmt.Sprintf("%s, %s, version %s", s.GetNodeId(), roleWord(s.GetRole()), s.GetVersion()))
+	t.add("node", fmt.Sprintf("%s, %s, version %s, up for %s, probes %d instances",
+		s.GetNodeId(), roleWord(s.GetRole()), s.GetVersion(), age(ms(s.GetUptimeMs())), s.GetInstancesProbed()))
 	t.add("leader", leaderWord(s))
 	t.add("nodes", fmt.Sprintf("%d, of which %d vote", s.GetMembers(), s.GetVoters()))
 	t.add("versions", versionsWord(s.GetVersions()))
 	t.add("feature level", s.GetFeatureLevel())
+	if len(s.GetDrained()) > 0 {
+		t.add("drained", strings.Join(s.GetDrained(), ", "))
+	}
 	t.add("masters", mastersWord(s))
 	t.add("failovers open", s.GetFailoversOpen())
 	t.add("highest epoch", s.GetEpoch())

@@ -34,6 +34,8 @@ var (
 	ErrLeadershipLost = errors.New("leadership lost")
 	// ErrQuorum: the change would leave the cluster without a majority of voters that are heard.
 	ErrQuorum = errors.New("the cluster would lose its quorum")
+	// ErrNoSuccessor: leadership cannot be handed to the voter that was named, or to any.
+	ErrNoSuccessor = errors.New("leadership cannot be handed over")
 	// errStopped ends Run: to go on would be to diverge from the other nodes.
 	errStopped = errors.New("this node stops before it diverges from the others; start the version that wrote the entry")
 	// errStopping is the cause with which everything ends when Run's context does.

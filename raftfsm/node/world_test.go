@@ -46,7 +46,7 @@ type member struct {
 	number  int
 	peers   []string
 	expect  int
-	moved   uint16 // added to the Raft port
+	moved   uint16 // added to the Raft port, and to the gRPC port
 	stores  *stores
 	trans   *raft.InmemTransport
 	stop    context.CancelFunc
@@ -103,7 +103,7 @@ func (m *member) create(id *identity, voters []raft.Server) {
 	}
 	n, err := newNode(Options{
 		NodeID: fmt.Sprintf("n%d", m.number), ClusterName: "test", Timing: TimingDefault, Log: log,
-		Peers: m.peers, BootstrapExpect: m.expect, Observer: m.watches, Raft: addr(m.number, 26579+m.moved), GRPC: addr(m.number, 26479), Version: "test",
+		Peers: m.peers, BootstrapExpect: m.expect, Observer: m.watches, Raft: addr(m.number, 26579+m.moved), GRPC: addr(m.number, 26479+m.moved), Version: "test",
 		StandsBy: func(raftfsm.Vote) bool { return !m.blind.Load() },
 	}, hooks{
 		identity:  id,
@@ -187,7 +187,7 @@ func (m *member) gone() {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
 	for _, o := range m.w.others(m) {
-		if o.trans != nil {
+		if o.trans != nil && m.trans != nil {
 			o.trans.Disconnect(m.trans.LocalAddr())
 		}
 	}
@@ -241,6 +241,14 @@ func (w *world) isolate(m *member, off bool) {
 			o.trans.Connect(m.trans.LocalAddr(), m.trans)
 		}
 	}
+}
+
+// deafen cuts a member off from all others; calls between it and one of them pass, Raft does not.
+func (w *world) deafen(m, to *member) {
+	w.isolate(m, true)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.cut, pair(m.number, to.number))
 }
 
 // eventually waits, in virtual time, until ok holds.

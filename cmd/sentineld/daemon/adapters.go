@@ -69,6 +69,8 @@ func classify(err error) api.Failure {
 		return api.FailureLoading
 	case errors.Is(err, node.ErrRemoved):
 		return api.FailureRemoved
+	case errors.Is(err, node.ErrQuorum), errors.Is(err, node.ErrNoSuccessor):
+		return api.FailureRefused
 	}
 	return api.FailureOther
 }
