@@ -254,6 +254,29 @@ func (c *cluster) turn(n *node, version string, level uint32) {
 		time.Since(over).Round(time.Millisecond), leader, level)
 }
 
+// under has a node lead, whatever the versions of the others, and a master fail.
+func (c *cluster) under(n *node, level uint32) {
+	c.t.Helper()
+	begun := time.Now()
+	c.until(n.Name()+" leads", func(context.Context) error {
+		if code, _, errs := c.ctl("node", "transfer-leadership", n.Name()); code != 0 {
+			return fmt.Errorf("exit %d: %s", code, errs)
+		}
+		if leader := c.healthy(level); leader != n.Name() {
+			return fmt.Errorf("%s leads", leader)
+		}
+		return nil
+	})
+	s := c.next()
+	c.kill(s)
+	if err := s.revive(c.t.Context()); err != nil {
+		c.t.Fatal(err)
+	}
+	leader := c.healthy(level)
+	c.t.Logf("%s of %s was made to lead, and a master failed over, in %v; %s leads", n.Name(), n.version,
+		time.Since(begun).Round(time.Millisecond), leader)
+}
+
 func (c *cluster) kill(s *set) {
 	c.t.Helper()
 	if err := s.master().Kill(); err != nil {

@@ -55,7 +55,9 @@ func TestFromTheOldest(t *testing.T) {
 	c.turn(n2, present, level)
 	c.snapshot(n1)
 	c.snapshot(n2)
+	c.under(n2, level)
 	c.turn(n2, old, level)
+	c.under(n1, level)
 	c.turn(n1, old, level)
 
 	c.turn(n1, present, level)
@@ -84,6 +86,7 @@ func TestFromTheNewest(t *testing.T) {
 	c.healthy(level)
 	n1, n2, n3 := c.nodes[0], c.nodes[1], c.nodes[2]
 	c.turn(n3, present, level)
+	c.under(n3, level)
 	c.turn(n3, old, level)
 	c.turn(n3, present, level)
 	c.turn(n1, present, level)
