@@ -34,7 +34,7 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 func run(m *testing.M) int {
 	flag.Parse()
 	if *releases == "" {
-		fmt.Println("Nothing is tried: this needs the programs of released versions. make test-upgrade builds them and tries it.")
+		fmt.Fprintln(os.Stderr, "Nothing is tried: this needs the programs of released versions. make test-upgrade builds them and tries it.")
 		return 0
 	}
 	dir, err := os.MkdirTemp("", "sentineld-upgrade-")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -64,7 +65,7 @@ func (s *set) revive(ctx context.Context) error {
 				continue
 			}
 			if role, err := s.clients[r].Do(ctx, "ROLE").Slice(); err == nil && role[0] == "master" {
-				s.masters = append(s.masters[:len(s.masters):len(s.masters)], r)
+				s.masters = append(slices.Clip(s.masters), r)
 				return nil
 			}
 		}

@@ -138,8 +138,10 @@ func (c *cluster) refused(n *node, old string) {
 		c.t.Fatalf("%s runs on as %s at level %d", old, n.Name(), raftfsm.Level)
 	}
 	log := n.Log(64 << 20)[said:]
-	if n.ExitCode() <= 0 || !strings.Contains(log, "this node stops before it diverges from the others; start the version that wrote the entry") {
-		c.t.Errorf("%s ended with %d and said:\n%s", old, n.ExitCode(), log)
+	for _, words := range []string{"written at a newer feature level", "start the version that wrote the entry"} {
+		if n.ExitCode() <= 0 || !strings.Contains(log, words) {
+			c.t.Errorf("%s ended with %d and did not say %q:\n%s", old, n.ExitCode(), words, log)
+		}
 	}
 	n.SetProgram(programs.node)
 	c.start(n)
