@@ -803,3 +803,29 @@ func TestAskingAroundLooksNamesUpAnew(t *testing.T) {
 		w.eventually("it learns of its removal", m.isRemoved)
 	})
 }
+
+// A member whose registration is refused tries again now and then: the refusal is an entry itself, and must not be the reason for
+// the next try.
+func TestRefusedRegistrationIsNotRepeatedAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.settle()
+		l := w.leader()
+		m, namesake := w.others(l)[0], w.others(l)[1]
+		if err := m.halt(); err != nil {
+			t.Fatal(err)
+		}
+		m.create(m.id, m.hooks.voters)
+		m.o.NodeID = namesake.o.NodeID
+		m.start()
+		w.eventually("it is refused", func() bool { return strings.Contains(m.log.String(), "is a member already") })
+		before := l.State().Index()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := l.State().Index() - before; n > 60 {
+			t.Errorf("%d entries in a minute", n)
+		}
+		if n := strings.Count(m.log.String(), "not registered yet"); n > 2 {
+			t.Errorf("it said so %d times in a minute", n)
+		}
+	})
+}
