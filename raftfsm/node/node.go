@@ -33,6 +33,8 @@ var (
 	ErrLeadershipLost = errors.New("leadership lost")
 	// ErrQuorum: the change would leave the cluster without a majority of voters that are heard.
 	ErrQuorum = errors.New("the cluster would lose its quorum")
+	// ErrInUse: another process has the data directory.
+	ErrInUse = errors.New("another sentineld uses it")
 	// errStopped ends Run: to go on would be to diverge from the other nodes.
 	errStopped = errors.New("this node stops before it diverges from the others; start the version that wrote the entry")
 	// errStopping is the cause with which everything ends when Run's context does.
