@@ -84,9 +84,13 @@ func (d *draft) mayRestore(c *raftlogv1.Restore) verdict {
 
 // restored makes the masters of a backup, or tells what is wrong with one.
 func (d *draft) restored(c *raftlogv1.Restore) ([]*Master, verdict) {
-	masters := make([]*Master, 0, len(c.GetMasters()))
+	records, err := unpackMasters(c.GetMasters())
+	if err != nil {
+		return nil, refuse(InvalidArgument, "the backup cannot be restored: %v", err)
+	}
+	masters := make([]*Master, 0, len(records))
 	owners := map[Addr]string{}
-	for i, r := range c.GetMasters() {
+	for i, r := range records {
 		m, err := d.revive(r, c)
 		switch {
 		case err == nil && i > 0 && m.Name <= masters[i-1].Name:

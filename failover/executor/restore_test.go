@@ -122,7 +122,11 @@ func (w *world) back(old *raftfsm.State, by string) {
 	w.t.Helper()
 	if by == "restore" {
 		b := raftfsm.Backup{State: old, TakenAtMs: time.Now().UnixMilli()}
-		w.must(&raftlogv1.Command{Op: &raftlogv1.Command_Restore{Restore: b.Restore("era-2", true)}})
+		restore, err := b.Restore("era-2", true)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.must(&raftlogv1.Command{Op: &raftlogv1.Command_Restore{Restore: restore}})
 		return
 	}
 	w.kill("b")

@@ -1321,8 +1321,9 @@ type Restore struct {
 	// The highest failover epoch that the backup knows.
 	Epoch    uint64         `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Settings []*OptionValue `protobuf:"bytes,9,rep,name=settings,proto3" json:"settings,omitempty"`
-	// In name order.
-	Masters []*MasterRecord `protobuf:"bytes,10,rep,name=masters,proto3" json:"masters,omitempty"`
+	// MasterRecords in name order, each behind its length as a varint, all compressed (RFC 1951): what is told of many masters is
+	// much alike, and an entry must reach a follower within the time of one exchange.
+	Masters []byte `protobuf:"bytes,10,opt,name=masters,proto3" json:"masters,omitempty"`
 	// Names that were removed by hand, in their order.
 	Tombstones    []string `protobuf:"bytes,11,rep,name=tombstones,proto3" json:"tombstones,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1422,7 +1423,7 @@ func (x *Restore) GetSettings() []*OptionValue {
 	return nil
 }
 
-func (x *Restore) GetMasters() []*MasterRecord {
+func (x *Restore) GetMasters() []byte {
 	if x != nil {
 		return x.Masters
 	}
@@ -5087,7 +5088,7 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\aversion\x18\a \x01(\tR\aversion\x12\x1b\n" +
 	"\tmax_level\x18\b \x01(\rR\bmaxLevel\"'\n" +
 	"\x0fSetFeatureLevel\x12\x14\n" +
-	"\x05level\x18\x01 \x01(\rR\x05level\"\xe8\x02\n" +
+	"\x05level\x18\x01 \x01(\rR\x05level\"\xce\x02\n" +
 	"\aRestore\x12\x10\n" +
 	"\x03era\x18\x01 \x01(\tR\x03era\x12\x18\n" +
 	"\areplace\x18\x02 \x01(\bR\areplace\x12!\n" +
@@ -5098,9 +5099,9 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x05level\x18\x06 \x01(\rR\x05level\x12\x1e\n" +
 	"\vtaken_at_ms\x18\a \x01(\x03R\ttakenAtMs\x12\x14\n" +
 	"\x05epoch\x18\b \x01(\x04R\x05epoch\x123\n" +
-	"\bsettings\x18\t \x03(\v2\x17.raftlog.v1.OptionValueR\bsettings\x122\n" +
+	"\bsettings\x18\t \x03(\v2\x17.raftlog.v1.OptionValueR\bsettings\x12\x18\n" +
 	"\amasters\x18\n" +
-	" \x03(\v2\x18.raftlog.v1.MasterRecordR\amasters\x12\x1e\n" +
+	" \x01(\fR\amasters\x12\x1e\n" +
 	"\n" +
 	"tombstones\x18\v \x03(\tR\n" +
 	"tombstones\"\xa7\x02\n" +
@@ -5577,87 +5578,86 @@ var file_proto_raftlog_v1_raftlog_proto_depIdxs = []int32{
 	8,   // 30: raftlog.v1.RegisterNode.resp:type_name -> raftlog.v1.Address
 	8,   // 31: raftlog.v1.RegisterNode.http:type_name -> raftlog.v1.Address
 	9,   // 32: raftlog.v1.Restore.settings:type_name -> raftlog.v1.OptionValue
-	56,  // 33: raftlog.v1.Restore.masters:type_name -> raftlog.v1.MasterRecord
-	8,   // 34: raftlog.v1.Monitor.address:type_name -> raftlog.v1.Address
-	9,   // 35: raftlog.v1.Monitor.options:type_name -> raftlog.v1.OptionValue
-	8,   // 36: raftlog.v1.Monitor.replicas:type_name -> raftlog.v1.Address
-	9,   // 37: raftlog.v1.Set.options:type_name -> raftlog.v1.OptionValue
-	8,   // 38: raftlog.v1.Forget.address:type_name -> raftlog.v1.Address
-	8,   // 39: raftlog.v1.Resume.adopt:type_name -> raftlog.v1.Address
-	8,   // 40: raftlog.v1.Maintain.instance:type_name -> raftlog.v1.Address
-	9,   // 41: raftlog.v1.Configure.settings:type_name -> raftlog.v1.OptionValue
-	8,   // 42: raftlog.v1.Verdict.instance:type_name -> raftlog.v1.Address
-	0,   // 43: raftlog.v1.Verdict.cause:type_name -> raftlog.v1.Cause
-	26,  // 44: raftlog.v1.Report.down:type_name -> raftlog.v1.Verdict
-	26,  // 45: raftlog.v1.Report.up:type_name -> raftlog.v1.Verdict
-	8,   // 46: raftlog.v1.InstanceFacts.address:type_name -> raftlog.v1.Address
-	1,   // 47: raftlog.v1.InstanceFacts.role:type_name -> raftlog.v1.InstanceRole
-	29,  // 48: raftlog.v1.StateFacts.instances:type_name -> raftlog.v1.InstanceFacts
-	8,   // 49: raftlog.v1.StateFacts.gone:type_name -> raftlog.v1.Address
-	8,   // 50: raftlog.v1.ResolvedHost.address:type_name -> raftlog.v1.Address
-	31,  // 51: raftlog.v1.ResolveHosts.hosts:type_name -> raftlog.v1.ResolvedHost
-	8,   // 52: raftlog.v1.Candidate.address:type_name -> raftlog.v1.Address
-	8,   // 53: raftlog.v1.Step.instance:type_name -> raftlog.v1.Address
-	2,   // 54: raftlog.v1.BeginFailover.kind:type_name -> raftlog.v1.FailoverKind
-	8,   // 55: raftlog.v1.BeginFailover.from:type_name -> raftlog.v1.Address
-	8,   // 56: raftlog.v1.BeginFailover.candidate:type_name -> raftlog.v1.Address
-	33,  // 57: raftlog.v1.BeginFailover.candidates:type_name -> raftlog.v1.Candidate
-	8,   // 58: raftlog.v1.SwitchMaster.from:type_name -> raftlog.v1.Address
-	8,   // 59: raftlog.v1.SwitchMaster.to:type_name -> raftlog.v1.Address
-	34,  // 60: raftlog.v1.SwitchMaster.steps:type_name -> raftlog.v1.Step
-	29,  // 61: raftlog.v1.SwitchMaster.promoted:type_name -> raftlog.v1.InstanceFacts
-	34,  // 62: raftlog.v1.RecordStep.step:type_name -> raftlog.v1.Step
-	4,   // 63: raftlog.v1.Loss.kind:type_name -> raftlog.v1.LossKind
-	3,   // 64: raftlog.v1.EndFailover.outcome:type_name -> raftlog.v1.FailoverOutcome
-	38,  // 65: raftlog.v1.EndFailover.loss:type_name -> raftlog.v1.Loss
-	8,   // 66: raftlog.v1.Adopt.address:type_name -> raftlog.v1.Address
-	8,   // 67: raftlog.v1.Correct.instance:type_name -> raftlog.v1.Address
-	5,   // 68: raftlog.v1.Correct.kind:type_name -> raftlog.v1.CorrectionKind
-	38,  // 69: raftlog.v1.Correct.loss:type_name -> raftlog.v1.Loss
-	45,  // 70: raftlog.v1.SnapshotHeader.servers:type_name -> raftlog.v1.RaftServer
-	50,  // 71: raftlog.v1.SnapshotHeader.events_dropped:type_name -> raftlog.v1.EventRecord
-	9,   // 72: raftlog.v1.SnapshotHeader.settings:type_name -> raftlog.v1.OptionValue
-	42,  // 73: raftlog.v1.SnapshotHeader.delivered:type_name -> raftlog.v1.Delivered
-	44,  // 74: raftlog.v1.SnapshotHeader.backup:type_name -> raftlog.v1.Backup
-	48,  // 75: raftlog.v1.SnapshotRecord.node:type_name -> raftlog.v1.NodeRecord
-	56,  // 76: raftlog.v1.SnapshotRecord.master:type_name -> raftlog.v1.MasterRecord
-	49,  // 77: raftlog.v1.SnapshotRecord.tombstone:type_name -> raftlog.v1.TombstoneRecord
-	50,  // 78: raftlog.v1.SnapshotRecord.event:type_name -> raftlog.v1.EventRecord
-	47,  // 79: raftlog.v1.SnapshotRecord.trailer:type_name -> raftlog.v1.SnapshotTrailer
-	12,  // 80: raftlog.v1.NodeRecord.registration:type_name -> raftlog.v1.RegisterNode
-	1,   // 81: raftlog.v1.EventRecord.role:type_name -> raftlog.v1.InstanceRole
-	8,   // 82: raftlog.v1.EventRecord.instance:type_name -> raftlog.v1.Address
-	8,   // 83: raftlog.v1.EventRecord.master_address:type_name -> raftlog.v1.Address
-	8,   // 84: raftlog.v1.EventRecord.from:type_name -> raftlog.v1.Address
-	8,   // 85: raftlog.v1.EventRecord.to:type_name -> raftlog.v1.Address
-	0,   // 86: raftlog.v1.EventRecord.cause:type_name -> raftlog.v1.Cause
-	8,   // 87: raftlog.v1.VoteRecord.instance:type_name -> raftlog.v1.Address
-	0,   // 88: raftlog.v1.VoteRecord.cause:type_name -> raftlog.v1.Cause
-	29,  // 89: raftlog.v1.InstanceRecord.facts:type_name -> raftlog.v1.InstanceFacts
-	54,  // 90: raftlog.v1.InstanceRecord.maintenance:type_name -> raftlog.v1.PauseRecord
-	2,   // 91: raftlog.v1.FailoverRecord.kind:type_name -> raftlog.v1.FailoverKind
-	8,   // 92: raftlog.v1.FailoverRecord.from:type_name -> raftlog.v1.Address
-	8,   // 93: raftlog.v1.FailoverRecord.to:type_name -> raftlog.v1.Address
-	51,  // 94: raftlog.v1.FailoverRecord.votes:type_name -> raftlog.v1.VoteRecord
-	33,  // 95: raftlog.v1.FailoverRecord.candidates:type_name -> raftlog.v1.Candidate
-	34,  // 96: raftlog.v1.FailoverRecord.steps:type_name -> raftlog.v1.Step
-	3,   // 97: raftlog.v1.FailoverRecord.outcome:type_name -> raftlog.v1.FailoverOutcome
-	38,  // 98: raftlog.v1.FailoverRecord.loss:type_name -> raftlog.v1.Loss
-	8,   // 99: raftlog.v1.ConflictRecord.address:type_name -> raftlog.v1.Address
-	9,   // 100: raftlog.v1.MasterRecord.options:type_name -> raftlog.v1.OptionValue
-	8,   // 101: raftlog.v1.MasterRecord.address:type_name -> raftlog.v1.Address
-	52,  // 102: raftlog.v1.MasterRecord.instances:type_name -> raftlog.v1.InstanceRecord
-	51,  // 103: raftlog.v1.MasterRecord.votes:type_name -> raftlog.v1.VoteRecord
-	53,  // 104: raftlog.v1.MasterRecord.failover:type_name -> raftlog.v1.FailoverRecord
-	53,  // 105: raftlog.v1.MasterRecord.history:type_name -> raftlog.v1.FailoverRecord
-	54,  // 106: raftlog.v1.MasterRecord.pause:type_name -> raftlog.v1.PauseRecord
-	54,  // 107: raftlog.v1.MasterRecord.hold:type_name -> raftlog.v1.PauseRecord
-	55,  // 108: raftlog.v1.MasterRecord.conflicts:type_name -> raftlog.v1.ConflictRecord
-	109, // [109:109] is the sub-list for method output_type
-	109, // [109:109] is the sub-list for method input_type
-	109, // [109:109] is the sub-list for extension type_name
-	109, // [109:109] is the sub-list for extension extendee
-	0,   // [0:109] is the sub-list for field type_name
+	8,   // 33: raftlog.v1.Monitor.address:type_name -> raftlog.v1.Address
+	9,   // 34: raftlog.v1.Monitor.options:type_name -> raftlog.v1.OptionValue
+	8,   // 35: raftlog.v1.Monitor.replicas:type_name -> raftlog.v1.Address
+	9,   // 36: raftlog.v1.Set.options:type_name -> raftlog.v1.OptionValue
+	8,   // 37: raftlog.v1.Forget.address:type_name -> raftlog.v1.Address
+	8,   // 38: raftlog.v1.Resume.adopt:type_name -> raftlog.v1.Address
+	8,   // 39: raftlog.v1.Maintain.instance:type_name -> raftlog.v1.Address
+	9,   // 40: raftlog.v1.Configure.settings:type_name -> raftlog.v1.OptionValue
+	8,   // 41: raftlog.v1.Verdict.instance:type_name -> raftlog.v1.Address
+	0,   // 42: raftlog.v1.Verdict.cause:type_name -> raftlog.v1.Cause
+	26,  // 43: raftlog.v1.Report.down:type_name -> raftlog.v1.Verdict
+	26,  // 44: raftlog.v1.Report.up:type_name -> raftlog.v1.Verdict
+	8,   // 45: raftlog.v1.InstanceFacts.address:type_name -> raftlog.v1.Address
+	1,   // 46: raftlog.v1.InstanceFacts.role:type_name -> raftlog.v1.InstanceRole
+	29,  // 47: raftlog.v1.StateFacts.instances:type_name -> raftlog.v1.InstanceFacts
+	8,   // 48: raftlog.v1.StateFacts.gone:type_name -> raftlog.v1.Address
+	8,   // 49: raftlog.v1.ResolvedHost.address:type_name -> raftlog.v1.Address
+	31,  // 50: raftlog.v1.ResolveHosts.hosts:type_name -> raftlog.v1.ResolvedHost
+	8,   // 51: raftlog.v1.Candidate.address:type_name -> raftlog.v1.Address
+	8,   // 52: raftlog.v1.Step.instance:type_name -> raftlog.v1.Address
+	2,   // 53: raftlog.v1.BeginFailover.kind:type_name -> raftlog.v1.FailoverKind
+	8,   // 54: raftlog.v1.BeginFailover.from:type_name -> raftlog.v1.Address
+	8,   // 55: raftlog.v1.BeginFailover.candidate:type_name -> raftlog.v1.Address
+	33,  // 56: raftlog.v1.BeginFailover.candidates:type_name -> raftlog.v1.Candidate
+	8,   // 57: raftlog.v1.SwitchMaster.from:type_name -> raftlog.v1.Address
+	8,   // 58: raftlog.v1.SwitchMaster.to:type_name -> raftlog.v1.Address
+	34,  // 59: raftlog.v1.SwitchMaster.steps:type_name -> raftlog.v1.Step
+	29,  // 60: raftlog.v1.SwitchMaster.promoted:type_name -> raftlog.v1.InstanceFacts
+	34,  // 61: raftlog.v1.RecordStep.step:type_name -> raftlog.v1.Step
+	4,   // 62: raftlog.v1.Loss.kind:type_name -> raftlog.v1.LossKind
+	3,   // 63: raftlog.v1.EndFailover.outcome:type_name -> raftlog.v1.FailoverOutcome
+	38,  // 64: raftlog.v1.EndFailover.loss:type_name -> raftlog.v1.Loss
+	8,   // 65: raftlog.v1.Adopt.address:type_name -> raftlog.v1.Address
+	8,   // 66: raftlog.v1.Correct.instance:type_name -> raftlog.v1.Address
+	5,   // 67: raftlog.v1.Correct.kind:type_name -> raftlog.v1.CorrectionKind
+	38,  // 68: raftlog.v1.Correct.loss:type_name -> raftlog.v1.Loss
+	45,  // 69: raftlog.v1.SnapshotHeader.servers:type_name -> raftlog.v1.RaftServer
+	50,  // 70: raftlog.v1.SnapshotHeader.events_dropped:type_name -> raftlog.v1.EventRecord
+	9,   // 71: raftlog.v1.SnapshotHeader.settings:type_name -> raftlog.v1.OptionValue
+	42,  // 72: raftlog.v1.SnapshotHeader.delivered:type_name -> raftlog.v1.Delivered
+	44,  // 73: raftlog.v1.SnapshotHeader.backup:type_name -> raftlog.v1.Backup
+	48,  // 74: raftlog.v1.SnapshotRecord.node:type_name -> raftlog.v1.NodeRecord
+	56,  // 75: raftlog.v1.SnapshotRecord.master:type_name -> raftlog.v1.MasterRecord
+	49,  // 76: raftlog.v1.SnapshotRecord.tombstone:type_name -> raftlog.v1.TombstoneRecord
+	50,  // 77: raftlog.v1.SnapshotRecord.event:type_name -> raftlog.v1.EventRecord
+	47,  // 78: raftlog.v1.SnapshotRecord.trailer:type_name -> raftlog.v1.SnapshotTrailer
+	12,  // 79: raftlog.v1.NodeRecord.registration:type_name -> raftlog.v1.RegisterNode
+	1,   // 80: raftlog.v1.EventRecord.role:type_name -> raftlog.v1.InstanceRole
+	8,   // 81: raftlog.v1.EventRecord.instance:type_name -> raftlog.v1.Address
+	8,   // 82: raftlog.v1.EventRecord.master_address:type_name -> raftlog.v1.Address
+	8,   // 83: raftlog.v1.EventRecord.from:type_name -> raftlog.v1.Address
+	8,   // 84: raftlog.v1.EventRecord.to:type_name -> raftlog.v1.Address
+	0,   // 85: raftlog.v1.EventRecord.cause:type_name -> raftlog.v1.Cause
+	8,   // 86: raftlog.v1.VoteRecord.instance:type_name -> raftlog.v1.Address
+	0,   // 87: raftlog.v1.VoteRecord.cause:type_name -> raftlog.v1.Cause
+	29,  // 88: raftlog.v1.InstanceRecord.facts:type_name -> raftlog.v1.InstanceFacts
+	54,  // 89: raftlog.v1.InstanceRecord.maintenance:type_name -> raftlog.v1.PauseRecord
+	2,   // 90: raftlog.v1.FailoverRecord.kind:type_name -> raftlog.v1.FailoverKind
+	8,   // 91: raftlog.v1.FailoverRecord.from:type_name -> raftlog.v1.Address
+	8,   // 92: raftlog.v1.FailoverRecord.to:type_name -> raftlog.v1.Address
+	51,  // 93: raftlog.v1.FailoverRecord.votes:type_name -> raftlog.v1.VoteRecord
+	33,  // 94: raftlog.v1.FailoverRecord.candidates:type_name -> raftlog.v1.Candidate
+	34,  // 95: raftlog.v1.FailoverRecord.steps:type_name -> raftlog.v1.Step
+	3,   // 96: raftlog.v1.FailoverRecord.outcome:type_name -> raftlog.v1.FailoverOutcome
+	38,  // 97: raftlog.v1.FailoverRecord.loss:type_name -> raftlog.v1.Loss
+	8,   // 98: raftlog.v1.ConflictRecord.address:type_name -> raftlog.v1.Address
+	9,   // 99: raftlog.v1.MasterRecord.options:type_name -> raftlog.v1.OptionValue
+	8,   // 100: raftlog.v1.MasterRecord.address:type_name -> raftlog.v1.Address
+	52,  // 101: raftlog.v1.MasterRecord.instances:type_name -> raftlog.v1.InstanceRecord
+	51,  // 102: raftlog.v1.MasterRecord.votes:type_name -> raftlog.v1.VoteRecord
+	53,  // 103: raftlog.v1.MasterRecord.failover:type_name -> raftlog.v1.FailoverRecord
+	53,  // 104: raftlog.v1.MasterRecord.history:type_name -> raftlog.v1.FailoverRecord
+	54,  // 105: raftlog.v1.MasterRecord.pause:type_name -> raftlog.v1.PauseRecord
+	54,  // 106: raftlog.v1.MasterRecord.hold:type_name -> raftlog.v1.PauseRecord
+	55,  // 107: raftlog.v1.MasterRecord.conflicts:type_name -> raftlog.v1.ConflictRecord
+	108, // [108:108] is the sub-list for method output_type
+	108, // [108:108] is the sub-list for method input_type
+	108, // [108:108] is the sub-list for extension type_name
+	108, // [108:108] is the sub-list for extension extendee
+	0,   // [0:108] is the sub-list for field type_name
 }
 
 func init() { file_proto_raftlog_v1_raftlog_proto_init() }
