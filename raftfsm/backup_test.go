@@ -100,7 +100,7 @@ func TestBackupIsTheState(t *testing.T) {
 	if !bytes.HasPrefix(data, []byte("sentineld backup 1\n")) {
 		t.Errorf("it begins with %q", data[:20])
 	}
-	for cut := range len(data) {
+	for _, cut := range places(data) {
 		if _, err := raftfsm.ReadBackup(bytes.NewReader(data[:cut])); !errors.Is(err, raftfsm.ErrDamaged) && !errors.Is(err, raftfsm.ErrNoBackup) {
 			t.Fatalf("cut at %d of %d: %v", cut, len(data), err)
 		}

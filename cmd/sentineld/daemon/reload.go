@@ -6,36 +6,32 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/signal"
 	"reflect"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
 )
 
 // reloads carries out a reload at each SIGHUP.
-func (d *Daemon) reloads(ctx context.Context) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+func (d *Daemon) reloads(ctx context.Context, hup <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-hup:
-			d.reload(ctx)
+			d.supervised.reload(func() bool { return d.reload(ctx) })
 		}
 	}
 }
 
 // reload opens the log file anew, for rotation, and brings the node to what its configuration says now, as far as that can
-// be changed while it runs. A configuration with a fault, or one that cannot be carried out, changes nothing.
-func (d *Daemon) reload(ctx context.Context) {
+// be changed while it runs. A configuration with a fault, or one that cannot be carried out, changes nothing but that: then
+// done is false.
+func (d *Daemon) reload(ctx context.Context) (done bool) {
 	d.rotate()
 	if d.options.Reload == nil {
-		return
+		return true
 	}
 	next, warnings, err := d.options.Reload()
 	for _, w := range warnings {
@@ -45,7 +41,7 @@ func (d *Daemon) reload(ctx context.Context) {
 		for _, f := range faults {
 			d.log.Error("configuration refused", "fault", f.Error())
 		}
-		return
+		return false
 	}
 	if err == nil {
 		err = d.adopt(ctx, next)
@@ -53,6 +49,7 @@ func (d *Daemon) reload(ctx context.Context) {
 	if err != nil {
 		d.log.Error("configuration not reloaded, nothing changed", "error", err)
 	}
+	return err == nil
 }
 
 // rotate opens the present log file anew.
@@ -169,13 +166,29 @@ func (d *Daemon) tellRest(before, next *conf.Config) {
 	d.log.Info("configuration reloaded", "port", next.Port)
 }
 
+// directive is one and its values in two configurations.
+type directive struct {
+	name string
+	a, b any
+}
+
+// needReload names the directives that differ and that a reload changes.
+func needReload(a, b *conf.Config) []string {
+	return differing([]directive{
+		{"loglevel", a.LogLevel, b.LogLevel},
+		{"logfile", a.LogFile, b.LogFile},
+		{"port", a.Port, b.Port},
+		{"announce-ip", a.AnnounceIP, b.AnnounceIP},
+		{"announce-port", a.AnnouncePort, b.AnnouncePort},
+		{"scripts-dir", a.ScriptsDir, b.ScriptsDir},
+		{"webhook", a.Webhooks, b.Webhooks},
+		{"webhook-secret-file", a.WebhookSecretFile, b.WebhookSecretFile},
+	})
+}
+
 // needRestart names the directives that differ and cannot be changed while the node runs.
 func needRestart(a, b *conf.Config) []string {
-	var out []string
-	for _, f := range []struct {
-		directive string
-		a, b      any
-	}{
+	return differing([]directive{
 		{"cluster-name", a.ClusterName, b.ClusterName},
 		{"node-id", a.NodeID, b.NodeID},
 		{"bind", a.Bind, b.Bind},
@@ -192,9 +205,14 @@ func needRestart(a, b *conf.Config) []string {
 		{"cluster-secret-file", a.ClusterSecretFile, b.ClusterSecretFile},
 		{"deny-scripts-reconfig", a.ScriptsReconfig, b.ScriptsReconfig},
 		{"dev", a.Dev, b.Dev},
-	} {
-		if !reflect.DeepEqual(f.a, f.b) {
-			out = append(out, f.directive)
+	})
+}
+
+func differing(all []directive) []string {
+	var out []string
+	for _, d := range all {
+		if !reflect.DeepEqual(d.a, d.b) {
+			out = append(out, d.name)
 		}
 	}
 	return out
