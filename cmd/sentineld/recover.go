@@ -57,12 +57,12 @@ func carryOut(r *daemon.Recovery, yes bool, stdin io.Reader, stdout, stderr io.W
 		if _, err := r.Run(); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(stdout, "node %s is the only member of cluster %s already; nothing changed\n", r.RaftID(), before.Cluster().ID)
+		_, err := fmt.Fprintf(stdout, "node %s is the only member of cluster %s already; nothing changed\n", r.RaftID(), before.Cluster().Era)
 		return err
 	}
 	what := fmt.Sprintf("make node %s the only member of a new cluster, which goes on from what this node knows of cluster %s (%s): %d masters at revision %d. "+
 		"What the nodes %s knew beyond that is lost, and none of them may ever start again with the data that it has",
-		r.RaftID(), before.Cluster().Name, before.Cluster().ID, before.MasterCount(), before.Index(), strings.Join(r.Lost(), ", "))
+		r.RaftID(), before.Cluster().Name, before.Cluster().Era, before.MasterCount(), before.Index(), strings.Join(r.Lost(), ", "))
 	switch {
 	case yes:
 		fmt.Fprintf(stderr, "This will %s.\n", what)
@@ -83,7 +83,7 @@ func carryOut(r *daemon.Recovery, yes bool, stdin io.Reader, stdout, stderr io.W
 	after := r.State()
 	_, err := fmt.Fprintf(stdout, "cluster %s goes on as cluster %s: %d masters at revision %d, highest epoch %d\n"+
 		"start this node now, then the others with emptied dirs\n",
-		before.Cluster().ID, after.Cluster().ID, after.MasterCount(), after.Index(), after.Epoch())
+		before.Cluster().Era, after.Cluster().Era, after.MasterCount(), after.Index(), after.Epoch())
 	return err
 }
 
