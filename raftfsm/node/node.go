@@ -34,6 +34,8 @@ var (
 	ErrLeadershipLost = errors.New("leadership lost")
 	// ErrQuorum: the change would leave the cluster without a majority of voters that are heard.
 	ErrQuorum = errors.New("the cluster would lose its quorum")
+	// ErrInUse: another process has the data directory.
+	ErrInUse = errors.New("another sentineld uses it")
 	// ErrNoSuccessor: leadership cannot be handed to the voter that was named, or to any.
 	ErrNoSuccessor = errors.New("leadership cannot be handed over")
 	// errStopped ends Run: to go on would be to diverge from the other nodes.
