@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -123,6 +124,11 @@ func TestFindings(t *testing.T) {
 		{"name_unresolved", "node c", "peer-7 of cluster-peers", func(f *Facts) { f.Nodes[2].Unresolved = []Name{{"peer-7", "", "no such host"}} }},
 		{"misses_instance", "node c", "r2:6379 of master m is not reached from here and is from a, b: timeout", func(f *Facts) {
 			f.Nodes[2].Unreached = []Unreached{{Master: "m", Addr: at("r2"), Reason: "timeout"}}
+		}},
+		{"misses_instance", "node c", "r0:6379 of master m and 6 others are not reached", func(f *Facts) {
+			for i := range 7 {
+				f.Nodes[2].Unreached = append(f.Nodes[2].Unreached, Unreached{Master: "m", Addr: at(fmt.Sprint("r", i)), Reason: "timeout"})
+			}
 		}},
 		{"dir_none", "node b", "no dir", func(f *Facts) { f.Nodes[1].Disk = Disk{} }},
 		{"dir_unknown", "node b", "gone", func(f *Facts) { f.Nodes[1].Disk = Disk{Dir: "/d", Unknown: "gone"} }},

@@ -19,6 +19,8 @@ type Facts struct {
 	// Nodes are the members, the asked one among them.
 	Nodes []Node
 	Sets  []Set
+
+	views views
 }
 
 // Node is what is known of a member.
@@ -46,9 +48,10 @@ type Node struct {
 	Ports  []Port
 	// Unresolved are host names that it cannot resolve.
 	Unresolved []Name
-	// Probes: it watches instances. Unreached are those that it does not reach or that reject it.
-	Probes    bool
-	Unreached []Unreached
+	// Probes: it watches instances. Unreached are those that it does not reach or that reject it; MoreUnreached: not all of them.
+	Probes        bool
+	Unreached     []Unreached
+	MoreUnreached bool
 }
 
 // Clock is how far a node's clock is ahead of the asked one's, and by how much that may be wrong.

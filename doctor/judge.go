@@ -25,6 +25,7 @@ const (
 // Judge finds what is wrong: the cluster first, then each node, then each set, in the order of the facts.
 func Judge(f Facts) []Finding {
 	var r report
+	f.views = viewsOf(f.Nodes)
 	judgeCluster(&r, f)
 	for _, n := range f.Nodes {
 		judgeNode(&r, f, n)

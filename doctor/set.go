@@ -82,7 +82,7 @@ func judgeReach(say *sayer, f Facts, m *raftfsm.Master, in Instance) {
 		say.of(in.Addr, "instance_silent_maintained", "does not answer: %s", in.Silent)
 	case in.Silent != "":
 		text := in.Silent
-		if others := reachedBy(f, in.Addr); len(others) > 0 {
+		if others := f.reachedBy(in.Addr); len(others) > 0 {
 			text += "; it is reached from " + strings.Join(others, ", ")
 		}
 		say.of(in.Addr, "instance_silent", "does not answer the asked node: %s", text)

@@ -134,8 +134,8 @@ func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error) { retur
 func (n *fakeNode) NodeConn(context.Context, string) (*grpc.ClientConn, error) {
 	return nil, errUnknown
 }
-func (n *fakeNode) RemoveNode(context.Context, string) error             { return nil }
-func (n *fakeNode) TransferLeadership(context.Context, string) error     { return nil }
+func (n *fakeNode) RemoveNode(context.Context, string) error         { return nil }
+func (n *fakeNode) TransferLeadership(context.Context, string) error { return nil }
 
 func (n *fakeNode) Status() api.NodeStatus {
 	n.mu.Lock()

@@ -499,6 +499,7 @@ func TestCompletion(t *testing.T) {
 		want string
 	}{
 		{[]string{"__complete", "master", ""}, "cache\nqueue-with-a-longer-name\n:4\n"},
+		{[]string{"__complete", "doctor", "cache", ""}, "queue-with-a-longer-name\n:4\n"},
 		{[]string{"__complete", "node", "remove", ""}, "n1\nn2\nn3-cc\n:4\n"},
 		{[]string{"__complete", "set", "cache", "tl"}, "tls=\n"},
 		{[]string{"__complete", "forget", ""}, "10.0.0.2:6379\n[fe80::1]:6380\n:4\n"},
