@@ -15,8 +15,10 @@ import (
 )
 
 const (
-	// reachLimit bounds the try of one port, and the look-up of one name.
-	reachLimit = time.Second
+	// reachLimit bounds the try of one port, and the look-up of one name; lookUps are made at a time, and resolveLimit bounds all.
+	reachLimit   = time.Second
+	lookUps      = 64
+	resolveLimit = 2 * time.Second
 	// maxUnreached bounds how many instances a node tells that it does not reach: a third of what gRPC clients accept.
 	maxUnreached = 10_000
 )
@@ -119,7 +121,12 @@ func (s *Server) unresolved(ctx context.Context, peers []string, masters []*raft
 			add(in.Addr.Host, m.Name)
 		}
 	}
-	inTurn(all, visitors, func(n *sentinelv1.NameExamination) {
+	ctx, cancel := context.WithTimeout(ctx, resolveLimit)
+	defer cancel()
+	inTurn(all, lookUps, func(n *sentinelv1.NameExamination) {
+		if ctx.Err() != nil {
+			return // the names that took so long are told
+		}
 		one, cancel := context.WithTimeout(ctx, reachLimit)
 		defer cancel()
 		if _, err := s.lookupHost(one, n.GetHost()); err != nil {

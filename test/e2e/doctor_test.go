@@ -95,6 +95,19 @@ func TestDoctor(t *testing.T) {
 	asked, dead := l.leader(), l.follower()
 	l.diagnosed(asked)
 
+	// In a file that was changed behind a node's back.
+	before, err := os.ReadFile(dead.ConfigPath())
+	l.must(err)
+	l.must(os.WriteFile(dead.ConfigPath(), append(bytes.Clone(before), "\nloglevel warning\nraft-timing lan\n"...), 0o600))
+	if d := l.diagnosed(asked); !d.says("reload_pending", "node "+dead.Name(), "loglevel") || !d.says("restart_pending", "raft-timing") {
+		t.Errorf("%+v", d.Findings)
+	}
+	l.must(os.WriteFile(dead.ConfigPath(), append(bytes.Clone(before), "\nprot 7\n"...), 0o600))
+	if d := l.diagnosed(asked, "config_fault"); !d.says("config_fault", "node "+dead.Name(), "prot", dead.ConfigPath()) {
+		t.Errorf("%+v", d.Findings)
+	}
+	l.must(os.WriteFile(dead.ConfigPath(), before, 0o600))
+
 	// At the instances.
 	restricted, small := s.servers[1], s.servers[2]
 	l.must(restricted.client.Do(t.Context(), "ACL", "SETUSER", "default", "-config|rewrite", "-client|kill").Err())
