@@ -175,7 +175,7 @@ func TestDiagnoseOfMany(t *testing.T) {
 		if n := len(part.GetFindings()); n > findingsAtOnce {
 			t.Errorf("%d findings in one message", n)
 		}
-		silent += strings.Count(codesOf(part), "instance_silent")
+		silent += strings.Count(codesOf(part), "master_silent")
 	}
 	if silent != many || parts < 4 {
 		t.Errorf("%d instances are told to be silent, in %d messages", silent, parts)

@@ -119,6 +119,10 @@ var Catalogue = map[string]Row{
 	"masterauth_missing": {
 		Problem, "it cannot follow a master that wants a password: it does not come back after a failover", "set masterauth on it, and in its file",
 	},
+	"master_silent": {
+		Problem, "clients may be as unable to reach it, or the asked node sees less than they do",
+		"look whether Redis runs there and which nodes reach it: sentinelctl explain {master}",
+	},
 	"instance_silent": {
 		Problem, "it can neither be watched nor promoted", "look whether Redis runs there; if it is gone for good: sentinelctl forget {instance}",
 	},

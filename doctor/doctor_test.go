@@ -144,7 +144,7 @@ func TestFindings(t *testing.T) {
 		{"quorum_all", "master m", "all voters", func(f *Facts) { f.Sets[0].Master.Options.Quorum = 3 }},
 		{"held", "master m", "disks", func(f *Facts) { f.Sets[0].Master.Hold = &hour }},
 		{"paused", "master m", "by eve: disks", func(f *Facts) { f.Sets[0].Master.Pause = &hour }},
-		{"master_down", "master m", "r1:6379 is held down: 2 votes, quorum 2", func(f *Facts) { f.Sets[0].DownVotes = 2 }},
+		{"master_down", "master m", "r1:6379 is held down by 2 of 3 voters, quorum 2", func(f *Facts) { f.Sets[0].DownVotes = 2 }},
 		{"address_conflict", "master m", "r9:6379 is listed", func(f *Facts) {
 			f.Sets[0].Master.Conflicts = []raftfsm.Conflict{{Addr: at("r9"), Other: "n"}}
 		}},
@@ -160,6 +160,12 @@ func TestFindings(t *testing.T) {
 			for i := range f.Nodes {
 				f.Nodes[i].Unreached = []Unreached{{Master: "m", Addr: at("r3"), Reason: "refused"}}
 			}
+		}},
+		{"master_silent", "master m", "r1:6379 does not answer the asked node: refused; it is reached from a, b, c", func(f *Facts) {
+			f.Sets[0].Instances[0] = Instance{Addr: at("r1"), Silent: "refused"}
+		}},
+		{"master_down", "master m", "r1:6379 is held down by 1 of 3", func(f *Facts) {
+			f.Sets[0].DownVotes, f.Sets[0].Instances[0] = 1, Instance{Addr: at("r1"), Silent: "refused"}
 		}},
 		{"instance_silent_maintained", "master m", "r3:6379", func(f *Facts) {
 			f.Sets[0].Instances[2] = Instance{Addr: at("r3"), Silent: "refused"}
