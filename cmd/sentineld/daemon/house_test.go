@@ -3,8 +3,15 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/big"
+	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -118,6 +125,37 @@ func TestCheckUp(t *testing.T) {
 			t.Errorf("down: %+v", got)
 		}
 	})
+}
+
+// TestCheckUpOfAnExpiredCertificate: why TLS fails is told as what it is.
+func TestCheckUpOfAnExpiredCertificate(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"redis.example"}, NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	i := inspector{&instance.Dialer{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		client, server := net.Pipe()
+		go func() {
+			defer close(served)
+			s := tls.Server(server, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+			_ = s.Handshake()
+			_ = s.Close()
+		}()
+		return client, nil
+	}}}
+	got := i.CheckUp(t.Context(), raftfsm.Addr{Host: "redis.example", Port: 6379}, raftfsm.Options{TLS: "yes"})
+	<-served
+	if !got.Expired || !strings.Contains(got.Silent, "expired") {
+		t.Errorf("%+v", got)
+	}
 }
 
 // TestLogTail: the end of the log is kept, in whole lines and within bounds.
