@@ -21,6 +21,10 @@ var Catalogue = map[string]Row{
 		Warning, "an even number of voters bears no more losses than one voter less, and needs one more to agree",
 		"add a voter or take one away",
 	},
+	"member_missing": {
+		Warning, "a node that is meant to be there is not: fewer may fail than is thought",
+		"look at the log of the node that is missing; if it is not meant to be there, take it out of cluster-peers",
+	},
 	"versions_differ": {
 		Warning, "what the newer version adds waits until every node knows it", "finish the upgrade, one node at a time",
 	},

@@ -63,7 +63,7 @@ func TestWell(t *testing.T) {
 		}
 	}
 	// Every check is told of, for each subject: of nodes, all but the asked one's clock; of the set, all but TLS, which it has not.
-	if want := 5 + 3*8 - 1 + 6; len(found) != want {
+	if want := 6 + 3*8 - 1 + 6; len(found) != want {
 		t.Errorf("%d checks passed, want %d", len(found), want)
 	}
 }
@@ -86,6 +86,11 @@ func TestFindings(t *testing.T) {
 		}},
 		{"voters_one", "cluster", "one voter", func(f *Facts) { f.Voters, f.Nodes, f.Sets = 1, nil, nil }},
 		{"voters_even", "cluster", "4 voters", func(f *Facts) { f.Voters = 4 }},
+		{"member_missing", "cluster", "names 4 nodes, and 3 are members", func(f *Facts) {
+			for i := range f.Nodes {
+				f.Nodes[i].Config.Peers = []string{"a:1", "b:1", "c:1", "d:1"}
+			}
+		}},
 		{"versions_differ", "cluster", "0.4.0 on a, c; 0.5.0 on b", func(f *Facts) { f.Nodes[1].Version = "0.5.0" }},
 		{"cluster_name_differs", "cluster", "prod on a, b; test on c", func(f *Facts) { f.Nodes[2].Config.ClusterName = "test" }},
 		{"raft_timing_differs", "cluster", "lan on b", func(f *Facts) { f.Nodes[1].Config.RaftTiming = "lan" }},

@@ -52,6 +52,13 @@ func judgeCluster(r *report, f Facts) {
 			say.that("voters_even", "there are %d voters", f.Voters)
 		}
 	})
+	r.check(of, "members", fmt.Sprintf("%d nodes are members, no fewer than cluster-peers names", len(f.Nodes)), func(say *sayer) {
+		peers := f.node(f.Asked).Config.Peers
+		say.unmade = len(peers) == 0 || f.Leader == ""
+		if !say.unmade && len(peers) > len(f.Nodes) {
+			say.that("member_missing", "cluster-peers names %d nodes, and %d are members", len(peers), len(f.Nodes))
+		}
+	})
 	r.check(of, "versions", "all nodes have the same version", func(say *sayer) {
 		if by := group(f.Nodes, func(n Node) string { return n.Version }); len(by) > 1 {
 			say.that("versions_differ", "nodes run different versions: %s", words(by))
