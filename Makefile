@@ -4,8 +4,12 @@ LINT     := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.
 BUF      := $(GO) run github.com/bufbuild/buf/cmd/buf@v1.75.0
 FUZZTIME ?= 20s
 # The release and what has come since, as both programs tell it.
-VERSION  := $(patsubst v%,%,$(shell git describe --tags --always --dirty 2>/dev/null))
-LDFLAGS  := -X main.version=$(VERSION) -X github.com/raftsentinel/raftsentinel/cmd/sentineld/daemon.version=$(VERSION)
+VERSION  := $(shell scripts/version.sh)
+LDFLAGS  := -X github.com/raftsentinel/raftsentinel/cmd/version.linked=$(VERSION)
+# Where packages are built, for what, and as what.
+DIST     ?= dist
+ARCHES   ?= amd64 arm64
+FORMATS  ?= deb rpm
 
 .PHONY: all
 all: build
@@ -13,6 +17,14 @@ all: build
 .PHONY: build
 build: ## bin/sentineld and bin/sentinelctl
 	$(GO) build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/sentineld ./cmd/sentinelctl
+
+.PHONY: packages
+packages: ## .deb and .rpm in dist/; VERSION, ARCHES and FORMATS say which
+	@DIST='$(DIST)' VERSION='$(VERSION)' ARCHES='$(ARCHES)' FORMATS='$(FORMATS)' scripts/dist.sh packages
+
+.PHONY: dist
+dist: ## the same, tarballs, SBOMs and SHA256SUMS, and nothing of earlier versions
+	@DIST='$(DIST)' VERSION='$(VERSION)' ARCHES='$(ARCHES)' FORMATS='$(FORMATS)' scripts/dist.sh all
 
 .PHONY: redis
 redis: ## a Redis server's program, without a service
@@ -34,6 +46,11 @@ demo: redis build ## a whole cluster with real Redis on this machine, a crash, a
 # -count 1: Go's cache does not know of the programs that the end-to-end tests build, and would pass over a change of theirs.
 test: redis cc clients ## everything that needs only Redis and no root, with the race detector
 	CGO_ENABLED=1 $(GO) test -race -count 1 -timeout 15m ./...
+
+.PHONY: test-packages
+test-packages: ## builds everything that is handed out for this architecture, twice, and looks into it
+	@scripts/get-rpm.sh
+	TEST_PACKAGES=1 $(GO) test -count 1 -v -timeout 20m ./test/packages
 
 .PHONY: e2e
 e2e: redis cc ## real processes alone
@@ -69,11 +86,12 @@ fmt:
 	$(BUF) format -w
 
 .PHONY: lint
-lint: ## Go, protobuf and shell
+lint: ## Go, protobuf, shell and systemd units
 	$(LINT) run ./...
 	$(LINT) fmt --diff ./...
 	$(BUF) lint
 	@for f in .ci/run scripts/*.sh; do bash -n $$f; done
+	@scripts/check-units.sh
 
 .PHONY: proto
 proto: ## the committed generated code

@@ -239,7 +239,7 @@ func (v view) event(e raftfsm.Event) *sentinelv1.Event {
 }
 
 func (v view) cursor(c raftfsm.Cursor) *sentinelv1.EventCursor {
-	return &sentinelv1.EventCursor{ClusterId: v.st.Cluster().ID, Index: c.Index, Ordinal: c.Ordinal}
+	return &sentinelv1.EventCursor{ClusterId: v.st.Cluster().Era, Index: c.Index, Ordinal: c.Ordinal}
 }
 
 // node is a member. contacts are the leader's; nil where they are not known.
@@ -268,7 +268,7 @@ func (v view) node(s raftfsm.Server, status NodeStatus, contacts map[string]Cont
 	if !ok {
 		return out
 	}
-	out.Registered, out.NodeId, out.Version, out.FeatureLevel = true, n.NodeID, n.Version, n.MaxLevel
+	out.Registered, out.NodeId, out.Version, out.FeatureLevel, out.Drain = true, n.NodeID, n.Version, n.MaxLevel, pause(n.Drain)
 	out.Raft, out.Grpc, out.Resp, out.Http = address(n.Raft), address(n.GRPC), address(n.RESP), address(n.HTTP)
 	return out
 }

@@ -119,6 +119,8 @@ var refusals = map[raftfsm.Code]struct {
 	raftfsm.Duplicate:       {codes.AlreadyExists, sentinelv1.ErrorReason_ERROR_REASON_DUPLICATE_NODE},
 	raftfsm.StaleTerm:       {codes.Aborted, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT},
 	raftfsm.TooMany:         {codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT},
+	raftfsm.NotEmpty:        {codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT},
+	raftfsm.ForeignCluster:  {codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT},
 }
 
 // refused is the error of a refusal on the merits.
@@ -148,6 +150,8 @@ func (s *Server) failure(err error, hint string) error {
 	case FailureRemoved:
 		return fail(codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NODE_REMOVED,
 			"this node was removed from its cluster; ask another one")
+	case FailureRefused:
+		return fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT, "%v: nothing was changed", err)
 	case FailureUnknownOutcome, FailureOther:
 	}
 	switch {

@@ -27,6 +27,7 @@ var (
 	errNoLeader = errors.New("no leader")
 	errUnknown  = errors.New("unknown outcome")
 	errLoading  = errors.New("loading")
+	errRefused  = errors.New("the cluster would lose its quorum")
 )
 
 func classify(err error) Failure {
@@ -37,6 +38,8 @@ func classify(err error) Failure {
 		return FailureUnknownOutcome
 	case errors.Is(err, errLoading):
 		return FailureLoading
+	case errors.Is(err, errRefused):
+		return FailureRefused
 	}
 	return FailureOther
 }
@@ -57,6 +60,9 @@ type fakeNode struct {
 	leader            *grpc.ClientConn
 	// others leads to other nodes, by Raft id.
 	others map[string]*grpc.ClientConn
+	// transferred is where leadership was handed to; refuses makes that, and removals, fail.
+	transferred []string
+	refuses     error
 	// age of the local state.
 	age time.Duration
 }
@@ -207,11 +213,22 @@ func (n *fakeNode) NodeConn(_ context.Context, id string) (*grpc.ClientConn, err
 }
 
 func (n *fakeNode) RemoveNode(_ context.Context, id string) error {
-	n.removed = append(n.removed, id)
-	return nil
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.refuses == nil {
+		n.removed = append(n.removed, id)
+	}
+	return n.refuses
 }
 
-func (n *fakeNode) TransferLeadership(context.Context, string) error { return nil }
+func (n *fakeNode) TransferLeadership(_ context.Context, id string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.refuses == nil {
+		n.transferred = append(n.transferred, id)
+	}
+	return n.refuses
+}
 
 // fakePolicy promotes the first replica.
 type fakePolicy struct {
@@ -319,6 +336,8 @@ func (f fakeFleet) Observe(a raftfsm.Addr) (Observation, bool) {
 	o, ok := f[a.String()]
 	return o, ok
 }
+
+func (f fakeFleet) Probed() int { return len(f) }
 
 func (fakeFleet) Braked() string { return "" }
 

@@ -33,13 +33,13 @@ func CheckHost(host string) error {
 	return nil
 }
 
-// UndrainHost ends the maintenance of every instance on a host.
+// UndrainHost ends the maintenance of every instance on a host, or of those that are there for one reason.
 func (s *Server) UndrainHost(ctx context.Context, req *sentinelv1.UndrainHostRequest) (*sentinelv1.UndrainHostResponse, error) {
 	st, on, err := s.hostIn(ctx, req.GetHost())
 	if err != nil {
 		return nil, err
 	}
-	resp := &sentinelv1.UndrainHostResponse{ClusterId: st.Cluster().ID, Revision: st.Index()}
+	resp := &sentinelv1.UndrainHostResponse{ClusterId: st.Cluster().Era, Revision: st.Index()}
 	known := false
 	for m := range st.Masters() {
 		for _, in := range m.Instances {
@@ -47,7 +47,7 @@ func (s *Server) UndrainHost(ctx context.Context, req *sentinelv1.UndrainHostReq
 				continue
 			}
 			known = true
-			if in.Maintenance == nil {
+			if in.Maintenance == nil || req.Reason != nil && in.Maintenance.Reason != req.GetReason() {
 				continue
 			}
 			out, err := s.endMaintenance(ctx, st, m, in.Addr, req.GetValidateOnly())

@@ -38,7 +38,7 @@ type Node interface {
 	NodeConn(ctx context.Context, raftID string) (*grpc.ClientConn, error)
 	// RemoveNode takes a member out; leader only.
 	RemoveNode(ctx context.Context, raftID string) error
-	// TransferLeadership hands leadership to a voter, "" to any other; leader only.
+	// TransferLeadership hands leadership to a voter that is not drained, "" to any other; leader only.
 	TransferLeadership(ctx context.Context, raftID string) error
 }
 
@@ -64,6 +64,13 @@ type NodeStatus struct {
 	// Heard are, on the leader, the Raft ids of the members that were heard lately, itself included; nil where that is not
 	// known.
 	Heard []string
+	// Lagging are, on the leader, the Raft ids of those of them whose logs are not known to be complete but for a few entries.
+	Lagging []string
+	// Joining are, on the leader, the Raft ids of the members that do not vote yet and are no observers.
+	Joining []string
+	// Astray are, on the leader, the members whose wall clocks are more than five minutes from its own, by Raft id: how far
+	// each is ahead of it.
+	Astray map[string]time.Duration
 	// Waiting says why the node has no cluster yet; empty once it has one.
 	Waiting string
 }
@@ -90,6 +97,8 @@ func Lag(a raftfsm.Addr, master, replica Observation, now time.Time) int64 {
 // Fleet is what this node sees of the instances. It is nil on a node that probes nothing.
 type Fleet interface {
 	Observe(a raftfsm.Addr) (Observation, bool)
+	// Probed counts the instances that are probed.
+	Probed() int
 	// Braked is why this node withholds its verdicts, doubting itself; "" where it does not.
 	Braked() string
 }
@@ -213,4 +222,6 @@ const (
 	FailureLoading
 	// FailureRemoved: the node was removed from its cluster.
 	FailureRemoved
+	// FailureRefused: the present state of the cluster forbids the change; nothing was changed.
+	FailureRefused
 )

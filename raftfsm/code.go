@@ -47,12 +47,16 @@ const (
 	Duplicate Code = 18
 	// StaleTerm: decided in a leadership that is over.
 	StaleTerm Code = 19
-	// TooMany: a bound on what the state keeps.
+	// TooMany: a bound on what the state keeps, or on how many nodes are drained.
 	TooMany Code = 20
 	// MasterDown: the master is objectively down; a switchover needs it.
 	MasterDown Code = 21
 	// Cooldown: the master was failed over again and again lately.
 	Cooldown Code = 22
+	// NotEmpty: the cluster has masters; a restore would have to replace them.
+	NotEmpty Code = 30
+	// ForeignCluster: of a cluster of another name.
+	ForeignCluster Code = 31
 )
 
 // Result is what applying a command gave. Code and Detail are the same on every node.

@@ -48,9 +48,13 @@ const (
 	EventStep             = "+failover-step"
 	EventNode             = "+sentinel"
 	EventNodeGone         = "-sentinel"
+	EventDrain            = "+node-drain"
+	EventDrainEnd         = "-node-drain"
 	EventReportsExpired   = "+reports-expired"
 	EventFeatureLevel     = "+feature-level"
 	EventFounded          = "+founded"
+	EventRestored         = "+restored"
+	EventRecovered        = "+recovered"
 	EventConfigure        = "+configure"
 	EventQuorumImpossible = "+quorum-impossible"
 )

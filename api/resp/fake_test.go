@@ -249,6 +249,8 @@ func lookup(_ context.Context, host string) ([]string, error) {
 
 type fakeFleet map[string]api.Observation
 
+func (f fakeFleet) Probed() int { return len(f) }
+
 func (fakeFleet) Braked() string { return "" }
 
 func (f fakeFleet) Observe(a raftfsm.Addr) (api.Observation, bool) {

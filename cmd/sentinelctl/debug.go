@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/raftsentinel/raftsentinel/cmd/version"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
 
@@ -119,7 +120,7 @@ func (a *app) writeBundle(ctx context.Context, file string, now time.Time, limit
 			_ = os.Remove(file)
 		}
 	}()
-	done := &written{File: file, manifest: manifest{MadeAt: now, MadeBy: "sentinelctl " + buildVersion()}}
+	done := &written{File: file, manifest: manifest{MadeAt: now, MadeBy: "sentinelctl " + version.String()}}
 	b := newBundle(out, now, &done.manifest)
 	err = errors.Join(b.take(first, stream.Recv), b.doctor(a.diagnosis(patient)), b.close(), out.Close(), ctx.Err())
 	if err != nil {

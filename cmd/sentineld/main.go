@@ -15,12 +15,14 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
 	"github.com/raftsentinel/raftsentinel/cmd/sentineld/daemon"
+	"github.com/raftsentinel/raftsentinel/cmd/version"
 )
 
 const (
@@ -34,7 +36,7 @@ func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stder
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case slices.Contains(args, "--version") || slices.Contains(args, "-v"):
-		fmt.Fprintln(stdout, "sentineld", daemon.Version())
+		fmt.Fprintln(stdout, "sentineld", version.String())
 		return exitDone
 	case slices.Contains(args, "--help") || slices.Contains(args, "-h"):
 		fmt.Fprint(stdout, usage)
@@ -128,6 +130,13 @@ func serve(ctx context.Context, o daemon.Options) int {
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 
+	// A crash must not look like exit code 2, with which Go ends: no service manager starts a wrong configuration again.
+	debug.SetTraceback("crash")
+	var err error
+	if o.Supervisor, err = supervisor(); err != nil {
+		fmt.Fprintln(o.Stderr, "sentineld: the service manager's watchdog:", err)
+		return exitFailed
+	}
 	d, err := daemon.New(o)
 	if err != nil {
 		fmt.Fprintln(o.Stderr, "sentineld:", err)

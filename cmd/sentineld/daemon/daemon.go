@@ -9,9 +9,11 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -21,6 +23,7 @@ import (
 	"github.com/raftsentinel/raftsentinel/api/resp"
 	"github.com/raftsentinel/raftsentinel/api/web"
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
+	"github.com/raftsentinel/raftsentinel/cmd/version"
 	"github.com/raftsentinel/raftsentinel/detector/instance"
 	"github.com/raftsentinel/raftsentinel/detector/probe"
 	"github.com/raftsentinel/raftsentinel/failover/executor"
@@ -53,33 +56,36 @@ type Options struct {
 	Exit func(code int)
 	// ConfigFile is where Config was read from; "" for none.
 	ConfigFile string
+	// Supervisor is the service manager; the zero value is none.
+	Supervisor Supervisor
 }
 
 // Daemon is one node with everything around it.
 type Daemon struct {
 	// config is what the node was started with; live is what holds now, after reloads.
-	config   *conf.Config
-	live     atomic.Pointer[conf.Config]
-	options  Options
-	changing sync.Mutex // guards host, and is held where live is changed
-	host     string     // what is announced
-	output   *logSink
-	began    time.Time
-	level    slog.LevelVar
-	log      *slog.Logger
-	node     *node.Node
-	fleet    *probe.Fleet
-	executor *executor.Executor
-	api      *api.Server
-	sentinel sentinelPort
-	grpc     *grpc.Server
-	seeds    seeder
-	scripts  *notify.Scripts
-	webhooks *notify.Webhooks
-	web      *web.Server
-	crashes  crashes
-	halt     chan struct{} // closed when a client asked for the node's end
-	haltOnce sync.Once
+	config     *conf.Config
+	live       atomic.Pointer[conf.Config]
+	options    Options
+	changing   sync.Mutex // guards host, and is held where live is changed
+	host       string     // what is announced
+	output     *logSink
+	began      time.Time
+	level      slog.LevelVar
+	log        *slog.Logger
+	node       *node.Node
+	fleet      *probe.Fleet
+	executor   *executor.Executor
+	api        *api.Server
+	sentinel   sentinelPort
+	grpc       *grpc.Server
+	seeds      seeder
+	scripts    *notify.Scripts
+	webhooks   *notify.Webhooks
+	web        *web.Server
+	crashes    crashes
+	supervised supervised
+	halt       chan struct{} // closed when a client asked for the node's end
+	haltOnce   sync.Once
 
 	grpcListener net.Listener
 	httpListener net.Listener // nil where http-port is 0
@@ -110,6 +116,7 @@ func New(o Options) (_ *Daemon, err error) {
 	d.level.Set(levelOf(o.Config.LogLevel))
 	d.log = newLogger(d.output, o.Config, &d.level)
 	d.crashes.exit, d.crashes.log = o.Exit, d.log
+	d.supervised.Supervisor, d.supervised.log = o.Supervisor, d.log
 
 	ctx := context.Background() // New has no caller to wait for: binding is immediate, finding a route bounded
 	secret, err := readSecret(o.Config.ClusterSecretFile)
@@ -203,7 +210,7 @@ func nodeOptions(c *conf.Config, log *slog.Logger, host string, secret raftfsm.S
 		NodeID: c.NodeID, ClusterName: c.ClusterName, Dir: c.Dir, Peers: c.Peers, BootstrapExpect: c.BootstrapExpect,
 		Observer: c.NodeRole == conf.RoleObserver,
 		Secret:   secret, Timing: timing(c), RaftListener: raft, Raft: at(c.RaftPort), GRPC: at(c.GRPCPort), RESP: sentinelAddr(c, host),
-		Version: Version(), Log: log,
+		Version: version.String(), Log: log,
 	}
 	if c.HTTPPort != 0 {
 		o.HTTP = at(c.HTTPPort)
@@ -239,7 +246,7 @@ func (d *Daemon) wire(o Options) error {
 	d.api, err = api.New(api.Options{
 		Node: self, Failovers: orders{d.executor}, Fleet: d.fleet, Inspector: visits, House: house{d}, Classify: classify,
 		Protected: d.config.ProtectedMode, ScriptsReconfig: d.config.ScriptsReconfig, CheckScript: d.checkScript,
-		FromNode: node.FromNode, Version: Version(), Log: d.log,
+		FromNode: node.FromNode, Version: version.String(), Log: d.log,
 	})
 	if err != nil {
 		return err
@@ -274,7 +281,7 @@ func (d *Daemon) serveOn(l net.Listener) (*resp.Server, error) {
 		Protected: d.config.ProtectedMode, Shutdown: d.shutdown, ConfigFile: d.options.ConfigFile,
 		HeardWithin: timing(d.config).HeardWithin(),
 		Periods:     resp.Periods{Info: probe.InfoEvery, Ping: probe.LongestPeriod, Election: timing(d.config).Election},
-		Version:     Version(), Log: d.log,
+		Version:     version.String(), Log: d.log,
 	}
 	if d.crashes.exit != nil {
 		o.Simulate = d.crashes.arm
@@ -307,9 +314,12 @@ func (d *Daemon) Status() api.NodeStatus { return member{d.node}.Status() }
 // Run serves until ctx ends or a part fails, and returns after the last goroutine has ended. Calls are served until the
 // node has handed leadership over, so that a client hears an answer and not a broken connection.
 func (d *Daemon) Run(ctx context.Context) error {
-	d.log.Info("starting", "version", Version(), "node", d.config.NodeID, "raft_id", d.node.RaftID(), "grpc", d.grpcListener.Addr())
+	d.log.Info("starting", "version", version.String(), "node", d.config.NodeID, "raft_id", d.node.RaftID(), "grpc", d.grpcListener.Addr())
 	d.seeds.fresh = d.node.Status().ClusterID == ""
 
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // before anybody hears that this node is up: unheeded, it would end the process
+	defer signal.Stop(hup)
 	duties, stopDuties := context.WithCancelCause(ctx)
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
@@ -336,6 +346,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if d.httpListener != nil {
 		start(&outer, serving, "http", func(ctx context.Context) error { return d.web.Run(ctx, d.httpListener) })
 	}
+	start(&outer, serving, "watchdog", d.lives)
 	start(&inner, duties, "node", d.node.Run)
 	start(&inner, duties, "fleet", d.fleet.Run)
 	start(&inner, duties, "executor", func(ctx context.Context) error { return d.node.Lead(ctx, d.executor.Duties) })
@@ -343,7 +354,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 		d.seeds.run(ctx, d.config.Seeds, d.config.Settings)
 		return nil
 	})
-	start(&inner, duties, "reload", d.reloads)
+	start(&inner, duties, "reload", func(ctx context.Context) error { return d.reloads(ctx, hup) })
+	start(&inner, duties, "status", d.describes)
 	start(&inner, duties, "scripts", d.scripts.Run)
 	start(&inner, duties, "webhooks", func(ctx context.Context) error { return d.node.Lead(ctx, d.webhooks.Duties) })
 	select {
@@ -352,6 +364,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		stopDuties(nil)
 	}
 	d.log.Info("stopping")
+	d.supervised.stop()
 	inner.Wait()
 	stopServing()
 	outer.Wait()

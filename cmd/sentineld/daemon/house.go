@@ -16,6 +16,7 @@ import (
 
 	"github.com/raftsentinel/raftsentinel/api"
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
+	"github.com/raftsentinel/raftsentinel/cmd/version"
 	"github.com/raftsentinel/raftsentinel/doctor"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
@@ -91,7 +92,7 @@ func (h house) writeVersion(w io.Writer) error {
 		host = err.Error()
 	}
 	about := map[string]any{
-		"version": Version(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH, "cpus": runtime.NumCPU(),
+		"version": version.String(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH, "cpus": runtime.NumCPU(),
 		"pid": os.Getpid(), "host": host, "feature_level": raftfsm.Level, "started_at": h.d.began.UTC().Format(time.RFC3339Nano),
 		"now": time.Now().UTC().Format(time.RFC3339Nano),
 	}
