@@ -183,6 +183,9 @@ func nodeOf(st *raftfsm.State, r *sentinelv1.ExamineNodeResponse, clock doctor.C
 		},
 		Probes: r.GetProbes(), MoreUnreached: r.GetMoreUnreached(),
 	}
+	if known, ok := st.Node(r.GetRaftId()); ok {
+		out.Drain = known.Drain
+	}
 	for _, p := range r.GetPorts() {
 		out.Ports = append(out.Ports, doctor.Port{
 			Of: st.NodeName(p.GetRaftId()), Kind: strings.ToLower(strings.TrimPrefix(p.GetKind().String(), "PORT_KIND_")),

@@ -59,6 +59,7 @@ var Catalogue = map[string]Row{
 	"node_removed":      {Problem, "it watches nothing and refuses look-ups", "stop it, or empty its dir to have it join as a new member"},
 	"node_no_leader":    {Problem, "what it tells clients may be old, and its verdicts are not heard", "look at its links to the other nodes' Raft ports"},
 	"node_other_leader": {Warning, "leadership is changing, or the node is cut off from the others", "ask again; if it stays so, look at its links to the other nodes' Raft ports"},
+	"node_drained":      {Warning, "it is no candidate for leadership until it is undrained", "sentinelctl node undrain {node}"},
 	"node_loading":      {Warning, "it answers no look-ups before it has caught up", "wait; if it stays so, look at its link to the leader's Raft port"},
 	"verdicts_withheld": {Problem, "a node that doubts itself has no vote on any master", "look at the network of node {node}; the setting failover-brake says from when on a node doubts itself"},
 	"config_fault":      {Problem, "the node runs on with what it read before, and would not start again", "repair the file; sentineld --check-config FILE tells when it is good"},

@@ -116,6 +116,7 @@ func TestFindings(t *testing.T) {
 		{"node_no_cluster", "node b", "has promised", func(f *Facts) { f.Nodes[1].Waiting, f.Nodes[1].Leader = "nobody has promised", "" }},
 		{"node_no_leader", "node b", "hears a", func(f *Facts) { f.Nodes[1].Leader = "" }},
 		{"node_other_leader", "node b", "leader c", func(f *Facts) { f.Nodes[1].Leader = "c" }},
+		{"node_drained", "node b", "is drained by eve: disks", func(f *Facts) { f.Nodes[1].Drain = &hour }},
 		{"node_loading", "node b", "caught up", func(f *Facts) { f.Nodes[1].Loading = true }},
 		{"verdicts_withheld", "node b", "12 of 12", func(f *Facts) { f.Nodes[1].Braked = "12 of 12 do not answer" }},
 		{"config_fault", "node b", "x.conf:3", func(f *Facts) { f.Nodes[1].Config.Faults = []string{"x.conf:3: unknown"} }},

@@ -29,6 +29,8 @@ type Node struct {
 	ID, RaftID string
 	// Unregistered: it has not introduced itself, so that nobody knows where to ask it.
 	Unregistered bool
+	// Drain, not nil: it is not to lead.
+	Drain *raftfsm.Pause
 	// Silent is why it did not answer, Unable why it answered and could not look at itself; "" where it did. All below is known
 	// only where both are "".
 	Silent, Unable string

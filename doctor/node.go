@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -94,6 +95,9 @@ func judgeMembership(say *sayer, f Facts, n Node) {
 		say.that("node_other_leader", "hears the leader %s; the asked node hears %s", n.Leader, f.Leader)
 	case n.Loading:
 		say.that("node_loading", "has not caught up since it started")
+	}
+	if n.Drain != nil {
+		say.that("node_drained", "is drained by %s: %s", cmp.Or(n.Drain.Actor, "the cluster"), cmp.Or(n.Drain.Reason, noReason))
 	}
 	if n.MaxLevel < f.Level {
 		say.that("level_too_low", "knows feature level %d, and the cluster is at %d", n.MaxLevel, f.Level)

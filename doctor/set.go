@@ -61,7 +61,7 @@ func judgeState(say *sayer, f Facts, s Set) {
 		say.that("held", "is held: %s", m.Hold.Reason)
 	}
 	if m.Pause != nil {
-		say.that("paused", "is paused by %s: %s", cmp.Or(m.Pause.Actor, "the cluster"), cmp.Or(m.Pause.Reason, "no reason was given"))
+		say.that("paused", "is paused by %s: %s", cmp.Or(m.Pause.Actor, "the cluster"), cmp.Or(m.Pause.Reason, noReason))
 	}
 	if s.down() {
 		say.of(m.Address, "master_down", "is held down by %d of %d voters, quorum %d", s.DownVotes, f.Voters, m.Options.Quorum)
@@ -70,6 +70,9 @@ func judgeState(say *sayer, f Facts, s Set) {
 		say.of(c.Addr, "address_conflict", "is listed by the master of %s and belongs to master %s", m.Name, c.Other)
 	}
 }
+
+// noReason stands where nobody gave one.
+const noReason = "no reason was given"
 
 // down tells whether the master is held down by anybody.
 func (s Set) down() bool { return s.DownVotes > 0 || s.Master.IsODown() }
