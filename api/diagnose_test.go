@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -204,27 +205,29 @@ func (slow) CheckUp(ctx context.Context, a raftfsm.Addr, _ raftfsm.Options) doct
 
 // When time is over, what was not looked at is named, within the time.
 func TestDiagnoseInTime(t *testing.T) {
-	r := ward(t, func(o *Options) { o.Inspector = slow{} })
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	stream, err := sentinelv1.NewDiagnoseServiceClient(r.conn).Diagnose(ctx, &sentinelv1.DiagnoseRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &sentinelv1.DiagnoseResponse{}
-	for {
-		part, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			break
-		}
+	synctest.Test(t, func(t *testing.T) {
+		r := ward(t, func(o *Options) { o.Inspector = slow{} })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		stream, err := sentinelv1.NewDiagnoseServiceClient(r.conn).Diagnose(ctx, &sentinelv1.DiagnoseRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		proto.Merge(d, part)
-	}
-	if n := strings.Count(codesOf(d), "instance_unvisited"); n != 2 || d.GetSummary().GetInstancesVisited() != 0 {
-		t.Errorf("%d instances are told not to have been visited: %v", n, d)
-	}
+		d := &sentinelv1.DiagnoseResponse{}
+		for {
+			part, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			proto.Merge(d, part)
+		}
+		if n := strings.Count(codesOf(d), "instance_unvisited"); n != 2 || d.GetSummary().GetInstancesVisited() != 0 {
+			t.Errorf("%d instances are told not to have been visited: %v", n, d)
+		}
+	})
 }
 
 func TestClockOf(t *testing.T) {
