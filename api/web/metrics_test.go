@@ -114,6 +114,29 @@ func TestPromise(t *testing.T) {
 	}
 }
 
+// Bug reports have the metrics as a scrape has them, but for what grows meanwhile.
+func TestWriteMetrics(t *testing.T) {
+	_, o := exposed(t)
+	s := newServer(t, o)
+	_, scraped := scrapeText(t, s)
+	var written strings.Builder
+	if err := s.WriteMetrics(&written); err != nil {
+		t.Fatal(err)
+	}
+	ours := func(text string) string {
+		var out strings.Builder
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, "sentineld_") && !strings.Contains(line, "seconds") {
+				out.WriteString(line)
+			}
+		}
+		return out.String()
+	}
+	if got := ours(written.String()); got == "" || got != ours(scraped) {
+		t.Errorf("written is\n%s\nand scraped\n%s", got, ours(scraped))
+	}
+}
+
 func TestValues(t *testing.T) {
 	n, o := exposed(t)
 	s := newServer(t, o)
