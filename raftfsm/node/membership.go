@@ -36,16 +36,23 @@ func (n *Node) lead(ctx context.Context, r *raft.Raft, term uint64) error {
 	if l == nil || l.term != term {
 		return nil
 	}
+	return together(ctx,
+		func(ctx context.Context) error { return n.moveSelf(ctx, r) },
+		func(ctx context.Context) error { return n.expireReports(ctx, l) },
+		func(ctx context.Context) error { return n.tendNonVoters(ctx, r, l) },
+		func(ctx context.Context) error { return n.raiseLevel(ctx, l) },
+		n.watchClocks,
+		func(ctx context.Context) error { return n.watchAbsences(ctx, r, l) },
+	)
+}
+
+// together runs duties until all have returned; the first that fails ends the others, and is what it gives.
+func together(ctx context.Context, duties ...func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return n.expireReports(ctx, l) })
-	g.Go(func() error { return n.tendNonVoters(ctx, r, l) })
-	g.Go(func() error { return n.raiseLevel(ctx, l) })
-	g.Go(func() error { return n.watchClocks(ctx) })
-	g.Go(func() error { return n.watchAbsences(ctx, r, l) })
-	if err := g.Wait(); err != nil && context.Cause(ctx) == nil {
-		return err
+	for _, duty := range duties {
+		g.Go(func() error { return duty(ctx) })
 	}
-	return nil
+	return g.Wait()
 }
 
 // await waits for an answer of Raft's, which knows no context.
