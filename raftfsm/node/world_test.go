@@ -56,7 +56,25 @@ type member struct {
 	hangs   atomic.Bool  // it answers no call
 	blind   atomic.Bool  // it has no evidence of any instance
 	ahead   atomic.Int64 // its clock is ahead by so many nanoseconds
-	log     bytes.Buffer // to be read in a bubble that rests
+	log     journal      // of all its lives
+}
+
+// journal is what was logged.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }
 
 func addr(number int, port uint16) raftfsm.Addr {
