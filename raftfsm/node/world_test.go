@@ -37,6 +37,8 @@ type world struct {
 	cut map[[2]string]bool // gRPC address pairs that do not hear each other
 	// names that resolve.
 	names map[string][]string
+	// leads tells which node's gRPC address an address leads to; nil: itself.
+	leads func(address string) string
 }
 
 // member is a node with what outlives it.
@@ -358,6 +360,9 @@ type memPeers struct {
 func (p memPeers) find(address string) (*Node, error) {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
+	if p.w.leads != nil {
+		address = p.w.leads(address)
+	}
 	for _, m := range p.w.members {
 		if m.o.GRPC.String() != address {
 			continue
