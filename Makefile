@@ -99,6 +99,7 @@ lint: ## Go, protobuf, shell and systemd units
 	$(LINT) fmt --diff ./...
 	$(BUF) lint
 	@for f in .ci/run scripts/*.sh; do bash -n $$f; done
+	@for f in deploy/packages/deb/* deploy/packages/rpm/*; do sh -n $$f; done
 	@scripts/check-units.sh
 
 .PHONY: proto

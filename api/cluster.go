@@ -26,7 +26,7 @@ var nodeRoles = map[string]sentinelv1.NodeRole{
 	"leader": sentinelv1.NodeRole_NODE_ROLE_LEADER, "follower": sentinelv1.NodeRole_NODE_ROLE_FOLLOWER,
 	"candidate": sentinelv1.NodeRole_NODE_ROLE_CANDIDATE, "none": sentinelv1.NodeRole_NODE_ROLE_NONE,
 	"joining": sentinelv1.NodeRole_NODE_ROLE_JOINING, "observer": sentinelv1.NodeRole_NODE_ROLE_OBSERVER,
-	"removed": sentinelv1.NodeRole_NODE_ROLE_REMOVED,
+	roleRemoved: sentinelv1.NodeRole_NODE_ROLE_REMOVED,
 }
 
 // GetStatus is this node's account of itself, together with what the leader and the other members find wrong. It always answers.
@@ -146,14 +146,10 @@ func (s *Server) status() *sentinelv1.GetStatusResponse {
 		Members: uint32(len(st.Servers())), Voters: uint32(st.Voters()), Loading: status.Loading, Version: s.version,
 		FeatureLevel: st.FeatureLevel(), FsyncP50Ms: float64(status.FsyncP50) / float64(time.Millisecond),
 		Masters: uint32(st.MasterCount()), Epoch: st.Epoch(), Heard: status.Heard, UptimeMs: time.Since(s.began).Milliseconds(),
+		Drained: st.DrainedNodes(),
 	}
 	if s.fleet != nil {
 		out.InstancesProbed = uint32(s.fleet.Probed())
-	}
-	for n := range st.Nodes() {
-		if n.Drain != nil {
-			out.Drained = append(out.Drained, n.NodeID)
-		}
 	}
 	if status.LeaderID != "" {
 		out.LeaderNodeId = st.NodeName(status.LeaderID)
@@ -250,7 +246,7 @@ func passwordProblem(m *raftfsm.Master, a raftfsm.Addr, node string) string {
 func nodeProblems(st *raftfsm.State, status NodeStatus) []string {
 	var out []string
 	switch {
-	case status.Role == "removed":
+	case status.Role == roleRemoved:
 		out = append(out, fmt.Sprintf("node %s was removed from its cluster", status.NodeID))
 	case status.Waiting != "":
 		out = append(out, "no cluster yet: "+status.Waiting)
@@ -329,7 +325,7 @@ func (s *Server) RemoveNode(ctx context.Context, req *sentinelv1.RemoveNodeReque
 	if err != nil {
 		return nil, err
 	}
-	out := &sentinelv1.RemoveNodeResponse{ClusterId: st.Cluster().ID, Revision: st.Index()}
+	out := &sentinelv1.RemoveNodeResponse{ClusterId: st.Cluster().Era, Revision: st.Index()}
 	v, ok := member(st, req.GetNode())
 	switch {
 	case !ok && !req.GetAllowMissing():
@@ -365,7 +361,7 @@ func (s *Server) TransferLeadership(ctx context.Context, req *sentinelv1.Transfe
 	}
 	status := s.node.Status()
 	out := &sentinelv1.TransferLeadershipResponse{
-		ClusterId: st.Cluster().ID, Revision: st.Index(), LeaderNodeId: status.NodeID,
+		ClusterId: st.Cluster().Era, Revision: st.Index(), LeaderNodeId: status.NodeID,
 	}
 	to := ""
 	if req.GetNode() != "" {

@@ -46,7 +46,7 @@ func (s *Server) Diagnose(req *sentinelv1.DiagnoseRequest, stream grpc.ServerStr
 	findings := doctor.Judge(facts)
 	head := func(more []*sentinelv1.Finding, summary *sentinelv1.DiagnosisSummary) *sentinelv1.DiagnoseResponse {
 		return &sentinelv1.DiagnoseResponse{
-			ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Local: local, NodeId: s.node.Status().NodeID,
+			ClusterId: st.Cluster().Era, Revision: st.Index(), AgeMs: age, Local: local, NodeId: s.node.Status().NodeID,
 			Findings: more, Summary: summary,
 		}
 	}
@@ -181,7 +181,10 @@ func nodeOf(st *raftfsm.State, r *sentinelv1.ExamineNodeResponse, clock doctor.C
 			FreeInodes: d.GetFreeInodes(), Inodes: d.GetInodes(),
 			FsyncP50: time.Duration(d.GetFsyncP50Ms() * float64(time.Millisecond)),
 		},
-		Probes: r.GetProbes(),
+		Probes: r.GetProbes(), MoreUnreached: r.GetMoreUnreached(),
+	}
+	if known, ok := st.Node(r.GetRaftId()); ok {
+		out.Drain = known.Drain
 	}
 	for _, p := range r.GetPorts() {
 		out.Ports = append(out.Ports, doctor.Port{

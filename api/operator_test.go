@@ -346,6 +346,9 @@ func TestReadsDoNotWaitForALeaderThatIsLongGone(t *testing.T) {
 		if strings.Contains(err.Error(), "LOCAL") {
 			t.Errorf("the refusal of a change tells how to read: %q", err)
 		}
+		r.node.set(func(n *fakeNode) { n.status.Role = roleRemoved })
+		_, err = read()
+		wantError(t, err, codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NODE_REMOVED)
 	})
 }
 

@@ -39,16 +39,23 @@ func (n *Node) lead(ctx context.Context, r *raft.Raft, term uint64) error {
 	if l == nil || l.term != term {
 		return nil
 	}
+	return together(ctx,
+		func(ctx context.Context) error { return n.moveSelf(ctx, r) },
+		func(ctx context.Context) error { return n.expireReports(ctx, l) },
+		func(ctx context.Context) error { return n.tendNonVoters(ctx, r, l) },
+		func(ctx context.Context) error { return n.raiseLevel(ctx, r, l) },
+		n.watchClocks,
+		func(ctx context.Context) error { return n.watchAbsences(ctx, r, l) },
+	)
+}
+
+// together runs duties until all have returned; the first that fails ends the others, and is what it gives.
+func together(ctx context.Context, duties ...func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return n.expireReports(ctx, l) })
-	g.Go(func() error { return n.tendNonVoters(ctx, r, l) })
-	g.Go(func() error { return n.raiseLevel(ctx, r, l) })
-	g.Go(func() error { return n.watchClocks(ctx) })
-	g.Go(func() error { return n.watchAbsences(ctx, r, l) })
-	if err := g.Wait(); err != nil && context.Cause(ctx) == nil {
-		return err
+	for _, duty := range duties {
+		g.Go(func() error { return duty(ctx) })
 	}
-	return nil
+	return g.Wait()
 }
 
 // await waits for an answer of Raft's, which knows no context.
@@ -195,17 +202,18 @@ func (n *Node) join(ctx context.Context, req *peerv1.JoinRequest) (*peerv1.JoinR
 	}
 	s, r := n.State(), n.raft.Load()
 	cluster := s.Cluster().ID
-	if id := req.GetClusterId(); id != "" && id != cluster {
+	if id := req.GetClusterId(); id != "" && id != cluster && !s.WasCluster(id) {
 		return refuseJoin("this is cluster %s, not %s: to join it, empty the node's dir", cluster, id), nil
 	}
 	f := r.GetConfiguration()
 	id := raft.ServerID(req.GetNode().GetRaftId())
 	at := slices.IndexFunc(f.Configuration().Servers, func(v raft.Server) bool { return v.ID == id })
 	switch {
-	case at >= 0:
+	case at >= 0 && !s.WasCluster(req.GetClusterId()):
 		return n.welcomeBack(ctx, r, f.Configuration().Servers[at], f.Index(), req)
 	case req.GetClusterId() != "":
-		// It holds state of this cluster and is no member: it was one. Only a leader that still leads may say so.
+		// It holds state of this cluster, or of the one that was lost and went on as this, and is no member: it was one. Only a
+		// leader that still leads may say so.
 		if err := n.confirm(ctx, l); err != nil {
 			return nil, err
 		}
