@@ -46,6 +46,9 @@ func TestEverySettingIsReloadedOrTold(t *testing.T) {
 			t.Fatalf("%s is a %s", f.Name, v.Kind())
 		}
 		told, live := len(needRestart(&a, &b)) == 1, slices.Contains(liveFields, f.Name)
+		if pending := len(needReload(&a, &b)) == 1; pending != live {
+			t.Errorf("%s: told to wait for a reload %t, live %t", f.Name, pending, live)
+		}
 		after := reloadable(&a, &b)
 		changes := reflect.DeepEqual(reflect.ValueOf(after).Field(i).Interface(), reflect.ValueOf(b).Field(i).Interface())
 		if told == live || changes != live {
