@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds sentineld of released versions into bin/releases/VERSION, from the commits that test/upgrade/releases names:
-# those that are given, or all. What was built before is kept.
+# those that are given, or the oldest and the newest, which test/upgrade rolls to this build. What was built before is kept.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 list=test/upgrade/releases
@@ -21,9 +21,10 @@ build() {
 	rm -f "$dir/commit"
 	room=$(mktemp -d)
 	git archive "$commit" | tar -x -C "$room"
-	# -s -w: no symbols, which would take half of the time.
+	# -s -w: no symbols, which would take half of the time. Until v0.3.0 the version was the daemon's own.
+	local module=github.com/raftsentinel/raftsentinel
 	(cd "$room" && "$go" build -o "$OLDPWD/$dir/sentineld" -ldflags \
-		"-s -w -X main.version=${version#v} -X github.com/raftsentinel/raftsentinel/cmd/sentineld/daemon.version=${version#v}" ./cmd/sentineld)
+		"-s -w -X $module/cmd/sentineld/daemon.version=${version#v} -X $module/cmd/version.linked=${version#v}" ./cmd/sentineld)
 	rm -rf "$room"
 	echo "$commit" >"$dir/commit"
 }
@@ -31,7 +32,7 @@ build() {
 room=
 trap 'rm -rf "$room"' EXIT
 
-for version in ${*:-$(grep -v '^#' "$list" | cut -d' ' -f1)}; do
+for version in ${*:-$(grep -v '^#' "$list" | cut -d' ' -f1 | sed -n '1p;$p')}; do
 	commit=$(grep "^$version " "$list" | cut -d' ' -f2) || {
 		echo "$list does not name $version" >&2
 		exit 1

@@ -511,6 +511,7 @@ func TestCompletion(t *testing.T) {
 		want string
 	}{
 		{[]string{"__complete", "master", ""}, "cache\nqueue-with-a-longer-name\n:4\n"},
+		{[]string{"__complete", "doctor", "cache", ""}, "queue-with-a-longer-name\n:4\n"},
 		{[]string{"__complete", "node", "remove", ""}, "n1\nn2\nn3-cc\nn4\n:4\n"},
 		{[]string{"__complete", "node", "drain", ""}, "n1\nn2\nn3-cc\nn4\n:4\n"},
 		{[]string{"__complete", "node", "undrain", ""}, "n1\n:4\n"},

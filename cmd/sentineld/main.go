@@ -172,7 +172,7 @@ One node of a sentineld cluster. Every directive of the configuration file is al
 environment variable (SENTINELD_CONF_GRPC_PORT); flag beats environment beats file.
 
 At a SIGHUP it opens its log file anew and reads the configuration again: the Sentinel port, announce-ip and announce-port,
-loglevel and logfile, scripts-dir and webhooks change at once; of the rest it tells that a restart is needed.
+loglevel and logfile, cluster-secret-file, scripts-dir and webhooks change at once; of the rest it tells that a restart is needed.
 
   --dev                 one node, nothing on disk, ready in under a second
   --check-config FILE   print every fault by file and line; open no port

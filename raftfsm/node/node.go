@@ -104,6 +104,7 @@ type Node struct {
 	turns    progress.Loop
 	acks     *ackBook
 	contacts contacts
+	moves    moves
 	clocks   clocks
 	refusals *sparseLog // of nodes that are not admitted
 	// observers are, on the leader, the members that said that they mean not to vote.
@@ -277,6 +278,13 @@ func (n *Node) registration() *raftlogv1.RegisterNode {
 func (n *Node) AnnounceRESP(a raftfsm.Addr) {
 	n.resp.Store(&a)
 	n.announced.wake()
+}
+
+// Rekey has the connections that nodes open from now on be proven by a cluster secret, and tells whether it is another than
+// before. Those that stand go on.
+func (n *Node) Rekey(secret raftfsm.Secret) (changed bool) {
+	n.creds.auth.rekey(secret)
+	return n.link.auth.rekey(secret)
 }
 
 // Credentials authenticate node-to-node gRPC connections on both sides by the cluster secret. A server that uses them

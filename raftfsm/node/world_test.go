@@ -57,6 +57,7 @@ type member struct {
 	blind   atomic.Bool  // it has no evidence of any instance
 	ahead   atomic.Int64 // its clock is ahead by so many nanoseconds
 	log     bytes.Buffer // to be read in a bubble that rests
+	logs    slog.Handler // writes it, for every node that this one is after another
 }
 
 func addr(number int, port uint16) raftfsm.Addr {
@@ -97,7 +98,10 @@ func (w *world) add(number int) *member {
 
 func (m *member) create(id *identity, voters []raft.Server) {
 	m.w.t.Helper()
-	log := slog.New(slog.NewTextHandler(&m.log, nil))
+	if m.logs == nil {
+		m.logs = slog.NewTextHandler(&m.log, nil)
+	}
+	log := slog.New(m.logs)
 	if os.Getenv("NODE_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", m.number)
 	}
