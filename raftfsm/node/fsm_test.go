@@ -136,10 +136,11 @@ func TestSnapshotPersistAndRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.ApplyBatch([]*raft.Log{
-		entry(t, 8, &raftlogv1.Command{Op: &raftlogv1.Command_SetFeatureLevel{SetFeatureLevel: &raftlogv1.SetFeatureLevel{Level: 4}}}),
-		entry(t, 9, &raftlogv1.Command{Op: &raftlogv1.Command_Restore{Restore: restore}}),
+		entry(t, 8, &raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: &raftlogv1.RegisterNode{RaftId: "a", NodeId: "a", MaxLevel: 4}}}),
+		entry(t, 9, &raftlogv1.Command{Op: &raftlogv1.Command_SetFeatureLevel{SetFeatureLevel: &raftlogv1.SetFeatureLevel{Level: 4}}}),
+		entry(t, 10, &raftlogv1.Command{Op: &raftlogv1.Command_Restore{Restore: restore}}),
 	})
-	if err := f.Restore(io.NopCloser(bytes.NewReader(good.Bytes()))); err != nil || f.State().Index() != 9 || f.State().Cluster().Era != "era-2" {
+	if err := f.Restore(io.NopCloser(bytes.NewReader(good.Bytes()))); err != nil || f.State().Index() != 10 || f.State().Cluster().Era != "era-2" {
 		t.Errorf("a snapshot from before a restore takes the state back to %d, era %s, %v", f.State().Index(), f.State().Cluster().Era, err)
 	}
 }
