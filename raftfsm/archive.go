@@ -53,6 +53,11 @@ func (a archive) without(name string, past []*Failover) archive {
 // remember files a story that has just ended and drops the oldest ones beyond the bound.
 func (d *draft) remember(m *Master, f *Failover) {
 	d.s.archive = d.s.archive.with(m.Name, f, d.s.level)
+	d.trim()
+}
+
+// trim drops the oldest stories beyond the bound. It may have to look at every one.
+func (d *draft) trim() {
 	it := d.s.archive.tree.Root().Iterator()
 	for key, _, ok := it.Next(); ok && d.s.archive.bytes > ArchiveBytes; key, _, ok = it.Next() {
 		name := string(key[storyName:])

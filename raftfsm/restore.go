@@ -46,9 +46,10 @@ func (d *draft) restore(c *raftlogv1.Restore) verdict {
 	}
 	for _, m := range masters {
 		for _, f := range m.History {
-			d.remember(m, f)
+			d.s.archive = d.s.archive.with(m.Name, f, d.s.level)
 		}
 	}
+	d.trim()
 	d.changed = true
 	d.emit(Event{Kind: EventNewEpoch, Epoch: d.s.epoch})
 	for _, m := range before {
