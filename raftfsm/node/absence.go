@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -105,5 +107,33 @@ func (n *Node) removeUnheard(ctx context.Context, s *raftfsm.State, dead *raftfs
 	if n.answers(ctx, dead) {
 		return errAnswers
 	}
+	if err := n.refuses(ctx, dead); err != nil {
+		return fmt.Errorf("a node runs at its gRPC address %s: %w", dead.GRPC, err)
+	}
 	return n.RemoveNode(ctx, dead.RaftID)
+}
+
+// refuses is why the node that runs at a member's gRPC address is not understood with this one, as while the cluster secret is
+// changed; nil where none runs there, or one that lets this one in. A node that refuses is not dead.
+func (n *Node) refuses(ctx context.Context, node *raftfsm.Node) error {
+	if n.creds == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectLimit)
+	defer cancel()
+	dial := n.o.DialContext
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, "tcp", node.GRPC.String())
+	if err != nil {
+		return nil // nothing runs there
+	}
+	defer func() { _ = conn.Close() }()
+	deadline, _ := ctx.Deadline()
+	_ = conn.SetDeadline(deadline)
+	if refusal, refused := errors.AsType[linkRefusal](n.creds.auth.Load().dial(conn, linkHello{Purpose: purposeGRPC})); refused {
+		return refusal
+	}
+	return nil
 }

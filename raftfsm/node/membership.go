@@ -278,6 +278,11 @@ func (n *Node) admit(ctx context.Context, r *raft.Raft, l *leadership, f raft.Co
 			return refuseJoin("the member %s (%s) was heard of lately: this node takes its place once it has been unheard of for %v; "+
 				"if both are to run, give this one another node-id", name, v.ID, replaceAfter), nil
 		}
+		if registered {
+			if err := n.refuses(ctx, old); err != nil {
+				return refuseJoin("a node runs at %s, where the member %s (%s) is, and does not let the leader in (%v): stop it first", old.GRPC, name, v.ID, err), nil
+			}
+		}
 		if err := n.RemoveNode(ctx, string(v.ID)); err != nil {
 			return refuseJoin("the former %s (%s) could not be removed: %v", name, v.ID, err), nil
 		}

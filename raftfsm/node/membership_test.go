@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -462,6 +463,34 @@ func TestMemberMoves(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.mustPropose(w.others(w.leader(m))[0], monitor("n", 101))
+	})
+}
+
+// A copy of a member's dir is run elsewhere while that member runs. Each would vote for itself: the copy is refused.
+func TestCopiedMemberIsRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		l := w.leader()
+		m := w.others(l)[0]
+		w.settle()
+		here := m.o.Raft.String()
+		node := m.registration()
+		node.Raft, node.Grpc = addr(77, 26579).Proto(), addr(77, 26479).Proto()
+		c := memClient{memPeers{w, m.number}, l.o.GRPC.String()}
+		resp, err := c.Join(t.Context(), &peerv1.JoinRequest{Node: node, ClusterName: "test", ClusterId: l.State().Cluster().ID})
+		if err != nil || resp.GetAdmitted() || !strings.Contains(resp.GetReason(), "its dir was copied") {
+			t.Errorf("%v, %+v", err, resp)
+		}
+		if s := l.State().Servers(); !slices.ContainsFunc(s, func(v raftfsm.Server) bool { return v.ID == string(m.self) && v.Address == here }) {
+			t.Errorf("members %v", s)
+		}
+		if at := l.moves.target(m.self, raft.ServerAddress(here)); string(at) != here {
+			t.Errorf("the leader looks for it at %s", at)
+		}
+		// One whose Raft port alone is another one is no copy.
+		node.Grpc = m.o.GRPC.Proto()
+		if resp, err = c.Join(t.Context(), &peerv1.JoinRequest{Node: node, ClusterName: "test", ClusterId: l.State().Cluster().ID}); err != nil || !resp.GetAdmitted() {
+			t.Errorf("%v, %+v", err, resp)
+		}
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	peerv1 "github.com/raftsentinel/raftsentinel/proto/peer/v1"
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -80,17 +81,39 @@ func (m *moves) isSealed(id raft.ServerID, target raft.ServerAddress) bool {
 	return sealed && at == target
 }
 
-// noteMove takes in where a node that presents itself is, if it is a member.
-func (n *Node) noteMove(req *peerv1.JoinRequest) {
-	r := n.raft.Load()
-	if r == nil || req.GetClusterId() != n.State().Cluster().ID {
-		return
+// noteMove takes in where a node that presents itself is, if it is a member. An error tells that it runs where it was too: of
+// two copies each could vote in one term, and they are told apart by their addresses alone.
+func (n *Node) noteMove(ctx context.Context, req *peerv1.JoinRequest) error {
+	r, s, node := n.raft.Load(), n.State(), req.GetNode()
+	if r == nil || req.GetClusterId() != s.Cluster().ID {
+		return nil
 	}
-	id := raft.ServerID(req.GetNode().GetRaftId())
+	id, to := raft.ServerID(node.GetRaftId()), raft.ServerAddress(raftfsm.AddrOf(node.GetRaft()).String())
 	members := r.GetConfiguration().Configuration().Servers
-	if i := slices.IndexFunc(members, func(v raft.Server) bool { return v.ID == id }); i >= 0 {
-		n.moves.note(id, members[i].Address, raft.ServerAddress(raftfsm.AddrOf(req.GetNode().GetRaft()).String()))
+	i := slices.IndexFunc(members, func(v raft.Server) bool { return v.ID == id })
+	if i < 0 {
+		return nil
 	}
+	if members[i].Address != to {
+		if at := n.elsewhere(ctx, s, node); !at.IsZero() {
+			return fmt.Errorf("%s runs at %s too: its dir was copied; stop one of the two and empty its dir", id, at)
+		}
+	}
+	n.moves.note(id, members[i].Address, to)
+	return nil
+}
+
+// elsewhere is where a member that presents itself was and still runs, as another process that says so; zero for nowhere.
+func (n *Node) elsewhere(ctx context.Context, s *raftfsm.State, node *raftlogv1.RegisterNode) raftfsm.Addr {
+	old, registered := s.Node(node.GetRaftId())
+	if !registered || old.GRPC == raftfsm.AddrOf(node.GetGrpc()) {
+		return raftfsm.Addr{}
+	}
+	d, err := n.whoIs(ctx, old.GRPC.String())
+	if err != nil || d.GetRaftId() != old.RaftID || d.GetRemoved() || raftfsm.AddrOf(d.GetGrpc()) == raftfsm.AddrOf(node.GetGrpc()) {
+		return raftfsm.Addr{}
+	}
+	return old.GRPC
 }
 
 // moveSelf has the configuration say where this node is, which leads and whose address nobody else will correct.

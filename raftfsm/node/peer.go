@@ -70,10 +70,15 @@ func (p peerService) Join(ctx context.Context, req *peerv1.JoinRequest) (*peerv1
 	if p.n.isRemoved() {
 		return nil, toStatus(ErrRemoved)
 	}
-	p.n.noteMove(req)
 	ctx, cancel := context.WithTimeout(ctx, 2*changeLimit)
 	defer cancel()
-	resp, err := p.n.join(ctx, req)
+	var resp *peerv1.JoinResponse
+	err := p.n.noteMove(ctx, req)
+	if err != nil {
+		resp, err = refuseJoin("%v", err), nil
+	} else {
+		resp, err = p.n.join(ctx, req)
+	}
 	if reason := resp.GetReason(); reason != "" && !resp.GetAdmitted() && !resp.GetNotLeader() {
 		node := req.GetNode()
 		p.n.refusals.warn(node.GetRaftId()+firstClause(reason), "admission refused",

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type process struct {
 	name, dir  string
 	raft, grpc string // addresses, once known
 	peers      []string
+	secret     string // "" for that of all
 	server     *grpc.Server
 	stop       context.CancelFunc
 	done       chan error
@@ -56,7 +58,7 @@ func (p *process) start() {
 	rl, gl := listen(p.t, p.raft), listen(p.t, p.grpc)
 	n, err := New(Options{
 		NodeID: p.name, ClusterName: "test", Dir: p.dir, Peers: p.peers, BootstrapExpect: len(p.peers),
-		Secret: raftfsm.NewSecret("a secret that nobody guesses"), RaftListener: rl, Raft: parseAddr(p.t, p.raft), GRPC: parseAddr(p.t, p.grpc),
+		Secret: raftfsm.NewSecret(cmp.Or(p.secret, "a secret that nobody guesses")), RaftListener: rl, Raft: parseAddr(p.t, p.raft), GRPC: parseAddr(p.t, p.grpc),
 		Version: "test", Log: log,
 	})
 	if err != nil {
@@ -268,4 +270,44 @@ func TestCloseWithoutRun(t *testing.T) {
 			t.Error("a closed node runs")
 		}
 	}
+}
+
+// While the cluster secret is changed, a node that has the other one is cut off from the leader. It runs, and is not removed for
+// dead.
+func TestRemoveDeadNodesSparesWhoHasAnotherSecret(t *testing.T) {
+	if testing.Short() {
+		t.Skip("real sockets and disks")
+	}
+	procs := lostCluster(t)
+	lone := procs[2]
+	lone.secret = "the next one"
+	for _, p := range procs {
+		p.start()
+	}
+	leader := func() *process {
+		var found *process
+		soon(t, "a leader", func() bool {
+			for _, p := range procs[:2] {
+				if p.leads.get() != nil {
+					found = p
+				}
+			}
+			return found != nil
+		})
+		return found
+	}
+	l := leader()
+	s := l.State()
+	dead, ok := s.Node(lone.RaftID())
+	if !ok {
+		t.Fatal("not registered")
+	}
+	if err := l.removeUnheard(t.Context(), s, dead); err == nil || !strings.Contains(err.Error(), "secrets differ") || !isMember(l.State(), lone.self) {
+		t.Errorf("%v; members %v", err, l.State().Servers())
+	}
+	lone.end()
+	soon(t, "it is removed where nothing runs", func() bool {
+		l := leader()
+		return l.removeUnheard(t.Context(), l.State(), dead) == nil && !isMember(l.State(), lone.self)
+	})
 }
