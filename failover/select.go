@@ -162,6 +162,8 @@ func (v View) judgeInfo(in raftfsm.Instance, i *detector.Info) (code, detail str
 		return RejectNeverSynced, "never finished a first copy of the master's data"
 	case err != nil || v.strange(follows, i):
 		return RejectOtherMaster, fmt.Sprintf("follows %s:%d", i.MasterHost, i.MasterPort)
+	case v.Master.Restored && i.MasterLinkUp && v.chained(i) && i.Lineage().PromotedFrom(v.fact().ReplID):
+		return RejectOtherMaster, fmt.Sprintf("follows %s, which was promoted since the state was true that was brought back, and runs", follows)
 	case v.lineage(in, i).kin == kinNone:
 		return RejectLineage, v.stranger(i)
 	case in.Addr.IsLoopback() != v.Master.Address.IsLoopback():

@@ -138,3 +138,38 @@ func (w *world) back(old *raftfsm.State, by string) {
 	w.mu.Unlock()
 	w.must(&raftlogv1.Command{Op: &raftlogv1.Command_Set{Set: &raftlogv1.Set{Name: "m", Options: []*raftlogv1.OptionValue{{Name: "quorum", Value: "1"}}}}})
 }
+
+// The master was failed over since a backup was taken, and its successor, which serves clients and a replica, cannot be reached by
+// any node: the replica that follows it is not promoted beside it.
+func TestOldStateWhoseSuccessorIsOutOfReach(t *testing.T) {
+	for _, by := range []string{"restore", "recover"} {
+		t.Run(by, func(t *testing.T) {
+			play(t, func(t *testing.T, w *world) {
+				all := w.redis(2)
+				old := w.nodes["a"].State()
+				for _, id := range []string{"a", "b", "c"} {
+					w.net.Drop(id, addr(2))
+				}
+				all[0].Crash()
+				w.hand(all[1], "NO", "ONE")
+				w.hand(all[2], addr(2).Host, "6379")
+				all[1].Write(500)
+				w.pass(20 * time.Second)
+				before := len(w.commands())
+				w.back(old, by)
+				w.lead("a", nil)
+				if by == "restore" {
+					w.must(&raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: &raftlogv1.Resume{Name: "m"}}})
+				}
+				w.pass(time.Minute)
+				if got := w.commands()[before:]; len(got) > 0 {
+					t.Errorf("commands:\n%s\n%s", strings.Join(got, "\n"), w.describe())
+				}
+				for _, id := range []string{"a", "b", "c"} {
+					w.net.Heal(id, addr(2))
+				}
+				w.until("the successor is adopted", time.Minute, func() bool { return w.master().Address == addr(2) })
+			})
+		})
+	}
+}
