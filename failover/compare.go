@@ -25,7 +25,17 @@ func contest(v View) Step {
 	if master.Role == raftfsm.RoleReplica {
 		return contradicted(v, master, masters)
 	}
-	if m.Enforce || v.Memory.Settled || master.Role != raftfsm.RoleMaster {
+	if m.Enforce || master.Role != raftfsm.RoleMaster {
+		return nil
+	}
+	if all := v.beyond(master); len(all) > 0 {
+		if !fresh {
+			return Measure{Instances: []raftfsm.Addr{m.Address}, Reason: "the data of the set differs from the state", For: period}
+		}
+		return v.hold(all, fmt.Sprintf("the data of %s goes on where that of the committed master %s does not: another may have been promoted since the state was true",
+			join(all), m.Address))
+	}
+	if v.Memory.Settled {
 		return nil
 	}
 	var rivals []raftfsm.Addr
@@ -38,6 +48,29 @@ func contest(v View) Step {
 		return nil
 	}
 	return v.hold(rivals, fmt.Sprintf("%s and the committed master %s both say that they are masters", join(rivals), m.Address))
+}
+
+// beyond are the replicas of a restored set that hold what the committed master may never have had, and do not look for it: their
+// master may be one that was promoted since, and out of reach. To have them follow the committed one would throw that away.
+func (v View) beyond(master *detector.Info) []raftfsm.Addr {
+	if !v.Master.Restored {
+		return nil
+	}
+	var out []raftfsm.Addr
+	for _, in := range v.Master.Replicas() {
+		i, _ := v.info(in.Addr)
+		if i == nil || i.Role != raftfsm.RoleReplica || leftAlone(in, i) {
+			continue
+		}
+		own, its := master.Lineage(), i.Lineage()
+		at, err := raftfsm.NewAddr(i.MasterHost, i.MasterPort)
+		switch {
+		case err == nil && at == v.Master.Address, its.SameHistory(own), own.HasAllOf(its):
+		case v.chained(i), its.Related(own):
+			out = append(out, in.Addr)
+		}
+	}
+	return out
 }
 
 // hold holds a set because of what others than the master say of themselves, once all of that was read just now.

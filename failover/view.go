@@ -210,20 +210,25 @@ func (v View) masterIsReplica() bool {
 // settleAge is how old a reading may be to find a set in order by: INFO is read every 10 s where nothing happens.
 const settleAge = 15 * time.Second
 
-// alone tells whether the committed master says that it is one, and none of the others that answer does.
+// alone tells whether the committed master says that it is one, and none of the others that answer does. In a restored set one
+// that does not answer may be the true master, unless the committed one has listed it since.
 func (v View) alone() bool {
-	for _, in := range v.Master.Instances {
+	m := v.Master
+	for _, in := range m.Instances {
 		o, ok := v.Observe(in.Addr)
-		primary := in.Addr == v.Master.Address
+		primary := in.Addr == m.Address
 		switch {
 		case !primary && !v.answers(in.Addr):
+			if m.Restored && !m.Enforce && in.Unconfirmed && in.Maintenance == nil {
+				return false
+			}
 		case !ok || o.Info == nil || v.Now.Sub(o.InfoAt) > settleAge:
 			return false
 		case (o.Info.Role == raftfsm.RoleMaster) != primary:
 			return false
 		}
 	}
-	return v.answers(v.Master.Address)
+	return v.answers(m.Address)
 }
 
 // doubt is how long votes from before this leadership are doubted where this node does not hold the master down itself. A

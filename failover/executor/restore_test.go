@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -140,36 +141,54 @@ func (w *world) back(old *raftfsm.State, by string) {
 }
 
 // The master was failed over since a backup was taken, and its successor, which serves clients and a replica, cannot be reached by
-// any node: the replica that follows it is not promoted beside it.
+// any node: the replica that follows it is neither promoted beside it nor taken away from it, whether the former master is down
+// or came back.
 func TestOldStateWhoseSuccessorIsOutOfReach(t *testing.T) {
 	for _, by := range []string{"restore", "recover"} {
-		t.Run(by, func(t *testing.T) {
-			play(t, func(t *testing.T, w *world) {
-				all := w.redis(2)
-				old := w.nodes["a"].State()
-				for _, id := range []string{"a", "b", "c"} {
-					w.net.Drop(id, addr(2))
-				}
-				all[0].Crash()
-				w.hand(all[1], "NO", "ONE")
-				w.hand(all[2], addr(2).Host, "6379")
-				all[1].Write(500)
-				w.pass(20 * time.Second)
-				before := len(w.commands())
-				w.back(old, by)
-				w.lead("a", nil)
-				if by == "restore" {
-					w.must(&raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: &raftlogv1.Resume{Name: "m"}}})
-				}
-				w.pass(time.Minute)
-				if got := w.commands()[before:]; len(got) > 0 {
-					t.Errorf("commands:\n%s\n%s", strings.Join(got, "\n"), w.describe())
-				}
-				for _, id := range []string{"a", "b", "c"} {
-					w.net.Heal(id, addr(2))
-				}
-				w.until("the successor is adopted", time.Minute, func() bool { return w.master().Address == addr(2) })
-			})
-		})
+		for _, replicas := range []int{1, 2} {
+			for _, back := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, %d replicas, former master back %t", by, replicas, back), func(t *testing.T) {
+					play(t, func(t *testing.T, w *world) { successorOutOfReach(t, w, by, replicas, back) })
+				})
+			}
+		}
+	}
+}
+
+func successorOutOfReach(t *testing.T, w *world, by string, replicas int, back bool) {
+	all := w.redis(replicas)
+	old := w.nodes["a"].State()
+	for _, id := range []string{"a", "b", "c"} {
+		w.net.Drop(id, addr(2))
+	}
+	all[0].Crash()
+	w.hand(all[1], "NO", "ONE")
+	for _, follower := range all[2:] {
+		w.hand(follower, addr(2).Host, "6379")
+	}
+	all[1].Write(500)
+	w.pass(20 * time.Second)
+	if back {
+		all[0].Restart(false)
+		w.pass(20 * time.Second)
+	}
+	before := len(w.commands())
+	w.back(old, by)
+	w.lead("a", nil)
+	if by == "restore" {
+		w.must(&raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: &raftlogv1.Resume{Name: "m"}}})
+	}
+	w.pass(time.Minute)
+	if got := w.commands()[before:]; len(got) > 0 {
+		t.Fatalf("commands:\n%s\n%s", strings.Join(got, "\n"), w.describe())
+	}
+	for _, id := range []string{"a", "b", "c"} {
+		w.net.Heal(id, addr(2))
+	}
+	w.until("the successor is adopted, or nothing is decided", time.Minute, func() bool {
+		return !back && w.master().Address == addr(2) || back && w.master().Hold != nil
+	})
+	if got := w.commands()[before:]; len(got) > 0 {
+		t.Errorf("commands:\n%s\n%s", strings.Join(got, "\n"), w.describe())
 	}
 }
