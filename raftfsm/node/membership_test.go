@@ -773,6 +773,9 @@ func TestTwoClustersMeet(t *testing.T) {
 		}
 		w.leader(strangers...)
 		w.eventually("they know their cluster", func() bool { return strangers[0].State().Cluster().ID == "c2" })
+		time.Sleep(time.Minute)
+		lead := w.leader(strangers...)
+		lead.wantLine("WARN", "belongs to another cluster", "its_cluster_id", "c1", "cluster_id=c2")
 		// One is lost, and the other asks around.
 		if err := strangers[1].halt(); err != nil {
 			t.Fatal(err)
