@@ -466,6 +466,42 @@ func TestMemberMoves(t *testing.T) {
 	})
 }
 
+// A leader came back at an address that was a dead member's, so that its own new one cannot be committed yet. It does all else
+// that it owes: the dead one can be removed, and then it can.
+func TestLeaderMovesToAMembersAddress(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.settle()
+		l := w.leader()
+		m, dead := w.others(l)[0], w.others(l)[1]
+		for _, o := range []*member{m, dead} {
+			if err := o.halt(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.drop(dead)
+		m.host = dead.number
+		m.restart()
+		w.eventually("it is heard where it is", func() bool { return l.leads.get() != nil && slices.Contains(l.Heard(), string(m.self)) })
+		w.eventually("it leads", func() bool {
+			if m.leads.get() == nil {
+				_ = l.TransferLeadership(t.Context(), string(m.self)) // what it leads to is looked at
+			}
+			return m.leads.get() != nil
+		})
+		time.Sleep(time.Minute)
+		lead := m.leads.get()
+		if lead == nil || lead.absences.of(dead.self) < 30*time.Second {
+			t.Fatalf("the dead member was missed for %v", lead.absences.of(dead.self))
+		}
+		if err := m.RemoveNode(t.Context(), string(dead.self)); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually("its address is committed", func() bool {
+			return slices.ContainsFunc(m.State().Servers(), func(v raftfsm.Server) bool { return v.ID == string(m.self) && v.Address == m.o.Raft.String() })
+		})
+	})
+}
+
 // A copy of a member's dir is run elsewhere while that member runs. Each would vote for itself: the copy is refused.
 func TestCopiedMemberIsRefused(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {

@@ -116,20 +116,36 @@ func (n *Node) elsewhere(ctx context.Context, s *raftfsm.State, node *raftlogv1.
 	return old.GRPC
 }
 
-// moveSelf has the configuration say where this node is, which leads and whose address nobody else will correct.
+// moveSelfRetry is how soon a leader tries again to have its own address committed.
+const moveSelfRetry = time.Second
+
+// moveSelf has the configuration say where this node is, which leads and whose address nobody else will correct. It tries for as
+// long as it leads: the address may be another member's for now, and what a leader owes besides does not wait for it.
 func (n *Node) moveSelf(ctx context.Context, r *raft.Raft) error {
-	f := r.GetConfiguration()
+	log := newSparseLog(n.log)
 	own := raft.ServerAddress(n.o.Raft.String())
-	for _, v := range f.Configuration().Servers {
-		if v.ID != n.self || v.Address == own {
-			continue
+	for {
+		f := r.GetConfiguration()
+		members := f.Configuration().Servers
+		i := slices.IndexFunc(members, func(v raft.Server) bool { return v.ID == n.self })
+		if i < 0 || members[i].Address == own {
+			return nil
 		}
-		if err := n.await(ctx, func() error { return r.AddVoter(n.self, own, f.Index(), changeLimit).Error() }); err != nil {
-			return fmt.Errorf("this leader's new address %s was not committed: %w", own, err)
+		err := n.await(ctx, func() error { return r.AddVoter(n.self, own, f.Index(), changeLimit).Error() })
+		if err == nil {
+			n.log.Info("node has moved", "raft_id", n.self, "from", members[i].Address, "to", own)
+			return nil
 		}
-		n.log.Info("node has moved", "raft_id", n.self, "from", v.Address, "to", own)
+		if ctx.Err() != nil {
+			return nil
+		}
+		log.warn(err.Error(), "this leader's new address is not committed", "address", own, "error", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(moveSelfRetry):
+		}
 	}
-	return nil
 }
 
 // movedTransport reaches members where they are.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"bytes"
 	"context"
 	"errors"
@@ -49,6 +50,7 @@ type member struct {
 	peers   []string
 	expect  int
 	moved   uint16 // added to the Raft port, and to the gRPC port
+	host    int    // number of the host that it runs on; 0 = its own
 	stores  *stores
 	trans   *raft.InmemTransport
 	stop    context.CancelFunc
@@ -121,9 +123,10 @@ func (m *member) create(id *identity, voters []raft.Server) {
 	if os.Getenv("NODE_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", m.number)
 	}
+	host := cmp.Or(m.host, m.number)
 	n, err := newNode(Options{
 		NodeID: fmt.Sprintf("n%d", m.number), ClusterName: "test", Timing: TimingDefault, Log: log,
-		Peers: m.peers, BootstrapExpect: m.expect, Observer: m.watches, Raft: addr(m.number, 26579+m.moved), GRPC: addr(m.number, 26479+m.moved), Version: "test",
+		Peers: m.peers, BootstrapExpect: m.expect, Observer: m.watches, Raft: addr(host, 26579+m.moved), GRPC: addr(host, 26479+m.moved), Version: "test",
 		StandsBy: func(raftfsm.Vote) bool { return !m.blind.Load() },
 	}, hooks{
 		identity:  id,
