@@ -19,7 +19,7 @@ import (
 const backupMagic = "sentineld backup 1\n"
 
 // MaxBackupBytes bounds a backup that is restored, and maxMasters what it tells of the masters with their past failovers.
-// MaxRestoreBytes bounds the log entry, in which that is compressed: a follower must get it within the second of one exchange.
+// MaxRestoreBytes bounds the log entry, in which that is compressed: a follower must get it within the time of one exchange.
 // 10,000 masters of three instances take 9 MB, and 2 MB of the entry.
 const (
 	MaxBackupBytes  = 64 << 20

@@ -269,14 +269,56 @@ func (a linkAddr) String() string { return string(a) }
 
 // linkTransport tells the link for which server each connection is: raft.NetworkTransport dials, and pools, by address
 // alone. What Raft itself sees are plain addresses.
-type linkTransport struct{ *raft.NetworkTransport }
+type linkTransport struct {
+	*raft.NetworkTransport
+	// bulk brings large entries, on connections of its own.
+	bulk *raft.NetworkTransport
+}
+
+const (
+	// bulkFrom is from how many bytes of entries on an exchange is a large one, and bulkTimes by how much longer it may take than
+	// another. An entry that never came through in time would stand before all others for ever: 8 MB want 7 Mbit/s so.
+	bulkFrom  = 256 << 10
+	bulkTimes = 10
+)
+
+// bulkStream dials, and accepts nothing.
+type bulkStream struct {
+	*raftLink
+	timeout time.Duration
+}
+
+// Dial implements raft.StreamLayer. To connect takes no longer for what is large.
+func (s bulkStream) Dial(address raft.ServerAddress, _ time.Duration) (net.Conn, error) {
+	return s.raftLink.Dial(address, s.timeout)
+}
+
+// Accept implements net.Listener.
+func (s bulkStream) Accept() (net.Conn, error) {
+	<-s.closing.Done()
+	return nil, net.ErrClosed
+}
 
 // newLinkTransport is raft's network transport over the link: pipelining off, each connection bound to the server id it is
-// for. It implements raft.WithPreVote and raft.WithClose. It starts a goroutine: make it inside Run.
+// for. It implements raft.WithPreVote and raft.WithClose. It starts goroutines: make it inside Run.
 func newLinkTransport(l *raftLink, timeout time.Duration, log hclog.Logger) quietable {
-	return linkTransport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: l, Logger: log, Timeout: timeout, MaxPool: 3, MaxRPCsInFlight: 1,
-	})}
+	return linkTransport{
+		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+			Stream: l, Logger: log, Timeout: timeout, MaxPool: 3, MaxRPCsInFlight: 1,
+		}),
+		bulk: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+			Stream: bulkStream{l, timeout}, Logger: log, Timeout: bulkTimes * timeout, MaxPool: 1, MaxRPCsInFlight: 1,
+		}),
+	}
+}
+
+// isBulk tells whether the entries of a request are large.
+func isBulk(req *raft.AppendEntriesRequest) bool {
+	size := 0
+	for _, e := range req.Entries {
+		size += len(e.Data)
+	}
+	return size >= bulkFrom
 }
 
 func joinTarget(id raft.ServerID, address raft.ServerAddress) raft.ServerAddress {
@@ -295,6 +337,9 @@ func cutTarget(a raft.ServerAddress) (id raft.ServerID, address string, ok bool)
 func (t linkTransport) AppendEntries(
 	id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse,
 ) error {
+	if isBulk(req) {
+		return t.bulk.AppendEntries(id, joinTarget(id, target), req, resp)
+	}
 	return t.NetworkTransport.AppendEntries(id, joinTarget(id, target), req, resp)
 }
 
@@ -328,7 +373,8 @@ func (t linkTransport) TimeoutNow(
 
 // Close implements raft.WithClose. It ends the link, too.
 func (t linkTransport) Close() error {
-	err := t.NetworkTransport.Close()
+	err := errors.Join(t.NetworkTransport.Close(), t.bulk.Close())
 	t.CloseStreams()
+	t.bulk.CloseStreams()
 	return err
 }

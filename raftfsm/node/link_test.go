@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -413,6 +414,68 @@ func TestLinkCloseEndsEveryConnection(t *testing.T) {
 			t.Errorf("Accept after Close: %v", err)
 		}
 	})
+}
+
+// slowConn takes a while for each 64 KB.
+type slowConn struct {
+	net.Conn
+	each time.Duration
+}
+
+func (c slowConn) Write(p []byte) (n int, err error) {
+	for piece := range slices.Chunk(p, 64<<10) {
+		if len(piece) == 64<<10 {
+			time.Sleep(c.each)
+		}
+		k, err := c.Conn.Write(piece)
+		if n += k; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// A large entry comes through a slow network, however short the time limit of an exchange is: nothing could follow it else.
+func TestLinkTransportBringsLargeEntries(t *testing.T) {
+	transports := linkTransports(t, time.Second/4, 40*time.Millisecond) // 1.6 MB/s
+	go func() {
+		for rpc := range transports[1].Consumer() {
+			req := rpc.Command.(*raft.AppendEntriesRequest)
+			rpc.Respond(&raft.AppendEntriesResponse{Term: 7, Success: true, LastLog: uint64(len(req.Entries[0].Data))}, nil)
+		}
+	}()
+	for _, size := range []int{1, 1 << 20, 1} {
+		req := &raft.AppendEntriesRequest{Term: 7, Entries: []*raft.Log{{Data: make([]byte, size)}}}
+		var resp raft.AppendEntriesResponse
+		if err := transports[0].AppendEntries("n2-b", transports[1].LocalAddr(), req, &resp); err != nil || resp.LastLog != uint64(size) {
+			t.Errorf("%d bytes: %+v, %v", size, resp, err)
+		}
+	}
+}
+
+// linkTransports are those of two nodes, n1-a and n2-b; the first sends slowly.
+func linkTransports(t *testing.T, timeout, each time.Duration) []quietable {
+	t.Helper()
+	var out []quietable
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
+	t.Cleanup(cancel)
+	for _, id := range []string{"n1-a", "n2-b"} {
+		l := listen(t, "127.0.0.1:0")
+		link := newRaftLink(l, authOf(id, "s3cret"), parseAddr(t, l.Addr().String()), slog.New(slog.DiscardHandler))
+		wg.Go(func() { _ = link.Run(ctx) })
+		link.Open("c1")
+		dial := link.dialer
+		link.dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			return slowConn{conn, each}, err
+		}
+		tr := newLinkTransport(link, timeout, hclog.NewNullLogger())
+		t.Cleanup(func() { _ = tr.Close() })
+		out = append(out, tr)
+	}
+	return out
 }
 
 func TestLinkTransportBindsConnectionsToServers(t *testing.T) {
