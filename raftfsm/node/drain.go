@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -12,8 +14,8 @@ const (
 	// standAfter is for how many election timeouts a drained node must have heard no leader to stand for leadership all the
 	// same: those that may lead are gone, or their logs are behind, and a cluster that is frozen cannot be undrained either.
 	standAfter = 10
-	// yieldEvery is how often a drained leader looks for one that takes over.
-	yieldEvery = time.Second
+	// yieldEvery is how often a drained leader looks for one that takes over, and yieldAtMost how long it rests where hand-overs fail.
+	yieldEvery, yieldAtMost = time.Second, time.Minute
 )
 
 // reluctantTransport asks for no pre-votes while its node stands back. A candidate without them keeps its term, and goes on
@@ -49,17 +51,26 @@ func (n *Node) standsBack(began time.Time) bool {
 	return time.Since(heard) < standAfter*n.o.Timing.Election
 }
 
-// yield gives leadership up whenever this node has it and is drained, as soon as another voter can take it over.
+// yield gives leadership up whenever this node has it and is drained, as soon as another voter can take it over. A hand-over
+// that fails costs the leader's duties half a second, and what was begun: it is tried again after ever longer pauses.
 func (n *Node) yield(ctx context.Context) {
+	log, pause := newSparseLog(n.log), yieldEvery
 	for {
 		changed, heard := n.Changed(), n.heard.next()
 		wait := (<-chan time.Time)(nil)
 		if n.leads.get() != nil && n.State().Drained(string(n.self)) {
-			if err := n.TransferLeadership(ctx, ""); err != nil && ctx.Err() == nil {
-				n.log.Info("drained node leads on", "error", err)
-			}
 			// Everything that is committed wakes too: the next try has its time.
-			changed, heard, wait = nil, nil, time.After(yieldEvery)
+			changed, heard, wait = nil, nil, time.After(pause)
+			err := n.TransferLeadership(ctx, "")
+			switch {
+			case err == nil, errors.Is(err, ErrNoSuccessor):
+				pause = yieldEvery
+			default:
+				pause = min(2*pause, yieldAtMost)
+			}
+			if err != nil && ctx.Err() == nil {
+				log.write(slog.LevelInfo, "", "drained node leads on", "error", err)
+			}
 		}
 		select {
 		case <-ctx.Done():

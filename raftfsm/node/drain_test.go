@@ -2,8 +2,12 @@ package node
 
 import (
 	"errors"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 )
@@ -155,6 +159,50 @@ func TestDrainedNodeComesBackQuietly(t *testing.T) {
 		w.settle()
 		if now := l.leads.get(); now == nil || now.term != term {
 			t.Error("the leader was disturbed")
+		}
+	})
+}
+
+// deafTransport loses the word by which a leader hands over, while it is told to.
+type deafTransport struct {
+	quietable
+	deaf *atomic.Bool
+}
+
+func (t deafTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, req *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	if t.deaf.Load() {
+		return errors.New("lost")
+	}
+	return t.quietable.TimeoutNow(id, target, req, resp)
+}
+
+// A hand-over that fails again and again does not keep the drained leader from its duties: it tries less and less often.
+func TestDrainedLeaderIsNotHeldUpByHandOvers(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.eventually("level 4", func() bool { return w.leader().State().FeatureLevel() >= 4 })
+		w.settle()
+		var deaf atomic.Bool
+		for _, m := range w.members {
+			if err := m.halt(); err != nil {
+				t.Fatal(err)
+			}
+			m.create(m.id, m.hooks.voters)
+			m.hooks.transport = func() quietable { return deafTransport{m.transport(), &deaf} }
+			m.start()
+			w.settle()
+		}
+		l := w.leader()
+		deaf.Store(true)
+		w.mustPropose(l, drain(l, false))
+		before := strings.Count(l.log.String(), "msg=leading ")
+		time.Sleep(10 * time.Minute)
+		if begun := strings.Count(l.log.String(), "msg=leading ") - before; begun < 5 || begun > 20 {
+			t.Errorf("in ten minutes leadership began %d times", begun)
+		}
+		deaf.Store(false)
+		time.Sleep(2 * yieldAtMost)
+		if w.leader() == l {
+			t.Error("it leads still")
 		}
 	})
 }
