@@ -218,6 +218,9 @@ func (n *Node) join(ctx context.Context, req *peerv1.JoinRequest) (*peerv1.JoinR
 		if err := n.confirm(ctx, l); err != nil {
 			return nil, err
 		}
+		if cluster == req.GetClusterId() && isMember(n.State(), id) {
+			return refuseJoin("%s is being removed, and that is not committed yet", id), nil
+		}
 		return &peerv1.JoinResponse{ClusterId: cluster, Removed: true, Reason: ErrRemoved.Error()}, nil
 	}
 	if told, now := toldClock(req.GetNowMs()), n.hooks.now(); tooFarApart(clocksApart(told, now)) {

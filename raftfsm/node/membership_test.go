@@ -467,6 +467,71 @@ func TestMemberMoves(t *testing.T) {
 	})
 }
 
+// haltingTransport brings heartbeats alone to one server, while it is told to.
+type haltingTransport struct {
+	quietable
+	to raft.ServerID
+	on *atomic.Bool
+}
+
+func (t haltingTransport) AppendEntries(
+	id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse,
+) error {
+	if t.on.Load() && id == t.to && !isHeartbeat(req) {
+		return errors.New("its disk hangs")
+	}
+	return t.quietable.AppendEntries(id, target, req, resp)
+}
+
+// A member is told that it was removed once that is committed: it keeps to it, and the removal could still come to nothing.
+func TestRemovalIsToldWhenItIsCommitted(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.settle()
+		sick := w.members[0]
+		var on atomic.Bool
+		for _, m := range w.members[1:] {
+			if err := m.halt(); err != nil {
+				t.Fatal(err)
+			}
+			m.create(m.id, m.hooks.voters)
+			m.hooks.transport = func() quietable { return haltingTransport{m.transport(), sick.self, &on} }
+			m.start()
+			w.settle()
+		}
+		if w.leader() == sick {
+			w.eventually("another leads", func() bool { return sick.TransferLeadership(t.Context(), "") == nil })
+		}
+		l := w.leader(w.members[1:]...)
+		m := w.members[1]
+		if m == l {
+			m = w.members[2]
+		}
+		w.settle()
+		on.Store(true)
+		removed := make(chan error, 1)
+		go func() { removed <- l.RemoveNode(t.Context(), string(m.self)) }()
+		time.Sleep(100 * time.Millisecond)
+		ask := func() *peerv1.JoinResponse {
+			c := memClient{memPeers{w, m.number}, l.o.GRPC.String()}
+			resp, err := c.Join(t.Context(), &peerv1.JoinRequest{Node: m.registration(), ClusterName: "test", ClusterId: l.State().Cluster().ID})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return resp
+		}
+		if resp := ask(); resp.GetRemoved() || !strings.Contains(resp.GetReason(), "not committed yet") {
+			t.Errorf("%+v", resp)
+		}
+		on.Store(false)
+		if err := <-removed; err != nil {
+			t.Fatal(err)
+		}
+		if resp := ask(); !resp.GetRemoved() {
+			t.Errorf("%+v", resp)
+		}
+	})
+}
+
 // A leader came back at an address that was a dead member's, so that its own new one cannot be committed yet. It does all else
 // that it owes: the dead one can be removed, and then it can.
 func TestLeaderMovesToAMembersAddress(t *testing.T) {
