@@ -34,6 +34,7 @@ type host struct {
 	addr  string
 	place int
 	dir   string
+	api   *api
 
 	mu     sync.Mutex
 	nspawn *exec.Cmd     // nil while the power is off
@@ -45,6 +46,10 @@ type host struct {
 func newHost(n *network, place int) (*host, error) {
 	h := &host{name: "n" + strconv.Itoa(place), addr: subnet + strconv.Itoa(place), place: place}
 	h.dir = filepath.Join("/run/hosts", h.name)
+	var err error
+	if h.api, err = newAPI(h.addr); err != nil {
+		return nil, err
+	}
 	if err := n.join(h.name, place); err != nil {
 		return nil, err
 	}
@@ -106,6 +111,15 @@ func (h *host) write(name, text string, mode os.FileMode) error {
 		return err
 	}
 	return os.Chmod(path, mode)
+}
+
+// copyIn copies a file from here to the host's disk.
+func (h *host) copyIn(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return h.write(to, string(data), 0o644)
 }
 
 // boot puts the power on, and returns when systemd has started everything.
@@ -174,6 +188,15 @@ func (h *host) up(ctx context.Context) error {
 		}
 		return fmt.Errorf("%s is not up: %q, %w", h.name, out, err)
 	})
+}
+
+// consoleTail is the last of what the host has printed to its console.
+func (h *host) consoleTail() string {
+	out, err := os.ReadFile(filepath.Join(h.dir, "console"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(out[max(0, len(out)-4<<10):])
 }
 
 // pid is the host's first process, as this namespace numbers it.
