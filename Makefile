@@ -4,8 +4,11 @@ LINT     := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.
 BUF      := $(GO) run github.com/bufbuild/buf/cmd/buf@v1.75.0
 FUZZTIME ?= 20s
 # The release and what has come since, as both programs tell it.
-VERSION  := $(patsubst v%,%,$(shell git describe --tags --always --dirty 2>/dev/null))
-LDFLAGS  := -X main.version=$(VERSION) -X github.com/raftsentinel/raftsentinel/cmd/sentineld/daemon.version=$(VERSION)
+VERSION  := $(shell scripts/version.sh)
+LDFLAGS  := -X github.com/raftsentinel/raftsentinel/cmd/version.linked=$(VERSION)
+# What packages are built for, and as.
+ARCHES   ?= amd64 arm64
+FORMATS  ?= deb rpm
 
 .PHONY: all
 all: build
@@ -13,6 +16,10 @@ all: build
 .PHONY: build
 build: ## bin/sentineld and bin/sentinelctl
 	$(GO) build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/sentineld ./cmd/sentinelctl
+
+.PHONY: packages
+packages: ## .deb and .rpm in dist/; VERSION, ARCHES and FORMATS say which
+	@VERSION='$(VERSION)' ARCHES='$(ARCHES)' FORMATS='$(FORMATS)' scripts/dist.sh packages
 
 .PHONY: redis
 redis: ## a Redis server's program, without a service

@@ -4,13 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
-)
 
-// version is set by the linker for a release.
-var version string
+	"github.com/raftsentinel/raftsentinel/cmd/version"
+)
 
 func (a *app) versionCmd() *cobra.Command {
 	return &cobra.Command{
@@ -23,7 +21,7 @@ func (a *app) versionCmd() *cobra.Command {
 				Go      string `json:"go"`
 				OS      string `json:"os"`
 				Arch    string `json:"arch"`
-			}{buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
+			}{version.String(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
 			if a.set.json() {
 				return a.writeValue(v)
 			}
@@ -31,21 +29,6 @@ func (a *app) versionCmd() *cobra.Command {
 			return err
 		},
 	}
-}
-
-// buildVersion is the release, or the commit that a development build was made from.
-func buildVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-				return "0.4.0-dev+" + s.Value[:12]
-			}
-		}
-	}
-	return "0.4.0-dev"
 }
 
 // writeValue writes a value as a JSON document.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
 	"github.com/raftsentinel/raftsentinel/cmd/sentineld/daemon"
+	"github.com/raftsentinel/raftsentinel/cmd/version"
 )
 
 const (
@@ -34,7 +35,7 @@ func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stder
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case slices.Contains(args, "--version") || slices.Contains(args, "-v"):
-		fmt.Fprintln(stdout, "sentineld", daemon.Version())
+		fmt.Fprintln(stdout, "sentineld", version.String())
 		return exitDone
 	case slices.Contains(args, "--help") || slices.Contains(args, "-h"):
 		fmt.Fprint(stdout, usage)

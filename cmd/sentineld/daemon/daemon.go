@@ -21,6 +21,7 @@ import (
 	"github.com/raftsentinel/raftsentinel/api/resp"
 	"github.com/raftsentinel/raftsentinel/api/web"
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
+	"github.com/raftsentinel/raftsentinel/cmd/version"
 	"github.com/raftsentinel/raftsentinel/detector/instance"
 	"github.com/raftsentinel/raftsentinel/detector/probe"
 	"github.com/raftsentinel/raftsentinel/failover/executor"
@@ -202,7 +203,7 @@ func nodeOptions(c *conf.Config, log *slog.Logger, host string, secret raftfsm.S
 		NodeID: c.NodeID, ClusterName: c.ClusterName, Dir: c.Dir, Peers: c.Peers, BootstrapExpect: c.BootstrapExpect,
 		Observer: c.NodeRole == conf.RoleObserver,
 		Secret:   secret, Timing: timing(c), RaftListener: raft, Raft: at(c.RaftPort), GRPC: at(c.GRPCPort), RESP: sentinelAddr(c, host),
-		Version: Version(), Log: log,
+		Version: version.String(), Log: log,
 	}
 	if c.HTTPPort != 0 {
 		o.HTTP = at(c.HTTPPort)
@@ -238,7 +239,7 @@ func (d *Daemon) wire(o Options) error {
 	d.api, err = api.New(api.Options{
 		Node: self, Failovers: orders{d.executor}, Fleet: d.fleet, Inspector: visits, Classify: classify,
 		Protected: d.config.ProtectedMode, ScriptsReconfig: d.config.ScriptsReconfig, CheckScript: d.checkScript,
-		FromNode: node.FromNode, Version: Version(), Log: d.log,
+		FromNode: node.FromNode, Version: version.String(), Log: d.log,
 	})
 	if err != nil {
 		return err
@@ -273,7 +274,7 @@ func (d *Daemon) serveOn(l net.Listener) (*resp.Server, error) {
 		Protected: d.config.ProtectedMode, Shutdown: d.shutdown, ConfigFile: d.options.ConfigFile,
 		HeardWithin: timing(d.config).HeardWithin(),
 		Periods:     resp.Periods{Info: probe.InfoEvery, Ping: probe.LongestPeriod, Election: timing(d.config).Election},
-		Version:     Version(), Log: d.log,
+		Version:     version.String(), Log: d.log,
 	}
 	if d.crashes.exit != nil {
 		o.Simulate = d.crashes.arm
@@ -306,7 +307,7 @@ func (d *Daemon) Status() api.NodeStatus { return member{d.node}.Status() }
 // Run serves until ctx ends or a part fails, and returns after the last goroutine has ended. Calls are served until the
 // node has handed leadership over, so that a client hears an answer and not a broken connection.
 func (d *Daemon) Run(ctx context.Context) error {
-	d.log.Info("starting", "version", Version(), "node", d.config.NodeID, "raft_id", d.node.RaftID(), "grpc", d.grpcListener.Addr())
+	d.log.Info("starting", "version", version.String(), "node", d.config.NodeID, "raft_id", d.node.RaftID(), "grpc", d.grpcListener.Addr())
 	d.seeds.fresh = d.node.Status().ClusterID == ""
 
 	duties, stopDuties := context.WithCancelCause(ctx)

@@ -8,6 +8,7 @@ import (
 	"github.com/raftsentinel/raftsentinel/api"
 	"github.com/raftsentinel/raftsentinel/api/web"
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
+	"github.com/raftsentinel/raftsentinel/cmd/version"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -18,7 +19,7 @@ const beatLimit = 5 * time.Second
 func (d *Daemon) webOptions(self member) web.Options {
 	o := web.Options{
 		Node: self, API: d.api.Direct(), Clients: d.sentinel.counts, Scripts: d.scriptCounts,
-		Protected: d.config.ProtectedMode, Version: Version(), Log: d.log,
+		Protected: d.config.ProtectedMode, Version: version.String(), Log: d.log,
 	}
 	if d.config.NodeRole != conf.RoleObserver {
 		o.Fleet, o.Outlook = d.fleet, outlook(orders{d.executor})
