@@ -6,7 +6,8 @@ FUZZTIME ?= 20s
 # The release and what has come since, as both programs tell it.
 VERSION  := $(shell scripts/version.sh)
 LDFLAGS  := -X github.com/raftsentinel/raftsentinel/cmd/version.linked=$(VERSION)
-# What packages are built for, and as.
+# Where packages are built, for what, and as what.
+DIST     ?= dist
 ARCHES   ?= amd64 arm64
 FORMATS  ?= deb rpm
 
@@ -19,7 +20,11 @@ build: ## bin/sentineld and bin/sentinelctl
 
 .PHONY: packages
 packages: ## .deb and .rpm in dist/; VERSION, ARCHES and FORMATS say which
-	@VERSION='$(VERSION)' ARCHES='$(ARCHES)' FORMATS='$(FORMATS)' scripts/dist.sh packages
+	@DIST='$(DIST)' VERSION='$(VERSION)' ARCHES='$(ARCHES)' FORMATS='$(FORMATS)' scripts/dist.sh packages
+
+.PHONY: dist
+dist: ## the same, tarballs, SBOMs and SHA256SUMS, and nothing of earlier versions
+	@DIST='$(DIST)' VERSION='$(VERSION)' ARCHES='$(ARCHES)' FORMATS='$(FORMATS)' scripts/dist.sh all
 
 .PHONY: redis
 redis: ## a Redis server's program, without a service
@@ -41,6 +46,11 @@ demo: redis build ## a whole cluster with real Redis on this machine, a crash, a
 # -count 1: Go's cache does not know of the programs that the end-to-end tests build, and would pass over a change of theirs.
 test: redis cc clients ## everything that needs only Redis and no root, with the race detector
 	CGO_ENABLED=1 $(GO) test -race -count 1 -timeout 15m ./...
+
+.PHONY: test-packages
+test-packages: ## builds everything that is handed out for this architecture, twice, and looks into it
+	@scripts/get-rpm.sh
+	TEST_PACKAGES=1 $(GO) test -count 1 -v -timeout 20m ./test/packages
 
 .PHONY: e2e
 e2e: redis cc ## real processes alone

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds what is handed out, into dist/: "packages" are .deb and .rpm, "all" is those, tarballs, SBOMs and checksums. VERSION,
-# ARCHES and FORMATS come from the environment, as make sets them. The same commit and version give the same bytes.
+# Builds what is handed out, into the directory DIST: "packages" are .deb and .rpm; "all" is those, tarballs, SBOMs and checksums,
+# and what earlier runs made there goes before. DIST, VERSION, ARCHES and FORMATS come from the environment, as make sets them. The same
+# commit, version and Go give the same bytes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CGO_ENABLED=0 LC_ALL=C TZ=UTC
@@ -24,13 +25,17 @@ build() {
 	done
 }
 
-# stage ARCH: everything that a host gets, as it lies in the tarball. Tells where.
+# tree ARCH: where everything lies that a host gets, as in the tarball.
+tree() { echo "$DIST/stage/sentineld-$VERSION-linux-$1"; }
+
+# stage ARCH: makes that tree.
 stage() {
-	local arch=$1 tree=dist/stage/sentineld-$VERSION-linux-$1 ctl=dist/stage/sentinelctl shell page
+	local arch=$1 tree ctl=$DIST/stage/sentinelctl shell page
+	tree=$(tree "$arch")
 	rm -rf "$tree"
 	mkdir -p "$tree"/{completions,docs,man,systemd}
 	GOOS=linux GOARCH=$arch build "$tree" sentineld sentinelctl
-	build dist/stage sentinelctl
+	build "$DIST/stage" sentinelctl
 	for shell in bash zsh fish; do
 		"$ctl" completion "$shell" >"$tree/completions/sentinelctl.$shell"
 	done
@@ -44,23 +49,50 @@ stage() {
 	cp docs/*.md "$tree/docs"
 	cp README.md CHANGELOG.md LICENSE "$tree"
 	find "$tree" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-	echo "$tree"
 }
 
 packages() {
-	local arch format tree
+	local arch format
 	for arch in $ARCHES; do
-		tree=$(stage "$arch")
 		for format in $FORMATS; do
-			TREE=$tree ARCH=$arch "$go" run "$nfpm" package -f deploy/packages/nfpm.yaml -p "$format" -t dist/
+			TREE=$(tree "$arch") ARCH=$arch "$go" run "$nfpm" package -f deploy/packages/nfpm.yaml -p "$format" -t "$DIST/"
 		done
 	done
 }
 
+tarballs() {
+	local arch name
+	for arch in $ARCHES; do
+		name=$(basename "$(tree "$arch")")
+		tar -C "$DIST/stage" --sort=name --owner=0 --group=0 --numeric-owner -c "$name" | gzip -9n >"$DIST/$name.tar.gz"
+	done
+}
+
+# sboms tells what is linked into the programs, which is the same for each architecture, in CycloneDX's JSON.
+sboms() {
+	local program arches=($ARCHES)
+	for program in sentineld sentinelctl; do
+		"$go" run -trimpath "$cyclonedx" bin -json -std -noserial -notimestamp -version "v$VERSION" -output "$DIST/$program-$VERSION.cdx.json" \
+			"$(tree "${arches[0]}")/$program"
+	done
+}
+
 case "${1-}" in
-packages) packages ;;
+packages)
+	for arch in $ARCHES; do stage "$arch"; done
+	packages
+	;;
+all)
+	rm -rf "$DIST"/{stage,SHA256SUMS,sentineld[-_]*,sentinelctl-*}
+	for arch in $ARCHES; do stage "$arch"; done
+	packages
+	tarballs
+	sboms
+	rm -rf "$DIST/stage"
+	(cd "$DIST" && sha256sum sentineld[-_]* sentinelctl-* >SHA256SUMS)
+	;;
 *)
-	echo "usage: $0 packages" >&2
+	echo "usage: $0 packages|all" >&2
 	exit 2
 	;;
 esac
