@@ -99,11 +99,12 @@ fmt:
 	$(BUF) format -w
 
 .PHONY: lint
-lint: ## Go, protobuf and shell
+lint: ## Go, protobuf, shell and systemd units
 	$(LINT) run ./...
 	$(LINT) fmt --diff ./...
 	$(BUF) lint
 	@for f in .ci/run scripts/*.sh; do bash -n $$f; done
+	@scripts/check-units.sh
 
 .PHONY: proto
 proto: ## the committed generated code

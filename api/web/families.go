@@ -40,7 +40,7 @@ var families = []*family{
 		}
 	}},
 	{name: "sentineld_raft_has_leader", kind: gauge, help: "1 while this node leads or hears a leader.", node: func(s *scrape, add adder) {
-		add(truth(hearsLeader(s.status) == nil))
+		add(truth(HearsLeader(s.status) == nil))
 	}},
 	{
 		name: "sentineld_raft_term", kind: gauge, help: "Raft's term; it grows with each election.",

@@ -77,6 +77,17 @@ func (s *Server) lives() []finding {
 	return out
 }
 
+// Alive tells which parts show no life; nil where all do. It takes a second at most for each.
+func (s *Server) Alive() error {
+	var errs []error
+	for _, f := range s.lives() {
+		if f.err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f.name, f.err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // livez tells whether the process does its work. It says nothing of the cluster: a restart would not help that.
 func (s *Server) livez(w http.ResponseWriter, r *http.Request) { tell(w, r, s.lives()) }
 
@@ -85,12 +96,13 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	found := s.lives()
 	if found[0].err == nil { // else asking the node would hang
 		_, _, err := s.o.Node.Local()
-		found = append(found, finding{"state", err}, finding{"leader", hearsLeader(s.o.Node.Status())})
+		found = append(found, finding{"state", err}, finding{"leader", HearsLeader(s.o.Node.Status())})
 	}
 	tell(w, r, found)
 }
 
-func hearsLeader(status api.NodeStatus) error {
+// HearsLeader tells why a node is cut off; nil where it leads or hears who does.
+func HearsLeader(status api.NodeStatus) error {
 	switch {
 	case status.Role == api.RoleLeader:
 		return nil

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -129,6 +130,13 @@ func serve(ctx context.Context, o daemon.Options) int {
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 
+	// A crash must not look like exit code 2, with which Go ends: no service manager starts a wrong configuration again.
+	debug.SetTraceback("crash")
+	var err error
+	if o.Supervisor, err = supervisor(); err != nil {
+		fmt.Fprintln(o.Stderr, "sentineld: the service manager's watchdog:", err)
+		return exitFailed
+	}
 	d, err := daemon.New(o)
 	if err != nil {
 		fmt.Fprintln(o.Stderr, "sentineld:", err)

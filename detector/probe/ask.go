@@ -47,9 +47,9 @@ func (w *watch) probe(ctx context.Context, conn *instance.Conn) bool {
 	w.notePending(now)
 	until := w.bound(now)
 	w.mu.Unlock()
-	r := ask(bounded{ctx, until}, conn, kind, false)
+	r := w.ask(bounded{ctx, until}, conn, kind, false)
 	for timedOut(r.err) && ctx.Err() == nil {
-		if r = ask(bounded{ctx, time.Now().Add(lastLook)}, conn, kind, true); !timedOut(r.err) {
+		if r = w.ask(bounded{ctx, time.Now().Add(lastLook)}, conn, kind, true); !timedOut(r.err) {
 			break
 		}
 		now = time.Now()
@@ -59,7 +59,7 @@ func (w *watch) probe(ctx context.Context, conn *instance.Conn) bool {
 		w.second(ctx)
 		until = w.bound(now)
 		w.mu.Unlock()
-		r = ask(bounded{ctx, until}, conn, kind, true)
+		r = w.ask(bounded{ctx, until}, conn, kind, true)
 	}
 	return w.heard(ctx, conn, asked, r)
 }
@@ -209,6 +209,13 @@ func (w *watch) tryAnother(ctx context.Context, p *plan) (*instance.Conn, detect
 		return nil, class, err
 	}
 	return conn, class, nil
+}
+
+// ask rests while it waits for the reply.
+func (w *watch) ask(ctx context.Context, conn *instance.Conn, kind detector.ProbeKind, late bool) reply {
+	w.loop.Rest()
+	defer w.loop.Step()
+	return ask(ctx, conn, kind, late)
 }
 
 // ask sends a probe, or reads on for the reply to the last one.

@@ -65,7 +65,9 @@ func (w *watch) attempt(ctx context.Context) (*instance.Conn, bool) {
 	w.mu.Unlock()
 	within, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
+	w.loop.Rest()
 	conn, err := w.f.o.Dialer.Dial(within, p.target, clientName)
+	w.loop.Step()
 	done := time.Now()
 	if err == nil {
 		return conn, true

@@ -55,7 +55,9 @@ func (f *Fleet) follow(ctx context.Context) {
 	known := sets{}
 	var revision uint64
 	var cluster string
+	defer f.loop.Rest()
 	for {
+		f.loop.Step()
 		changed := f.o.Cluster.Changed()
 		s := f.o.Cluster.State()
 		if s.Index() < revision || s.Cluster().ID != cluster {
@@ -63,6 +65,7 @@ func (f *Fleet) follow(ctx context.Context) {
 		}
 		f.sync(ctx, known, s, revision)
 		revision, cluster = s.Index(), s.Cluster().ID
+		f.loop.Rest()
 		select {
 		case <-ctx.Done():
 			return

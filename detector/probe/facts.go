@@ -9,6 +9,7 @@ import (
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 
+	"github.com/raftsentinel/raftsentinel/progress"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -17,6 +18,7 @@ import (
 // then the leader cannot reach the instance.
 type stater struct {
 	f     *Fleet
+	loop  progress.Loop
 	mu    sync.Mutex
 	dirty map[string]bool      // sets that may differ
 	since map[string]time.Time // sets that do, and since when
@@ -77,7 +79,10 @@ func (t *stater) run(ctx context.Context) {
 		case <-t.kick:
 		case <-timer.C:
 		}
-		if next := t.round(ctx); next > 0 {
+		t.loop.Step()
+		next := t.round(ctx)
+		t.loop.Rest()
+		if next > 0 {
 			timer.Reset(next)
 		}
 	}
@@ -121,7 +126,9 @@ func (t *stater) round(ctx context.Context) time.Duration {
 	for _, facts := range todo {
 		wg.Go(func() { t.propose(ctx, facts) })
 	}
+	t.loop.Rest()
 	wg.Wait()
+	t.loop.Step()
 	if len(todo) > 0 {
 		sooner(time.Millisecond)
 	}

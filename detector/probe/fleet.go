@@ -13,6 +13,7 @@ import (
 
 	"github.com/raftsentinel/raftsentinel/detector"
 	"github.com/raftsentinel/raftsentinel/detector/instance"
+	"github.com/raftsentinel/raftsentinel/progress"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -47,7 +48,8 @@ type Fleet struct {
 	origin time.Time    // a step of the clock, before Run began
 	phase  atomic.Int64 // nanoseconds from there to the grid of this node
 
-	watches sync.Map // raftfsm.Addr -> *watch
+	loop    progress.Loop // of the goroutine that follows the state
+	watches sync.Map      // raftfsm.Addr -> *watch
 	members sync.WaitGroup
 	dials   chan struct{} // a slot per dial in flight
 	pulse   struct {
@@ -186,6 +188,17 @@ func (f *Fleet) Overdue(now time.Time) time.Duration {
 	f.pulse.Lock()
 	defer f.pulse.Unlock()
 	return f.pulse.Late(now)
+}
+
+// Stuck is for how long a part of the fleet, any one of its loops, has made no progress although it has something to do. What
+// waits for the network is not stuck.
+func (f *Fleet) Stuck() time.Duration {
+	stuck := max(f.Overdue(time.Now()), f.loop.Stuck(), f.reporter.loop.Stuck(), f.stater.loop.Stuck())
+	f.watches.Range(func(_, w any) bool {
+		stuck = max(stuck, w.(*watch).loop.Stuck())
+		return true
+	})
+	return stuck
 }
 
 func header(c Cluster) *raftlogv1.Header {

@@ -10,6 +10,7 @@ import (
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 
 	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/progress"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -39,6 +40,7 @@ func stanceOf(o detector.Observation) stance {
 // a report that was lost, refused or expired shows as a difference that still stands.
 type reporter struct {
 	f     *Fleet
+	loop  progress.Loop
 	mu    sync.Mutex
 	dirty map[string]bool // sets that may differ
 	kick  chan struct{}
@@ -84,6 +86,7 @@ func (r *reporter) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		for ctx.Err() == nil {
+			r.loop.Step()
 			report, withheld := r.difference(r.f.o.Cluster.State())
 			if report == nil {
 				wait = firstRetry
@@ -93,12 +96,14 @@ func (r *reporter) run(ctx context.Context) {
 				}
 				break
 			}
+			r.loop.Rest()
 			if !r.propose(ctx, report) {
 				timer.Reset(wait)
 				wait = min(2*wait, lastRetry)
 				break
 			}
 		}
+		r.loop.Rest()
 	}
 }
 

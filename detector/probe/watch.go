@@ -10,6 +10,7 @@ import (
 
 	"github.com/raftsentinel/raftsentinel/detector"
 	"github.com/raftsentinel/raftsentinel/detector/instance"
+	"github.com/raftsentinel/raftsentinel/progress"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -29,6 +30,7 @@ type watch struct {
 	pending atomic.Int64
 	woken   chan struct{}
 	timer   *time.Timer
+	loop    progress.Loop // rests while it waits for time or the network
 
 	mu    sync.Mutex
 	plan  *plan
@@ -73,6 +75,8 @@ func newWatch(ctx context.Context, f *Fleet, p *plan) *watch {
 
 // run probes until the watch is stopped.
 func (w *watch) run() {
+	w.loop.Step()
+	defer w.loop.Rest()
 	defer w.timer.Stop()
 	defer w.closeSpare()
 	for w.ctx.Err() == nil {
@@ -130,7 +134,9 @@ func (w *watch) idle(ctx context.Context, conn *instance.Conn) bool {
 			cancel()
 			return true
 		}
+		w.loop.Rest()
 		err := conn.Idle(bounded{listen, until})
+		w.loop.Step()
 		cancel()
 		now := time.Now()
 		w.mu.Lock()
@@ -172,14 +178,11 @@ func (w *watch) wait(ctx context.Context, until time.Time, slots chan<- struct{}
 		}
 		w.mu.Unlock()
 		w.timer.Reset(time.Until(next))
-		select {
-		case <-ctx.Done():
-			return false
-		case <-w.woken:
-			return false
-		case slots <- struct{}{}:
-			return true
-		case <-w.timer.C:
+		w.loop.Rest()
+		slept, got := w.sleep(ctx, slots)
+		w.loop.Step()
+		if !slept {
+			return got
 		}
 		now := time.Now()
 		w.mu.Lock()
@@ -188,6 +191,20 @@ func (w *watch) wait(ctx context.Context, until time.Time, slots chan<- struct{}
 		if !now.Before(until) {
 			return true
 		}
+	}
+}
+
+// sleep returns when the timer fires, or before that where slept is false: then got tells whether a slot was got.
+func (w *watch) sleep(ctx context.Context, slots chan<- struct{}) (slept, got bool) {
+	select {
+	case <-ctx.Done():
+		return false, false
+	case <-w.woken:
+		return false, false
+	case slots <- struct{}{}:
+		return false, true
+	case <-w.timer.C:
+		return true, false
 	}
 }
 

@@ -53,9 +53,11 @@ func (e *Executor) Duties(ctx context.Context, term uint64) error {
 	defer quiet.Stop()
 	d.all(e.o.Cluster.State())
 	for {
+		e.loop.Step()
 		state, seen := e.o.Cluster.Changed(), e.o.Fleet.Changed()
 		d.look(ctx, time.Now())
 		timer := time.NewTimer(d.nextLook(time.Now()))
+		e.loop.Rest()
 		select {
 		case <-ctx.Done():
 			timer.Stop()

@@ -10,6 +10,7 @@ import (
 	"github.com/raftsentinel/raftsentinel/detector"
 	"github.com/raftsentinel/raftsentinel/failover"
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+	"github.com/raftsentinel/raftsentinel/progress"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -108,7 +109,8 @@ const (
 
 // Executor carries out what package failover decides. It does so only inside [Executor.Duties].
 type Executor struct {
-	o Options
+	o    Options
+	loop progress.Loop // of the duties; it rests where there are none
 
 	mu          sync.Mutex
 	transferred time.Time
@@ -141,6 +143,9 @@ func New(o Options) (*Executor, error) {
 	}
 	return &Executor{o: o, looks: map[string]look{}}, nil
 }
+
+// Stuck is for how long the duties have been looking at what is due without coming to an end.
+func (e *Executor) Stuck() time.Duration { return e.loop.Stuck() }
 
 // point passes a failpoint.
 func (e *Executor) point(p Point) {

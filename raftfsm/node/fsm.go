@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/raftsentinel/raftsentinel/progress"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -22,6 +23,8 @@ type fsm struct {
 	state atomic.Pointer[raftfsm.State]
 	// applied learns each index before the state at it is published: what was told is never newer than what is kept.
 	applied appliedStore
+	// loop is Raft's goroutine that applies.
+	loop progress.Loop
 	// onApplied is told of each batch after its publication.
 	onApplied func(b batch)
 
@@ -71,10 +74,12 @@ func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 
 // ApplyBatch applies committed entries and publishes the state after the last of them, once.
 func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
+	defer f.loop.Rest()
 	out := make([]any, len(logs))
 	b := batch{before: f.State()}
 	b.after = b.before
 	for i, l := range logs {
+		f.loop.Step()
 		if err := f.Err(); err != nil {
 			out[i] = err
 			continue
@@ -145,7 +150,9 @@ func servers(c raft.Configuration) []raftfsm.Server {
 }
 
 func (f *fsm) publish(b batch) {
+	f.loop.Rest()
 	f.applied.store(b.after.Index())
+	f.loop.Step()
 	f.state.Store(b.after)
 	f.mu.Lock()
 	close(f.changed)
@@ -172,7 +179,9 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 // entries that Raft brings next are passed over until they are new.
 func (f *fsm) Restore(rc io.ReadCloser) error {
 	defer func() { _ = rc.Close() }()
-	s, err := raftfsm.ReadSnapshot(rc)
+	f.loop.Step()
+	defer f.loop.Rest()
+	s, err := raftfsm.ReadSnapshot(restfulReader{rc, &f.loop})
 	if err != nil {
 		if errors.Is(err, raftfsm.ErrTooNew) {
 			f.fail(fmt.Errorf("snapshot cannot be restored: %w: %w", err, errStopped))
@@ -185,6 +194,19 @@ func (f *fsm) Restore(rc io.ReadCloser) error {
 	}
 	f.publish(batch{before: before, after: s})
 	return nil
+}
+
+// restfulReader rests the loop while it waits for bytes.
+type restfulReader struct {
+	io.Reader
+	loop *progress.Loop
+}
+
+// Read implements io.Reader.
+func (r restfulReader) Read(p []byte) (int, error) {
+	r.loop.Rest()
+	defer r.loop.Step()
+	return r.Reader.Read(p)
 }
 
 // snapshot is a state on its way to disk.

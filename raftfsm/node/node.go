@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 	"google.golang.org/grpc/credentials"
 
+	"github.com/raftsentinel/raftsentinel/progress"
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
@@ -86,14 +87,17 @@ type Options struct {
 
 // Node is one member, or one that means to become one.
 type Node struct {
-	o        Options
-	log      *slog.Logger
-	id       *identity
-	self     raft.ServerID
-	creds    *linkCredentials // nil like link
-	link     *raftLink        // nil in tests that bring their own transport
-	former   *former
-	fsm      *fsm
+	o      Options
+	log    *slog.Logger
+	id     *identity
+	self   raft.ServerID
+	creds  *linkCredentials // nil like link
+	link   *raftLink        // nil in tests that bring their own transport
+	former *former
+	fsm    *fsm
+	disk   disk
+	// turns is Raft's main loop: it steps when it is asked for a sign of life, and rests when it has given one.
+	turns    progress.Loop
 	acks     *ackBook
 	contacts contacts
 	conns    peers
@@ -101,6 +105,9 @@ type Node struct {
 	running  atomic.Bool
 	stopping chan struct{} // closed when Run begins to end
 	stopOnce sync.Once
+	// recalled is closed when the state from before a restart is loaded, as far as no leader is needed for that.
+	recalled   chan struct{}
+	recallOnce sync.Once
 
 	// raft is nil until this node has a cluster, and again after it was removed from it.
 	raft atomic.Pointer[raft.Raft]
@@ -121,6 +128,7 @@ type Node struct {
 	timed   atomic.Pointer[timedStore]
 	trans   atomic.Pointer[quietable]
 	herald  atomic.Pointer[herald]
+	pulse   atomic.Pointer[pulseTransport]
 }
 
 // hooks let tests bring their own world; the zero value is the real one.
@@ -151,7 +159,7 @@ func newNode(o Options, h hooks) (*Node, error) {
 	}
 	n := &Node{
 		o: o, log: o.Log.With("component", "node"), id: id, self: id.get().RaftID, acks: newAckBook(), hooks: h,
-		stopping: make(chan struct{}), removed: make(chan struct{}), retake: make(chan struct{}, 1),
+		stopping: make(chan struct{}), recalled: make(chan struct{}), removed: make(chan struct{}), retake: make(chan struct{}, 1),
 	}
 	n.floor.Store(notTold)
 	n.resp.Store(&n.o.RESP)

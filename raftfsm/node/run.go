@@ -34,6 +34,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 
 	if n.id.get().Removed {
 		n.becomeRemoved()
+		n.toldRecalled()
 		<-ctx.Done()
 		return nil
 	}
@@ -84,7 +85,7 @@ func (n *Node) stop() { n.stopOnce.Do(func() { close(n.stopping) }) }
 // recall loads what this node knew before, and finds or founds a cluster where it knew none. founded tells that Raft must be
 // bootstrapped with this node alone.
 func (n *Node) recall(ctx context.Context, st *stores) (founded bool, err error) {
-	n.fsm.applied = st.applied
+	n.fsm.applied = diskApplied{st.applied, &n.disk}
 	floor, err := n.fsm.recall(st.snaps, st.logs)
 	if err != nil {
 		return false, err
@@ -94,6 +95,7 @@ func (n *Node) recall(ctx context.Context, st *stores) (founded bool, err error)
 		return false, fmt.Errorf("look for raft state: %w", err)
 	}
 	n.floor.Store(floor)
+	n.toldRecalled()
 	rec := n.id.get()
 	switch {
 	case has || n.hooks.voters != nil:
@@ -125,7 +127,7 @@ func (n *Node) raftConfig() *raft.Config {
 func (n *Node) startRaft(st *stores, founded bool) (*raft.Raft, error) {
 	timed := newTimedStore(st.logs, n.o.StallLimit)
 	n.timed.Store(timed)
-	cached, err := raft.NewLogCache(logCache, timed)
+	cached, err := raft.NewLogCache(logCache, diskLogs{timed, &n.disk})
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +139,8 @@ func (n *Node) startRaft(st *stores, founded bool) (*raft.Raft, error) {
 	}
 	trans = ackTransport{quietable: newSilentTransport(trans, timed.Stalled), book: n.acks}
 	herald := newHerald(trans, n.committedIn)
-	trans = patientTransport{quietable: herald, still: n.replicates}
+	pulsing := newPulseTransport(patientTransport{quietable: herald, still: n.replicates})
+	trans = pulsing
 	conf := n.raftConfig()
 	begin := n.hooks.voters
 	if founded {
@@ -152,12 +155,13 @@ func (n *Node) startRaft(st *stores, founded bool) (*raft.Raft, error) {
 			return nil, errors.Join(err, trans.Close())
 		}
 	}
-	r, err := raft.NewRaft(conf, n.fsm, cached, st.stable, st.snaps, trans)
+	r, err := raft.NewRaft(conf, n.fsm, cached, diskStable{st.stable, &n.disk}, diskSnaps{st.snaps, &n.disk}, trans)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start raft: %w", err), trans.Close())
 	}
 	n.trans.Store(&trans)
 	n.herald.Store(herald)
+	n.pulse.Store(pulsing)
 	n.raft.Store(r)
 	if n.link != nil {
 		n.link.Open(n.id.get().ClusterID)
@@ -175,6 +179,7 @@ func (n *Node) serve(ctx context.Context, r *raft.Raft) error {
 	wg.Go(func() { n.register(life) })
 	wg.Go(func() { n.attend(life, r) })
 	wg.Go(func() { n.keepState(life) })
+	wg.Go(func() { n.feelPulse(life, n.pulse.Load()) })
 	wg.Go(func() {
 		_ = n.Lead(life, func(ctx context.Context, term uint64) error { return n.lead(ctx, r, term) })
 	})

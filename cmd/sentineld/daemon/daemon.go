@@ -9,9 +9,11 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -54,32 +56,35 @@ type Options struct {
 	Exit func(code int)
 	// ConfigFile is where Config was read from; "" for none.
 	ConfigFile string
+	// Supervisor is the service manager; the zero value is none.
+	Supervisor Supervisor
 }
 
 // Daemon is one node with everything around it.
 type Daemon struct {
 	// config is what the node was started with; live is what holds now, after reloads.
-	config   *conf.Config
-	live     atomic.Pointer[conf.Config]
-	options  Options
-	changing sync.Mutex // guards host, and is held where live is changed
-	host     string     // what is announced
-	output   *logSink
-	level    slog.LevelVar
-	log      *slog.Logger
-	node     *node.Node
-	fleet    *probe.Fleet
-	executor *executor.Executor
-	api      *api.Server
-	sentinel sentinelPort
-	grpc     *grpc.Server
-	seeds    seeder
-	scripts  *notify.Scripts
-	webhooks *notify.Webhooks
-	web      *web.Server
-	crashes  crashes
-	halt     chan struct{} // closed when a client asked for the node's end
-	haltOnce sync.Once
+	config     *conf.Config
+	live       atomic.Pointer[conf.Config]
+	options    Options
+	changing   sync.Mutex // guards host, and is held where live is changed
+	host       string     // what is announced
+	output     *logSink
+	level      slog.LevelVar
+	log        *slog.Logger
+	node       *node.Node
+	fleet      *probe.Fleet
+	executor   *executor.Executor
+	api        *api.Server
+	sentinel   sentinelPort
+	grpc       *grpc.Server
+	seeds      seeder
+	scripts    *notify.Scripts
+	webhooks   *notify.Webhooks
+	web        *web.Server
+	crashes    crashes
+	supervised supervised
+	halt       chan struct{} // closed when a client asked for the node's end
+	haltOnce   sync.Once
 
 	grpcListener net.Listener
 	httpListener net.Listener // nil where http-port is 0
@@ -110,6 +115,7 @@ func New(o Options) (_ *Daemon, err error) {
 	d.level.Set(levelOf(o.Config.LogLevel))
 	d.log = newLogger(d.output, o.Config, &d.level)
 	d.crashes.exit, d.crashes.log = o.Exit, d.log
+	d.supervised.Supervisor, d.supervised.log = o.Supervisor, d.log
 
 	ctx := context.Background() // New has no caller to wait for: binding is immediate, finding a route bounded
 	secret, err := readSecret(o.Config.ClusterSecretFile)
@@ -310,6 +316,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.log.Info("starting", "version", version.String(), "node", d.config.NodeID, "raft_id", d.node.RaftID(), "grpc", d.grpcListener.Addr())
 	d.seeds.fresh = d.node.Status().ClusterID == ""
 
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // before anybody hears that this node is up: unheeded, it would end the process
+	defer signal.Stop(hup)
 	duties, stopDuties := context.WithCancelCause(ctx)
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
@@ -336,6 +345,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if d.httpListener != nil {
 		start(&outer, serving, "http", func(ctx context.Context) error { return d.web.Run(ctx, d.httpListener) })
 	}
+	start(&outer, serving, "watchdog", d.lives)
 	start(&inner, duties, "node", d.node.Run)
 	start(&inner, duties, "fleet", d.fleet.Run)
 	start(&inner, duties, "executor", func(ctx context.Context) error { return d.node.Lead(ctx, d.executor.Duties) })
@@ -343,7 +353,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 		d.seeds.run(ctx, d.config.Seeds, d.config.Settings)
 		return nil
 	})
-	start(&inner, duties, "reload", d.reloads)
+	start(&inner, duties, "reload", func(ctx context.Context) error { return d.reloads(ctx, hup) })
+	start(&inner, duties, "status", d.describes)
 	start(&inner, duties, "scripts", d.scripts.Run)
 	start(&inner, duties, "webhooks", func(ctx context.Context) error { return d.node.Lead(ctx, d.webhooks.Duties) })
 	select {
@@ -352,6 +363,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		stopDuties(nil)
 	}
 	d.log.Info("stopping")
+	d.supervised.stop()
 	inner.Wait()
 	stopServing()
 	outer.Wait()

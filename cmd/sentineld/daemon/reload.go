@@ -6,36 +6,32 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/signal"
 	"reflect"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
 )
 
 // reloads carries out a reload at each SIGHUP.
-func (d *Daemon) reloads(ctx context.Context) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+func (d *Daemon) reloads(ctx context.Context, hup <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-hup:
-			d.reload(ctx)
+			d.supervised.reload(func() bool { return d.reload(ctx) })
 		}
 	}
 }
 
 // reload opens the log file anew, for rotation, and brings the node to what its configuration says now, as far as that can
-// be changed while it runs. A configuration with a fault, or one that cannot be carried out, changes nothing.
-func (d *Daemon) reload(ctx context.Context) {
+// be changed while it runs. A configuration with a fault, or one that cannot be carried out, changes nothing but that: then
+// done is false.
+func (d *Daemon) reload(ctx context.Context) (done bool) {
 	d.rotate()
 	if d.options.Reload == nil {
-		return
+		return true
 	}
 	next, warnings, err := d.options.Reload()
 	for _, w := range warnings {
@@ -45,7 +41,7 @@ func (d *Daemon) reload(ctx context.Context) {
 		for _, f := range faults {
 			d.log.Error("configuration refused", "fault", f.Error())
 		}
-		return
+		return false
 	}
 	if err == nil {
 		err = d.adopt(ctx, next)
@@ -53,6 +49,7 @@ func (d *Daemon) reload(ctx context.Context) {
 	if err != nil {
 		d.log.Error("configuration not reloaded, nothing changed", "error", err)
 	}
+	return err == nil
 }
 
 // rotate opens the present log file anew.

@@ -12,28 +12,35 @@ import (
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
-// beatLimit is how long the fleet's beat, ten a second, may be missing in a process that does its work.
-const beatLimit = 5 * time.Second
+// stuckLimit is how long a loop of a process that does its work may take for one piece of it, all of which are short.
+const stuckLimit = 5 * time.Second
 
 // webOptions are those of the HTTP port.
 func (d *Daemon) webOptions(self member) web.Options {
 	o := web.Options{
 		Node: self, API: d.api.Direct(), Clients: d.sentinel.counts, Scripts: d.scriptCounts,
 		Protected: d.config.ProtectedMode, Version: version.String(), Log: d.log,
+		Live: []web.Check{
+			goesOn("apply", "log entries are not applied", d.node.ApplyStuck),
+			goesOn("raft", "raft's main loop does not turn", d.node.RaftStuck),
+			goesOn("failover", "the leader does not look after its masters", d.executor.Stuck),
+		},
 	}
 	if d.config.NodeRole != conf.RoleObserver {
 		o.Fleet, o.Outlook = d.fleet, outlook(orders{d.executor})
-		o.Live = []web.Check{{Name: "probes", Ask: d.fleetBeats}}
+		o.Live = append(o.Live, goesOn("probes", "instances are not probed, or not reported", d.fleet.Stuck))
 	}
 	return o
 }
 
-// fleetBeats tells whether the fleet goes on. Before Run, and while the process stops, nothing is missing.
-func (d *Daemon) fleetBeats() error {
-	if missing := d.fleet.Overdue(time.Now()); missing > beatLimit {
-		return fmt.Errorf("instances are not probed: the beat is missing for %v", missing.Round(time.Second))
-	}
-	return nil
+// goesOn is a check that a loop goes on. One that has nothing to do is not stuck, nor is one that is not yet begun.
+func goesOn(name, what string, stuck func() time.Duration) web.Check {
+	return web.Check{Name: name, Ask: func() error {
+		if since := stuck(); since > stuckLimit {
+			return fmt.Errorf("%s: no progress for %v", what, since.Round(time.Second))
+		}
+		return nil
+	}}
 }
 
 func (d *Daemon) scriptCounts() web.Scripts {

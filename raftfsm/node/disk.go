@@ -1,0 +1,194 @@
+package node
+
+import (
+	"io"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// disk knows of the calls to the stores: a loop of Raft's that waits for a disk is slow and not stuck, and a new process would
+// wait for the same disk.
+type disk struct {
+	mu    sync.Mutex
+	calls int       // under way
+	last  time.Time // when the latest one ended
+}
+
+// quiet is for how long no call has been under way: 0 while one is, and before the first.
+func (d *disk) quiet() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.calls > 0 || d.last.IsZero() {
+		return 0
+	}
+	return time.Since(d.last)
+}
+
+// call counts a call until the function that it gives is called.
+func (d *disk) call() (end func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.calls++
+	return func() {
+		now := time.Now()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.calls--
+		d.last = now
+	}
+}
+
+// diskLogs is the log of a Raft.
+type diskLogs struct {
+	*timedStore
+	disk *disk
+}
+
+// FirstIndex implements raft.LogStore.
+func (l diskLogs) FirstIndex() (uint64, error) {
+	defer l.disk.call()()
+	return l.timedStore.FirstIndex()
+}
+
+// LastIndex implements raft.LogStore.
+func (l diskLogs) LastIndex() (uint64, error) {
+	defer l.disk.call()()
+	return l.timedStore.LastIndex()
+}
+
+// GetLog implements raft.LogStore.
+func (l diskLogs) GetLog(index uint64, log *raft.Log) error {
+	defer l.disk.call()()
+	return l.timedStore.GetLog(index, log)
+}
+
+// StoreLog implements raft.LogStore.
+func (l diskLogs) StoreLog(log *raft.Log) error {
+	defer l.disk.call()()
+	return l.timedStore.StoreLog(log)
+}
+
+// StoreLogs implements raft.LogStore.
+func (l diskLogs) StoreLogs(logs []*raft.Log) error {
+	defer l.disk.call()()
+	return l.timedStore.StoreLogs(logs)
+}
+
+// DeleteRange implements raft.LogStore.
+func (l diskLogs) DeleteRange(first, last uint64) error {
+	defer l.disk.call()()
+	return l.timedStore.DeleteRange(first, last)
+}
+
+// diskStable keeps a Raft's term and vote.
+type diskStable struct {
+	raft.StableStore
+	disk *disk
+}
+
+// Set implements raft.StableStore.
+func (s diskStable) Set(key, value []byte) error {
+	defer s.disk.call()()
+	return s.StableStore.Set(key, value)
+}
+
+// Get implements raft.StableStore.
+func (s diskStable) Get(key []byte) ([]byte, error) {
+	defer s.disk.call()()
+	return s.StableStore.Get(key)
+}
+
+// SetUint64 implements raft.StableStore.
+func (s diskStable) SetUint64(key []byte, value uint64) error {
+	defer s.disk.call()()
+	return s.StableStore.SetUint64(key, value)
+}
+
+// GetUint64 implements raft.StableStore.
+func (s diskStable) GetUint64(key []byte) (uint64, error) {
+	defer s.disk.call()()
+	return s.StableStore.GetUint64(key)
+}
+
+// diskSnaps keeps a Raft's snapshots.
+type diskSnaps struct {
+	raft.SnapshotStore
+	disk *disk
+}
+
+// Create implements raft.SnapshotStore.
+func (s diskSnaps) Create(
+	version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration, configurationIndex uint64, trans raft.Transport,
+) (raft.SnapshotSink, error) {
+	defer s.disk.call()()
+	sink, err := s.SnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
+	if err != nil {
+		return nil, err
+	}
+	return diskSink{sink, s.disk}, nil
+}
+
+// List implements raft.SnapshotStore.
+func (s diskSnaps) List() ([]*raft.SnapshotMeta, error) {
+	defer s.disk.call()()
+	return s.SnapshotStore.List()
+}
+
+// Open implements raft.SnapshotStore.
+func (s diskSnaps) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	defer s.disk.call()()
+	meta, rc, err := s.SnapshotStore.Open(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	return meta, diskReader{rc, s.disk}, nil
+}
+
+// diskSink is a snapshot that is being written.
+type diskSink struct {
+	raft.SnapshotSink
+	disk *disk
+}
+
+// Write implements io.Writer.
+func (s diskSink) Write(p []byte) (int, error) {
+	defer s.disk.call()()
+	return s.SnapshotSink.Write(p)
+}
+
+// Close implements io.Closer.
+func (s diskSink) Close() error {
+	defer s.disk.call()()
+	return s.SnapshotSink.Close()
+}
+
+// Cancel implements raft.SnapshotSink.
+func (s diskSink) Cancel() error {
+	defer s.disk.call()()
+	return s.SnapshotSink.Cancel()
+}
+
+// diskReader is a snapshot that is being read.
+type diskReader struct {
+	io.ReadCloser
+	disk *disk
+}
+
+// Read implements io.Reader.
+func (r diskReader) Read(p []byte) (int, error) {
+	defer r.disk.call()()
+	return r.ReadCloser.Read(p)
+}
+
+// diskApplied keeps the applied index.
+type diskApplied struct {
+	appliedStore
+	disk *disk
+}
+
+func (a diskApplied) store(index uint64) {
+	defer a.disk.call()()
+	a.appliedStore.store(index)
+}
