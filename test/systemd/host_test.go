@@ -186,7 +186,7 @@ func (h *host) up(ctx context.Context) error {
 		if state := strings.TrimSpace(out); state == "running" || state == "degraded" {
 			return nil
 		}
-		return fmt.Errorf("%s is not up: %q, %w", h.name, out, err)
+		return fmt.Errorf("%s is not up: %q, %v", h.name, out, err)
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -188,8 +189,10 @@ type writer struct {
 	client *redis.Client
 	stop   context.CancelFunc
 	done   chan struct{}
-	acked  []string
-	gap    time.Duration // The longest between two acknowledged writes.
+	count  atomic.Int64
+	// Read these once done is closed.
+	acked []string
+	gap   time.Duration // The longest between two acknowledged writes.
 }
 
 // newWriter begins to write.
@@ -233,9 +236,18 @@ func (w *writer) write(ctx context.Context, prefix string) {
 			continue
 		}
 		w.acked = append(w.acked, key)
+		w.count.Add(1)
 		w.gap = max(w.gap, time.Since(last))
 		last = time.Now()
 	}
+}
+
+// wrote tells that nothing is acknowledged yet.
+func (w *writer) wrote() error {
+	if w.count.Load() == 0 {
+		return errors.New("no write is acknowledged")
+	}
+	return nil
 }
 
 // lost stops writing, and gives how many of the acknowledged writes the host's Redis does not have, and how many there were.

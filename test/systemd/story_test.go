@@ -33,6 +33,8 @@ func TestSystemd(t *testing.T) {
 		{"freeze", freeze},
 		{"reload", reload},
 		{"restart the leader", restartLeader},
+		{"drain a node", drainNode},
+		{"reboot", reboot},
 		{"partition", partition},
 		{"replace", replace},
 		{"upgrade", upgrade},
@@ -98,7 +100,7 @@ func install(t *testing.T, l *lab) {
 		t.Errorf("the configuration is no conffile: %q", out)
 	}
 	units := strings.Fields(sh(t, h, "sh", "-c", "dpkg -L sentineld | grep -E '/systemd/system/[^/]*[.](service|timer)$'"))
-	sh(t, h, append([]string{"systemd-analyze", "verify", "--recursive-errors=yes"}, units...)...)
+	sh(t, h, append([]string{"systemd-analyze", "verify", "--man=no", "--recursive-errors=yes"}, units...)...)
 	exposure, err := h.run(t.Context(), "systemd-analyze", "security", "--no-pager", "--threshold=15", sentineld)
 	exposure = strings.TrimSpace(exposure[strings.LastIndex(strings.TrimSpace(exposure), "\n")+1:])
 	if err != nil {
@@ -145,7 +147,7 @@ func (l *lab) waits(t *testing.T, h *host) {
 	eventually(t, h.name+" tells what it waits for", soon, func(ctx context.Context) error {
 		told, err := property(ctx, h, sentineld, "StatusText")
 		if err != nil || !regexp.MustCompile(`(?i)cluster`).MatchString(told) {
-			return fmt.Errorf("STATUS is %q, %w", told, err)
+			return fmt.Errorf("STATUS is %q, %v", told, err)
 		}
 		l.say(t, "%s: STATUS=%s", h.name, told)
 		return nil
@@ -203,16 +205,17 @@ func failover(t *testing.T, l *lab) {
 	if p := l.picture(t, master); p.master != next || p.failovers != 1 {
 		t.Fatalf("the history tells of %d failovers to %s", p.failovers, p.master.name)
 	}
-	l.say(t, "%s", firstLine(sh(t, master, "sentinelctl", "history", setName)))
+	_, told, _ := strings.Cut(sh(t, master, "sentinelctl", "history", setName), "\n")
+	l.say(t, "%s: sentinelctl history: %s", master.name, told)
 }
 
 // kill: a process that is killed is started again; no master is moved.
 func kill(t *testing.T, l *lab) {
 	before := l.picture(t, l.hosts[0])
 	leader := l.leader(t)
-	since := mark(t, leader)
+	since, n := mark(t, leader), restarts(t, leader)
 	sh(t, leader, "systemctl", "kill", "--signal=KILL", sentineld)
-	unitBecomes(t, leader, sentineld, "ActiveState=active", "NRestarts=1")
+	revived(t, leader, n)
 	l.say(t, "%s: killed and back; %s; %s leads", leader.name, tells(t, leader, sentineld, since, "Scheduled restart job"), l.leader(t).name)
 	l.healthy(t, leader)
 	l.unmoved(t, leader, before)
@@ -222,7 +225,7 @@ func kill(t *testing.T, l *lab) {
 func freeze(t *testing.T, l *lab) {
 	before := l.picture(t, l.hosts[0])
 	leader := l.leader(t)
-	since := mark(t, leader)
+	since, n := mark(t, leader), restarts(t, leader)
 	begun := time.Now()
 	sh(t, leader, "systemctl", "kill", "--kill-whom=main", "--signal=STOP", sentineld)
 	others := l.others(leader)
@@ -231,7 +234,7 @@ func freeze(t *testing.T, l *lab) {
 	sh(t, others[0], "sentinelctl", "set", setName, fmt.Sprintf("down-after-milliseconds=%d", downAfter.Milliseconds()+1))
 	l.say(t, "%s: a change of an option is committed meanwhile", others[0].name)
 	line := tells(t, leader, sentineld, since, "(?i)watchdog timeout")
-	unitBecomes(t, leader, sentineld, "ActiveState=active", "NRestarts=2")
+	revived(t, leader, n)
 	l.say(t, "%s: back after %.1f s; %s", leader.name, time.Since(begun).Seconds(), line)
 	l.healthy(t, leader)
 	l.unmoved(t, leader, before)
@@ -277,6 +280,97 @@ func restartLeader(t *testing.T, l *lab) {
 	}
 	l.healthy(t, leader)
 	l.unmoved(t, leader, before)
+}
+
+// drainNode: a drained node hands leadership on, and takes none while it is drained.
+func drainNode(t *testing.T, l *lab) {
+	drained := l.leader(t)
+	before := l.picture(t, drained)
+	sh(t, drained, "sentinelctl", "node", "drain", drained.name, "--reason", "a new disk")
+	next := l.leader(t, l.others(drained)...)
+	l.say(t, "%s: drained, %s leads", drained.name, next.name)
+	sh(t, next, "systemctl", "restart", sentineld)
+	last := l.leader(t, l.others(drained)...)
+	l.say(t, "%s: restarted, %s leads and not the drained %s", next.name, last.name, drained.name)
+	sh(t, next, "sentinelctl", "node", "undrain", drained.name)
+	l.healthy(t, next)
+	sh(t, drained, "sentinelctl", "node", "transfer-leadership", drained.name)
+	if leader := l.leader(t); leader != drained {
+		t.Fatalf("%s leads, and %s does not although it is undrained", leader.name, drained.name)
+	}
+	l.say(t, "%s: undrained, and leads again when told to", drained.name)
+	l.unmoved(t, drained, before)
+}
+
+const (
+	drainUnit   = "sentineld-host-drain.service"
+	undrainUnit = "sentineld-host-undrain.service"
+)
+
+// reboot: the host of the master is rebooted while a client writes. The master is switched over before Redis is stopped, no write
+// is lost, and after the boot the host is given back by itself.
+func reboot(t *testing.T, l *lab) {
+	before := l.picture(t, l.hosts[0])
+	h := before.master
+	must(t, h.write("/etc/default/sentineld-host-drain", "HOST="+h.addr+"\n", 0o644))
+	sh(t, h, "systemctl", "enable", "--now", drainUnit, undrainUnit)
+
+	// Whatever is restarted without the host going down drains nothing.
+	sh(t, h, "systemctl", "restart", redisUnit, sentineld, drainUnit)
+	l.following(t, h)
+	l.healthy(t, h)
+	l.unmoved(t, h, before)
+	l.say(t, "%s: Redis, sentineld and the drain's unit are restarted, and nothing is moved", h.name)
+
+	w := l.newWriter(t)
+	eventually(t, "the writer writes", soon, func(context.Context) error { return w.wrote() })
+	begun := time.Now()
+	must(t, h.reboot(t.Context()))
+	booted := time.Since(begun)
+	for _, line := range strings.Split(sh(t, h, "journalctl", "--quiet", "--boot=-1", "--output=cat", "--unit="+drainUnit, "--lines=8"), "\n") {
+		l.say(t, "%s: its journal before the boot: %s", h.name, line)
+	}
+	next := l.switched(t, h, l.hosts...)
+	l.following(t, next)
+	l.healthy(t, h)
+	lost, all := w.lost(t, next)
+	l.say(t, "%s: rebooted in %.1f s; the master is %s; of %d acknowledged writes %d are lost, the longest pause was %d ms", h.name,
+		booted.Seconds(), next.name, all, lost, w.gap.Milliseconds())
+	if lost > 0 {
+		t.Errorf("%d writes are lost", lost)
+	}
+	eventually(t, h.name+" is given back", patience, func(ctx context.Context) error { return l.givenBack(ctx, h) })
+	l.say(t, "%s: undrained after %.1f s", h.name, time.Since(begun).Seconds())
+	f, err := h.api.admin.ListFailovers(t.Context(), &sentinelv1.ListFailoversRequest{Name: setName})
+	must(t, err)
+	planned := 0
+	for _, f := range f.GetFailovers() {
+		if f.GetEpoch() > before.epoch && f.GetKind() == sentinelv1.FailoverKind_FAILOVER_KIND_PLANNED {
+			planned++
+		}
+	}
+	if n := len(f.GetFailovers()) - before.failovers; n != 1 || planned != 1 {
+		t.Fatalf("there were %d failovers, %d of them planned: %v", n, planned, f)
+	}
+}
+
+// givenBack tells why a host is not undrained.
+func (l *lab) givenBack(ctx context.Context, h *host) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	r, err := h.api.masters.GetMaster(ctx, &sentinelv1.GetMasterRequest{Name: setName})
+	if err != nil {
+		return err
+	}
+	for _, in := range r.GetMaster().GetInstances() {
+		if m := in.GetMaintenance(); m != nil {
+			return fmt.Errorf("%s is in maintenance: %v", text(in.GetAddress()), m)
+		}
+	}
+	if len(r.GetMaster().GetInstances()) != len(l.hosts) {
+		return fmt.Errorf("%d instances", len(r.GetMaster().GetInstances()))
+	}
+	return nil
 }
 
 // partition: the host of leader and master together is cut off. It loses both, and joins again as a follower and a replica.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -39,11 +40,27 @@ func unitBecomes(t *testing.T, h *host, unit string, want ...string) {
 		for _, w := range want {
 			name, value, _ := strings.Cut(w, "=")
 			if got, err := property(ctx, h, unit, name); err != nil || got != value {
-				return fmt.Errorf("%s is %q, want %q, %w", name, got, value, err)
+				return fmt.Errorf("%s is %q, want %q, %v", name, got, value, err)
 			}
 		}
 		return nil
 	})
+}
+
+// restarts is how often systemd has started the host's node again by itself.
+func restarts(t *testing.T, h *host) int {
+	t.Helper()
+	value, err := property(t.Context(), h, sentineld, "NRestarts")
+	must(t, err)
+	n, err := strconv.Atoi(value)
+	must(t, err)
+	return n
+}
+
+// revived waits until systemd has started the host's node again.
+func revived(t *testing.T, h *host, before int) {
+	t.Helper()
+	unitBecomes(t, h, sentineld, "ActiveState=active", "NRestarts="+strconv.Itoa(before+1))
 }
 
 // mark is a place in a host's journal.
