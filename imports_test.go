@@ -23,11 +23,12 @@ var allowed = map[string][]string{
 	"raftfsm":            {"proto/raftlog/v1"},
 	"detector":           {"raftfsm"},
 	"failover":           {"raftfsm", "detector"},
+	"doctor":             {"raftfsm"},
 	"detector/instance":  {"raftfsm", "detector"},
 	"raftfsm/node":       {"raftfsm", "progress", "proto/raftlog/v1", "proto/peer/v1"},
 	"detector/probe":     {"raftfsm", "detector", "detector/instance", "progress", "proto/raftlog/v1"},
 	"failover/executor":  {"raftfsm", "detector", "failover", "detector/instance", "progress", "proto/raftlog/v1"},
-	"api":                {"raftfsm", "detector", "failover", "proto/sentinel/v1", "proto/raftlog/v1"},
+	"api":                {"raftfsm", "detector", "failover", "doctor", "proto/sentinel/v1", "proto/raftlog/v1"},
 	"api/resp":           {"api", "raftfsm", "proto/sentinel/v1"},
 	"api/notify":         {"api", "raftfsm", "proto/sentinel/v1"},
 	"api/web":            {"api", "raftfsm", "proto/sentinel/v1"},
@@ -38,7 +39,7 @@ var allowed = map[string][]string{
 	"cmd/version":        {},
 	"cmd/sentineld/daemon": {
 		"proto/sentinel/v1", "proto/raftlog/v1", "proto/peer/v1", "raftfsm", "raftfsm/node", "detector", "detector/instance",
-		"detector/probe", "failover", "failover/executor", "api", "api/resp", "api/web", "api/notify", "cmd/conf",
+		"detector/probe", "failover", "failover/executor", "doctor", "api", "api/resp", "api/web", "api/notify", "cmd/conf",
 		"cmd/version",
 	},
 	"cmd/sentineld":   {"cmd/sentineld/daemon", "cmd/conf", "cmd/version"},
@@ -47,7 +48,7 @@ var allowed = map[string][]string{
 
 // pure packages decide and do nothing else: nothing that acts on the world may be imported there.
 var (
-	pure      = []string{"raftfsm", "detector", "failover", "cmd/conf"}
+	pure      = []string{"raftfsm", "detector", "failover", "doctor", "cmd/conf"}
 	unworldly = []string{
 		"context", "crypto/rand", "io/ioutil", "math/rand", "math/rand/v2", "net/http", "os", "os/exec", "runtime", "sync",
 		"sync/atomic", "syscall", "github.com/hashicorp/raft",

@@ -1,9 +1,11 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -123,7 +125,15 @@ func (s *Server) status() *sentinelv1.GetStatusResponse {
 		Term: status.Term, CommitIndex: status.CommitIndex, AppliedIndex: status.AppliedIndex,
 		Members: uint32(len(st.Servers())), Voters: uint32(st.Voters()), Loading: status.Loading, Version: s.version,
 		FeatureLevel: st.FeatureLevel(), FsyncP50Ms: float64(status.FsyncP50) / float64(time.Millisecond),
-		Masters: uint32(st.MasterCount()), Epoch: st.Epoch(), Heard: status.Heard,
+		Masters: uint32(st.MasterCount()), Epoch: st.Epoch(), Heard: status.Heard, UptimeMs: time.Since(s.began).Milliseconds(),
+	}
+	if s.fleet != nil {
+		out.InstancesProbed = uint32(s.fleet.Probed())
+	}
+	for n := range st.Nodes() {
+		if n.Drain != nil {
+			out.Drained = append(out.Drained, n.NodeID)
+		}
 	}
 	if status.LeaderID != "" {
 		out.LeaderNodeId = st.NodeName(status.LeaderID)
@@ -132,6 +142,7 @@ func (s *Server) status() *sentinelv1.GetStatusResponse {
 	for m := range st.Masters() {
 		count(out, v, m)
 	}
+	out.Versions = runningVersions(st)
 	problems := nodeProblems(st, status)
 	if s.fleet != nil && s.fleet.Braked() != "" {
 		problems = append(problems, fmt.Sprintf("node %s withholds its verdicts: %s", status.NodeID, s.fleet.Braked()))
@@ -180,8 +191,13 @@ func count(out *sentinelv1.GetStatusResponse, v view, m *raftfsm.Master) {
 		out.MastersHeld++
 		problem("master %s is held: %s", m.Name, m.Hold.Reason)
 	}
-	if m.Failover != nil {
+	if f := m.Failover; f != nil {
 		out.FailoversOpen++
+		what := "failover"
+		if f.Kind == raftfsm.KindPlanned {
+			what = "switchover"
+		}
+		problem("the %s %d of master %s has not ended", what, f.Epoch, m.Name)
 	}
 	if m.Options.Quorum > st.Voters() {
 		problem("master %s has quorum %d and the cluster %d voters", m.Name, m.Options.Quorum, st.Voters())
@@ -226,28 +242,49 @@ func nodeProblems(st *raftfsm.State, status NodeStatus) []string {
 	case status.LastContact < 0 || status.LastContact > staleContact:
 		out = append(out, fmt.Sprintf("node %s has heard nothing of the leader %s lately", status.NodeID, st.NodeName(status.LeaderID)))
 	}
-	if status.Role == RoleLeader && status.Heard != nil {
-		for _, v := range st.Servers() {
-			if !slices.Contains(status.Heard, v.ID) {
-				out = append(out, fmt.Sprintf("node %s is not heard", st.NodeName(v.ID)))
-			}
+	if status.Role == RoleLeader {
+		out = append(out, memberProblems(st, status)...)
+	}
+	return out
+}
+
+// memberProblems are what the leader finds wrong with the members.
+func memberProblems(st *raftfsm.State, status NodeStatus) []string {
+	var out []string
+	for _, v := range st.Servers() {
+		name := st.NodeName(v.ID)
+		switch {
+		case status.Heard != nil && !slices.Contains(status.Heard, v.ID):
+			out = append(out, fmt.Sprintf("node %s is not heard", name))
+		case slices.Contains(status.Joining, v.ID):
+			out = append(out, fmt.Sprintf("node %s does not vote yet", name))
+		case slices.Contains(status.Lagging, v.ID):
+			out = append(out, fmt.Sprintf("node %s has not caught up with the leader's log", name))
+		}
+		if ahead, astray := status.Astray[v.ID]; astray {
+			out = append(out, fmt.Sprintf("the clocks of node %s and of the leader %s are %v apart", name, status.NodeID, ahead.Abs().Round(time.Second)))
 		}
 	}
 	return out
 }
 
-// ListNodes lists the members in Raft id order.
-func (s *Server) ListNodes(ctx context.Context, req *sentinelv1.ListNodesRequest) (*sentinelv1.ListNodesResponse, error) {
-	st, age, err := s.read(ctx, req.GetConsistency())
-	if err != nil {
-		return nil, err
+// runningVersions are what the members have registered, by version.
+func runningVersions(st *raftfsm.State) []*sentinelv1.RunningVersion {
+	var out []*sentinelv1.RunningVersion
+	for _, v := range st.Servers() {
+		n, registered := st.Node(v.ID)
+		if !registered {
+			continue
+		}
+		at, found := slices.BinarySearchFunc(out, n, func(r *sentinelv1.RunningVersion, n *raftfsm.Node) int {
+			return cmp.Or(cmp.Compare(r.GetFeatureLevel(), n.MaxLevel), cmp.Compare(r.GetVersion(), n.Version))
+		})
+		if !found {
+			out = slices.Insert(out, at, &sentinelv1.RunningVersion{Version: n.Version, FeatureLevel: n.MaxLevel})
+		}
+		out[at].NodeIds = append(out[at].NodeIds, n.NodeID)
 	}
-	out := &sentinelv1.ListNodesResponse{ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age}
-	v, status, contacts := s.view(st), s.node.Status(), s.contacts(ctx, req.GetConsistency())
-	for _, server := range st.Servers() {
-		out.Nodes = append(out.Nodes, v.node(server, status, contacts))
-	}
-	return out, nil
+	return out
 }
 
 // member finds a member by its node id or Raft id.
@@ -284,6 +321,11 @@ func (s *Server) RemoveNode(ctx context.Context, req *sentinelv1.RemoveNodeReque
 		return nil, fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT,
 			"node %s is the only voter: a cluster cannot remove its last one", st.NodeName(v.ID))
 	}
+	if masters := st.Stranded(v.ID); len(masters) > 0 && !req.GetForce() {
+		return nil, fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT,
+			"%d voters would be left without node %s, and these masters need more to be failed over: %s: nothing was changed; "+
+				"lower their quorum or add a voter first, or force", st.Voters()-1, st.NodeName(v.ID), strings.Join(masters, ", "))
+	}
 	out.Changed = true
 	if req.GetValidateOnly() {
 		return out, nil
@@ -317,6 +359,9 @@ func (s *Server) TransferLeadership(ctx context.Context, req *sentinelv1.Transfe
 				"node %s does not vote; only a voter can lead", st.NodeName(v.ID))
 		case v.ID == status.RaftID:
 			return out, nil
+		case st.Drained(v.ID):
+			return nil, fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT,
+				"node %s is drained: undrain it first", st.NodeName(v.ID))
 		}
 		to = v.ID
 	}

@@ -268,7 +268,7 @@ func (v view) node(s raftfsm.Server, status NodeStatus, contacts map[string]Cont
 	if !ok {
 		return out
 	}
-	out.Registered, out.NodeId, out.Version, out.FeatureLevel = true, n.NodeID, n.Version, n.MaxLevel
+	out.Registered, out.NodeId, out.Version, out.FeatureLevel, out.Drain = true, n.NodeID, n.Version, n.MaxLevel, pause(n.Drain)
 	out.Raft, out.Grpc, out.Resp, out.Http = address(n.Raft), address(n.GRPC), address(n.RESP), address(n.HTTP)
 	return out
 }

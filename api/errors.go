@@ -148,6 +148,8 @@ func (s *Server) failure(err error, hint string) error {
 	case FailureRemoved:
 		return fail(codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NODE_REMOVED,
 			"this node was removed from its cluster; ask another one")
+	case FailureRefused:
+		return fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT, "%v: nothing was changed", err)
 	case FailureUnknownOutcome, FailureOther:
 	}
 	switch {

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/doctor"
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
@@ -26,6 +27,7 @@ var (
 	errNoLeader = errors.New("no leader")
 	errUnknown  = errors.New("unknown outcome")
 	errLoading  = errors.New("loading")
+	errRefused  = errors.New("the cluster would lose its quorum")
 )
 
 func classify(err error) Failure {
@@ -36,6 +38,8 @@ func classify(err error) Failure {
 		return FailureUnknownOutcome
 	case errors.Is(err, errLoading):
 		return FailureLoading
+	case errors.Is(err, errRefused):
+		return FailureRefused
 	}
 	return FailureOther
 }
@@ -54,6 +58,11 @@ type fakeNode struct {
 	localErr, readErr error
 	proposeErr        error
 	leader            *grpc.ClientConn
+	// others leads to other nodes, by Raft id.
+	others map[string]*grpc.ClientConn
+	// transferred is where leadership was handed to; refuses makes that, and removals, fail.
+	transferred []string
+	refuses     error
 	// age of the local state.
 	age time.Duration
 }
@@ -194,12 +203,32 @@ func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error) {
 	return leader, nil
 }
 
-func (n *fakeNode) RemoveNode(_ context.Context, id string) error {
-	n.removed = append(n.removed, id)
-	return nil
+func (n *fakeNode) NodeConn(_ context.Context, id string) (*grpc.ClientConn, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.others[id] == nil {
+		return nil, errors.New("no way to " + id)
+	}
+	return n.others[id], nil
 }
 
-func (n *fakeNode) TransferLeadership(context.Context, string) error { return nil }
+func (n *fakeNode) RemoveNode(_ context.Context, id string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.refuses == nil {
+		n.removed = append(n.removed, id)
+	}
+	return n.refuses
+}
+
+func (n *fakeNode) TransferLeadership(_ context.Context, id string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.refuses == nil {
+		n.transferred = append(n.transferred, id)
+	}
+	return n.refuses
+}
 
 // fakePolicy promotes the first replica.
 type fakePolicy struct {
@@ -284,6 +313,15 @@ func (f fakeInspector) Inspect(_ context.Context, a raftfsm.Addr, _ raftfsm.Opti
 	return seen, nil
 }
 
+// CheckUp finds what it is told, and nothing of what it is not.
+func (f fakeInspector) CheckUp(ctx context.Context, a raftfsm.Addr, o raftfsm.Options) doctor.Instance {
+	seen, err := f.Inspect(ctx, a, o)
+	if err != nil {
+		return doctor.Instance{Addr: a, Silent: err.Error()}
+	}
+	return doctor.Instance{Addr: a, Rejected: seen.AuthRejected, Sentinel: seen.Sentinel, Denied: seen.Lacks, Priority: -1}
+}
+
 // Hear knows what two of the Sentinels of watched say of themselves, and one that nobody saw.
 func (f fakeInspector) Hear(_ context.Context, a raftfsm.Addr, _ raftfsm.Options, _ int) []ActiveSentinel {
 	if a.Host != "10.0.0.2" {
@@ -298,6 +336,8 @@ func (f fakeFleet) Observe(a raftfsm.Addr) (Observation, bool) {
 	o, ok := f[a.String()]
 	return o, ok
 }
+
+func (f fakeFleet) Probed() int { return len(f) }
 
 func (fakeFleet) Braked() string { return "" }
 

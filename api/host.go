@@ -33,7 +33,7 @@ func CheckHost(host string) error {
 	return nil
 }
 
-// UndrainHost ends the maintenance of every instance on a host.
+// UndrainHost ends the maintenance of every instance on a host, or of those that are there for one reason.
 func (s *Server) UndrainHost(ctx context.Context, req *sentinelv1.UndrainHostRequest) (*sentinelv1.UndrainHostResponse, error) {
 	st, on, err := s.hostIn(ctx, req.GetHost())
 	if err != nil {
@@ -47,7 +47,7 @@ func (s *Server) UndrainHost(ctx context.Context, req *sentinelv1.UndrainHostReq
 				continue
 			}
 			known = true
-			if in.Maintenance == nil {
+			if in.Maintenance == nil || req.Reason != nil && in.Maintenance.Reason != req.GetReason() {
 				continue
 			}
 			out, err := s.endMaintenance(ctx, st, m, in.Addr, req.GetValidateOnly())

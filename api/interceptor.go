@@ -32,6 +32,7 @@ var leaderOnly = map[string]bool{
 	sentinelv1.AdminService_CheckQuorum_FullMethodName:          false,
 	sentinelv1.ClusterService_RemoveNode_FullMethodName:         true,
 	sentinelv1.ClusterService_TransferLeadership_FullMethodName: true,
+	sentinelv1.ClusterService_DrainNode_FullMethodName:          true,
 }
 
 // unary is what every unary call passes: protected mode, a bound on its time, the way to the leader.

@@ -325,7 +325,11 @@ func TestDrainHost(t *testing.T) {
 	if err != nil || policy.orders.Load() != orders || slices.ContainsFunc(got, func(l string) bool { return strings.HasSuffix(l, "changed") }) {
 		t.Errorf("again: %v, %v", got, err)
 	}
-	un := &sentinelv1.UndrainHostRequest{Host: "10.0.0.1"}
+	other := &sentinelv1.UndrainHostRequest{Host: "10.0.0.1", Reason: new("host shutdown")}
+	if resp, err := r.admin.UndrainHost(t.Context(), other); err != nil || resp.GetChanged() || r.maintained("here", "10.0.0.1") == nil {
+		t.Errorf("undrained for another reason: %v, %v", resp, err)
+	}
+	un := &sentinelv1.UndrainHostRequest{Host: "10.0.0.1", Reason: new("kernel")}
 	for _, changed := range []bool{true, false} {
 		resp, err := r.admin.UndrainHost(t.Context(), un)
 		if err != nil || resp.GetChanged() != changed || (len(resp.GetInstances()) == 2) != changed {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -149,6 +150,88 @@ func TestConflictsAreProblems(t *testing.T) {
 	st, err := r.cluster.GetStatus(t.Context(), &sentinelv1.GetStatusRequest{})
 	if want := "10.0.0.5:6379 is listed by the master of m and belongs to master other"; err != nil || !slices.Contains(st.GetProblems(), want) {
 		t.Errorf("%q, %v", st.GetProblems(), err)
+	}
+}
+
+// TestWhatForbidsToGoOn: an upgrade asks before each node whether the next one may be stopped.
+func TestWhatForbidsToGoOn(t *testing.T) {
+	all := []string{"a-1", "b-1", "c-1"}
+	for name, c := range map[string]struct {
+		status func(*NodeStatus)
+		begin  raftlogv1.FailoverKind
+		says   string
+	}{
+		"nothing":           {},
+		"one is away":       {status: func(s *NodeStatus) { s.Heard = all[:2]; s.Lagging = all[2:] }, says: "node c is not heard"},
+		"one lags":          {status: func(s *NodeStatus) { s.Lagging = all[2:] }, says: "node c has not caught up with the leader's log"},
+		"one is to vote":    {status: func(s *NodeStatus) { s.Joining = all[2:] }, says: "node c does not vote yet"},
+		"a clock is astray": {status: func(s *NodeStatus) { s.Astray = map[string]time.Duration{"b-1": -2 * time.Hour} }, says: "the clocks of node b and of the leader a are 2h0m0s apart"},
+		"a failover":        {begin: raftlogv1.FailoverKind_FAILOVER_KIND_FORCED, says: "the failover 1 of master m has not ended"},
+		"a switchover":      {begin: raftlogv1.FailoverKind_FAILOVER_KIND_PLANNED, says: "the switchover 1 of master m has not ended"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			leader, follower := newRig(t), newRig(t)
+			for _, r := range []*rig{leader, follower} {
+				r.raise(t)
+				r.monitor(t, "m", "10.0.0.1")
+				r.replica(t, "10.0.0.2")
+				r.reached(t, "run1")
+			}
+			leader.node.set(func(n *fakeNode) {
+				n.status.Heard = all
+				if c.status != nil {
+					c.status(&n.status)
+				}
+			})
+			follower.node.set(func(n *fakeNode) {
+				n.status.Role, n.status.RaftID, n.status.NodeID, n.leader = "follower", "b-1", "b", leader.conn
+			})
+			if c.begin != 0 {
+				begin, err := leader.policy.row(Order{Master: "m", Kind: c.begin, MaxWait: time.Minute, OperationID: "op"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				leader.node.do(t, begin)
+			}
+			for _, r := range []*rig{leader, follower} {
+				st, err := r.cluster.GetStatus(t.Context(), &sentinelv1.GetStatusRequest{})
+				if got := strings.Join(st.GetProblems(), "; "); err != nil || got != c.says || st.GetHealthy() != (c.says == "") {
+					t.Errorf("node %s: %v, %q, %v; want %q", st.GetNodeId(), st.GetHealthy(), got, err, c.says)
+				}
+			}
+		})
+	}
+}
+
+// TestStatusTellsVersions, oldest level first, by what each member has registered.
+func TestStatusTellsVersions(t *testing.T) {
+	r := newRig(t)
+	register := func(id, version string, level uint32) {
+		r.node.do(t, &raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: &raftlogv1.RegisterNode{
+			RaftId: id + "-1", NodeId: id, Version: version, MaxLevel: level,
+		}}})
+	}
+	tell := func() string {
+		st, err := r.cluster.GetStatus(t.Context(), &sentinelv1.GetStatusRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, v := range st.GetVersions() {
+			out = append(out, fmt.Sprint(v.GetVersion(), " ", v.GetFeatureLevel(), " ", v.GetNodeIds()))
+		}
+		return strings.Join(out, "; ")
+	}
+	register("a", "0.4.0", 4)
+	register("b", "0.1.0", 1)
+	register("c", "0.4.0", 4)
+	r.node.servers("a-1", "b-1", "c-1", "d-1") // which has not registered
+	if got, want := tell(), "0.1.0 1 [b]; 0.4.0 4 [a c]"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	register("b", "0.4.0", 4)
+	if got, want := tell(), "0.4.0 4 [a b c]"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -112,6 +112,9 @@ func Payload(e raftfsm.Event) string {
 		return strconv.FormatUint(e.Epoch, 10)
 	case raftfsm.EventNode, raftfsm.EventNodeGone:
 		return words("sentinel", e.Detail, hostPort(e.Instance))
+	case raftfsm.EventDrain, raftfsm.EventDrainEnd:
+		// The detail is the node's name, and why.
+		return words("sentinel", e.Detail)
 	case raftfsm.EventRoleChange:
 		// The detail is the role that it says it has.
 		return words(subject(e), e.Detail)

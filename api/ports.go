@@ -2,11 +2,13 @@ package api
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"google.golang.org/grpc"
 
 	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/doctor"
 	"github.com/raftsentinel/raftsentinel/failover"
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
@@ -32,9 +34,11 @@ type Node interface {
 	Contacts() map[string]Contact
 	// LeaderConn leads to the API of the present leader. The connection is the Node's.
 	LeaderConn(ctx context.Context) (*grpc.ClientConn, error)
+	// NodeConn leads to the API of another member. The connection is the Node's, and may not stand: then a call tells why.
+	NodeConn(ctx context.Context, raftID string) (*grpc.ClientConn, error)
 	// RemoveNode takes a member out; leader only.
 	RemoveNode(ctx context.Context, raftID string) error
-	// TransferLeadership hands leadership to a voter, "" to any other; leader only.
+	// TransferLeadership hands leadership to a voter that is not drained, "" to any other; leader only.
 	TransferLeadership(ctx context.Context, raftID string) error
 }
 
@@ -60,6 +64,13 @@ type NodeStatus struct {
 	// Heard are, on the leader, the Raft ids of the members that were heard lately, itself included; nil where that is not
 	// known.
 	Heard []string
+	// Lagging are, on the leader, the Raft ids of those of them whose logs are not known to be complete but for a few entries.
+	Lagging []string
+	// Joining are, on the leader, the Raft ids of the members that do not vote yet and are no observers.
+	Joining []string
+	// Astray are, on the leader, the members whose wall clocks are more than five minutes from its own, by Raft id: how far
+	// each is ahead of it.
+	Astray map[string]time.Duration
 	// Waiting says why the node has no cluster yet; empty once it has one.
 	Waiting string
 }
@@ -86,6 +97,8 @@ func Lag(a raftfsm.Addr, master, replica Observation, now time.Time) int64 {
 // Fleet is what this node sees of the instances. It is nil on a node that probes nothing.
 type Fleet interface {
 	Observe(a raftfsm.Addr) (Observation, bool)
+	// Probed counts the instances that are probed.
+	Probed() int
 	// Braked is why this node withholds its verdicts, doubting itself; "" where it does not.
 	Braked() string
 }
@@ -169,9 +182,29 @@ type ActiveSentinel struct {
 // password. An error tells that it could not be reached or understood.
 type Inspector interface {
 	Inspect(ctx context.Context, a raftfsm.Addr, o raftfsm.Options) (Inspection, error)
+	// CheckUp looks whether it could be watched, promoted and followed, and what its settings are.
+	CheckUp(ctx context.Context, a raftfsm.Addr, o raftfsm.Options) doctor.Instance
 	// Hear listens to what Sentinels say of themselves on the instance, until it has heard so many or the context ends. They
 	// speak every two seconds.
 	Hear(ctx context.Context, a raftfsm.Addr, o raftfsm.Options, many int) []ActiveSentinel
+}
+
+// House is what this node's process and machine are to the doctor, and to a bug report.
+type House interface {
+	// Config is what holds, and what the configuration says now.
+	Config() doctor.Config
+	// Disk is all but the time of fsync.
+	Disk() doctor.Disk
+	// Reach opens a connection to a port and closes it.
+	Reach(ctx context.Context, a raftfsm.Addr) error
+	// Papers are the files of a bug report that tell of the process, by name. None has a password in it.
+	Papers() []Paper
+}
+
+// Paper is a file of a bug report.
+type Paper struct {
+	Name  string
+	Write func(w io.Writer) error
 }
 
 // Failure classes the errors of a [Node].
@@ -189,4 +222,6 @@ const (
 	FailureLoading
 	// FailureRemoved: the node was removed from its cluster.
 	FailureRemoved
+	// FailureRefused: the present state of the cluster forbids the change; nothing was changed.
+	FailureRefused
 )

@@ -44,6 +44,8 @@ type Options struct {
 	// Fleet is nil on a node that probes nothing, Inspector where nothing can be visited: preflights are then left out.
 	Fleet     Fleet
 	Inspector Inspector
+	// House is nil where nothing is known of process and machine.
+	House House
 	// Classify tells the errors of Node apart.
 	Classify func(error) Failure
 	// Protected mode serves loopback and the nodes of the cluster alone.
@@ -65,11 +67,13 @@ type Server struct {
 	sentinelv1.UnimplementedSentinelServiceServer
 	sentinelv1.UnimplementedAdminServiceServer
 	sentinelv1.UnimplementedClusterServiceServer
+	sentinelv1.UnimplementedDiagnoseServiceServer
 
 	node      Node
 	failovers Failovers
 	fleet     Fleet
 	inspector Inspector
+	house     House
 	classify  func(error) Failure
 	protected bool
 	fromNode  func(ctx context.Context) bool
@@ -96,7 +100,7 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("api: Node, Failovers, Classify and Log are required")
 	}
 	s := &Server{
-		node: o.Node, failovers: o.Failovers, fleet: o.Fleet, inspector: o.Inspector, classify: o.Classify,
+		node: o.Node, failovers: o.Failovers, fleet: o.Fleet, inspector: o.Inspector, house: o.House, classify: o.Classify,
 		protected: o.Protected, fromNode: o.FromNode, version: o.Version, log: o.Log,
 		hub: newHub(), contact: contact{turned: make(chan struct{})}, health: health.NewServer(),
 		lookupHost:      net.DefaultResolver.LookupHost,
@@ -124,6 +128,7 @@ func (s *Server) Register(g *grpc.Server) {
 	sentinelv1.RegisterSentinelServiceServer(g, s)
 	sentinelv1.RegisterAdminServiceServer(g, s)
 	sentinelv1.RegisterClusterServiceServer(g, s)
+	sentinelv1.RegisterDiagnoseServiceServer(g, s)
 	healthv1.RegisterHealthServer(g, s.health)
 	reflection.Register(g)
 }

@@ -23,6 +23,7 @@ func (s *Server) GetSettings(ctx context.Context, req *sentinelv1.GetSettingsReq
 func settings(s raftfsm.Settings) *sentinelv1.Settings {
 	return &sentinelv1.Settings{
 		ResolveHostnames: &s.ResolveHostnames, AnnounceHostnames: &s.AnnounceHostnames, FailoverBrakePercent: new(int32(s.BrakePercent)),
+		RemoveDeadNodesAfterMs: new(int64(s.RemoveDeadAfter) * 1000),
 	}
 }
 
@@ -48,8 +49,17 @@ func (s *Server) UpdateSettings(ctx context.Context, req *sentinelv1.UpdateSetti
 		percent := strconv.Itoa(int(wanted.GetFailoverBrakePercent()))
 		configure.Settings = append(configure.Settings, &raftlogv1.OptionValue{Name: "failover-brake", Value: percent})
 	}
+	if wanted.RemoveDeadNodesAfterMs != nil {
+		ms := wanted.GetRemoveDeadNodesAfterMs()
+		if ms%1000 != 0 {
+			return nil, invalid("settings: remove_dead_nodes_after_ms: %d is not allowed; want whole seconds", ms)
+		}
+		configure.Settings = append(configure.Settings,
+			&raftlogv1.OptionValue{Name: "remove-dead-nodes-after", Value: strconv.FormatInt(ms/1000, 10)})
+	}
 	if len(configure.GetSettings()) == 0 {
-		return nil, invalid("settings: nothing to set; known fields are resolve_hostnames, announce_hostnames, failover_brake_percent")
+		return nil, invalid("settings: nothing to set; known fields are resolve_hostnames, announce_hostnames, failover_brake_percent, " +
+			"remove_dead_nodes_after_ms")
 	}
 	base, err := s.fresh(ctx)
 	if err != nil {

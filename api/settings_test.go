@@ -103,3 +103,21 @@ func TestImport(t *testing.T) {
 		}
 	}
 }
+
+func TestRemoveDeadNodesAfter(t *testing.T) {
+	r := newRig(t)
+	r.raise(t)
+	update := func(ms int64) (*sentinelv1.UpdateSettingsResponse, error) {
+		return r.admin.UpdateSettings(t.Context(), &sentinelv1.UpdateSettingsRequest{Settings: &sentinelv1.Settings{RemoveDeadNodesAfterMs: &ms}})
+	}
+	for _, ms := range []int64{-1000, 59_000, 60_001, 366 * 24 * 3600 * 1000} {
+		_, err := update(ms)
+		wantError(t, err, codes.InvalidArgument, sentinelv1.ErrorReason_ERROR_REASON_INVALID_ARGUMENT)
+	}
+	for _, ms := range []int64{3_600_000, 0} {
+		resp, err := update(ms)
+		if err != nil || !resp.GetChanged() || resp.GetSettings().GetRemoveDeadNodesAfterMs() != ms {
+			t.Errorf("%v, %v", resp, err)
+		}
+	}
+}

@@ -94,6 +94,7 @@ func TestPayload(t *testing.T) {
 		{on(raftfsm.EventMaintenanceEnd, r, ""), "slave [fd00::2]:6380 fd00::2 6380 @ mymaster 10.0.0.1 6379"},
 		{raftfsm.Event{Kind: raftfsm.EventNewEpoch, Epoch: 7, Master: "mymaster", Instance: m}, "7"},
 		{raftfsm.Event{Kind: raftfsm.EventSwitch, Master: "mymaster", From: m, To: r}, "mymaster 10.0.0.1 6379 fd00::2 6380"},
+		{raftfsm.Event{Kind: raftfsm.EventDrain, Node: "b-1", Detail: "b new disk", Instance: m}, "sentinel b new disk"},
 		{raftfsm.Event{Kind: raftfsm.EventNode, Node: "b-1", Detail: "b", Instance: m}, "sentinel b 10.0.0.1 6379"},
 		{raftfsm.Event{Kind: raftfsm.EventFounded, Detail: "c1"}, "c1"},
 	} {

@@ -10,7 +10,7 @@ import (
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
-// A dead voter holds no verdict and cannot take it back: leadership is offered to those who are heard.
+// A dead voter holds no verdict and cannot take it back: leadership is offered to those who are heard, and are not drained.
 func TestLeadershipIsNotOfferedToTheDead(t *testing.T) {
 	s := newScene(t, 1)
 	s.v.Self, s.v.Heard, s.v.Renewed = "b", []string{"b", "c"}, map[string]bool{"b": true, "c": true}
@@ -24,6 +24,11 @@ func TestLeadershipIsNotOfferedToTheDead(t *testing.T) {
 	if x := is[failover.Transfer](t, s.next()); x.To != "c" {
 		t.Errorf("%+v", x)
 	}
+	s.raise(4)
+	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_DrainNode{DrainNode: &raftlogv1.DrainNode{Node: "c"}}})
+	is[failover.Measure](t, s.next())
+	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_DrainNode{DrainNode: &raftlogv1.DrainNode{Node: "c", End: true}}})
+	is[failover.Transfer](t, s.next())
 	s.v.Heard = []string{"b"}
 	is[failover.Measure](t, s.next())
 }

@@ -30,14 +30,14 @@ func (v View) long() bool {
 }
 
 // misplaced tells whether this node is the wrong one to lead where the instance a is needed: it gets no reply from a, and
-// another voter, one that is heard, holds no verdict against it. The voter named is the one with the fewest verdicts against the set.
+// another voter, one that is heard and may lead, holds no verdict against it. The voter named is the one with the fewest verdicts against the set.
 func (v View) misplaced(a raftfsm.Addr) (to string, ok bool) {
 	if v.answers(a) {
 		return "", false
 	}
 	fewest := 0
 	for _, s := range v.State.Servers() {
-		if !s.Voter || s.ID == v.Self || !slices.Contains(v.Heard, s.ID) || v.holds(s.ID, a) {
+		if !s.Voter || s.ID == v.Self || !slices.Contains(v.Heard, s.ID) || v.State.Drained(s.ID) || v.holds(s.ID, a) {
 			continue
 		}
 		n := 0

@@ -112,6 +112,8 @@ func (d *draft) apply(c *raftlogv1.Command) verdict {
 		return d.registerNode(op.RegisterNode)
 	case *raftlogv1.Command_SetFeatureLevel:
 		return d.setFeatureLevel(op.SetFeatureLevel)
+	case *raftlogv1.Command_DrainNode:
+		return d.drainNode(op.DrainNode)
 	case *raftlogv1.Command_Monitor:
 		return d.monitor(op.Monitor)
 	case *raftlogv1.Command_Remove:

@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"slices"
+	"strings"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 )
@@ -41,7 +42,7 @@ func (d *draft) registerNode(c *raftlogv1.RegisterNode) verdict {
 	}
 	before, known := d.s.Node(id)
 	if known {
-		next.ReportBase, next.Revision = before.ReportBase, before.Revision
+		next.ReportBase, next.Revision, next.Drain = before.ReportBase, before.Revision, before.Drain
 		if next == *before {
 			return done()
 		}
@@ -52,6 +53,41 @@ func (d *draft) registerNode(c *raftlogv1.RegisterNode) verdict {
 	if !known {
 		d.emit(Event{Kind: EventNode, Node: id, Instance: next.RESP, Detail: next.NodeID})
 	}
+	return done()
+}
+
+// drainNode keeps a member from leading, or lets it lead again. One voter that may lead is always left.
+func (d *draft) drainNode(c *raftlogv1.DrainNode) verdict {
+	n, ok := d.s.Node(c.GetNode())
+	if !ok {
+		return refuse(UnknownNode, "node %s is not registered", c.GetNode())
+	}
+	next := *n
+	next.Revision = d.index
+	if c.GetEnd() {
+		if n.Drain == nil {
+			return done()
+		}
+		next.Drain = nil
+		d.s.nodes = insert(d.s.nodes, n.RaftID, &next)
+		d.changed = true
+		d.emit(Event{Kind: EventDrainEnd, Node: n.RaftID, Detail: n.NodeID})
+		return done()
+	}
+	p := Pause{Actor: d.head.GetActor(), Reason: clip(c.GetReason()), SinceMs: d.head.GetProposedAtMs()}
+	if n.Drain != nil {
+		if n.Drain.Reason == p.Reason {
+			return done()
+		}
+		p.SinceMs = n.Drain.SinceMs
+	}
+	if !slices.ContainsFunc(d.s.servers, func(v Server) bool { return v.Voter && v.ID != n.RaftID && !d.s.Drained(v.ID) }) {
+		return refuse(TooMany, "no voter beside node %s may lead: undrain another node first", n.NodeID)
+	}
+	next.Drain = &p
+	d.s.nodes = insert(d.s.nodes, n.RaftID, &next)
+	d.changed = true
+	d.emit(Event{Kind: EventDrain, Node: n.RaftID, Detail: strings.TrimSpace(n.NodeID + " " + p.Reason)})
 	return done()
 }
 

@@ -575,6 +575,10 @@ func scenario(l *log) {
 	l.ok(end("s", e, raftlogv1.FailoverOutcome_FAILOVER_OUTCOME_COMPLETED))
 	l.ok(l.amended("s", 60, e, raftlogv1.LossKind_LOSS_KIND_EXACT, 33))
 	l.ok(l.planned("s", 62))
+
+	l.ok(raise(4))
+	l.ok(configure("remove-dead-nodes-after", "3600"))
+	l.ok(drain("b", "new disk"))
 }
 
 // planned is a switchover.
@@ -588,6 +592,14 @@ func (l *log) planned(name string, to int) *raftlogv1.Command {
 
 func maintain(port int, reason string) *raftlogv1.Command {
 	return &raftlogv1.Command{Op: &raftlogv1.Command_Maintain{Maintain: &raftlogv1.Maintain{Instance: addr(port), Reason: reason}}}
+}
+
+func drain(node, reason string) *raftlogv1.Command {
+	return &raftlogv1.Command{Op: &raftlogv1.Command_DrainNode{DrainNode: &raftlogv1.DrainNode{Node: node, Reason: reason}}}
+}
+
+func undrain(node string) *raftlogv1.Command {
+	return &raftlogv1.Command{Op: &raftlogv1.Command_DrainNode{DrainNode: &raftlogv1.DrainNode{Node: node, End: true}}}
 }
 
 // amended is what the old master of a past failover tells when it is back.

@@ -47,7 +47,7 @@ const (
 	Duplicate Code = 18
 	// StaleTerm: decided in a leadership that is over.
 	StaleTerm Code = 19
-	// TooMany: a bound on what the state keeps.
+	// TooMany: a bound on what the state keeps, or on how many nodes are drained.
 	TooMany Code = 20
 	// MasterDown: the master is objectively down; a switchover needs it.
 	MasterDown Code = 21

@@ -48,6 +48,8 @@ const (
 	EventStep             = "+failover-step"
 	EventNode             = "+sentinel"
 	EventNodeGone         = "-sentinel"
+	EventDrain            = "+node-drain"
+	EventDrainEnd         = "-node-drain"
 	EventReportsExpired   = "+reports-expired"
 	EventFeatureLevel     = "+feature-level"
 	EventFounded          = "+founded"

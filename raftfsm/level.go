@@ -21,6 +21,8 @@ func LevelOf(c *raftlogv1.Command) uint32 {
 // featureOf is the level that a command needs, and in words what for.
 func featureOf(c *raftlogv1.Command) (level uint32, feature string) {
 	switch op := c.GetOp().(type) {
+	case *raftlogv1.Command_DrainNode:
+		return 4, "draining a node"
 	case *raftlogv1.Command_Monitor:
 		switch {
 		case sets(op.Monitor.GetOptions(), optionCooldown):
@@ -45,7 +47,10 @@ func featureOf(c *raftlogv1.Command) (level uint32, feature string) {
 			return 2, "a record of what a resume overrides"
 		}
 	case *raftlogv1.Command_Configure:
-		if sets(op.Configure.GetSettings(), settingNames[failoverBrake]) {
+		switch {
+		case sets(op.Configure.GetSettings(), settingNames[removeDeadNodesAfter]):
+			return 4, "the setting " + settingNames[removeDeadNodesAfter]
+		case sets(op.Configure.GetSettings(), settingNames[failoverBrake]):
 			return 3, "the setting " + settingNames[failoverBrake]
 		}
 		return 2, "settings of the cluster"

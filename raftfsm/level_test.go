@@ -33,6 +33,10 @@ func TestCommandsAboveTheLevelAreRefused(t *testing.T) {
 		{"maintain", 3, func(*log) *raftlogv1.Command { return maintain(902, "why") }},
 		{"switchover", 3, func(l *log) *raftlogv1.Command { return l.planned("m", 902) }},
 		{"correct a loss", 3, func(l *log) *raftlogv1.Command { return l.amended("m", 902, 1, raftfsm.LossExact, 7) }},
+		{"drain a node", 4, func(*log) *raftlogv1.Command { return drain("b", "why") }},
+		{"configure the removal of the dead", 4, func(*log) *raftlogv1.Command {
+			return configure("Remove-Dead-Nodes-After", "60", "failover-brake", "60")
+		}},
 		{"delivered", 2, func(*log) *raftlogv1.Command { return deliver(1, 0) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -16,6 +16,7 @@ func FuzzApply(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 9, 1, 0, 1, 1, 4, 0, 4, 1, 4, 2, 6, 1, 6, 2, 12, 0, 11, 0, 8, 1, 7, 0})
 	f.Add([]byte{15, 2, 0, 6, 1, 6, 16, 0, 17, 6, 17, 8, 16, 1, 18, 8, 19, 3, 12, 0, 20, 8, 17, 8, 7, 140, 8, 0, 16, 3, 19, 2})
 	f.Add([]byte{15, 3, 0, 0, 1, 0, 1, 2, 7, 202, 8, 0, 7, 204, 18, 158, 10, 3, 8, 0, 14, 4})
+	f.Add([]byte{15, 4, 24, 1, 24, 130, 24, 2, 24, 0, 24, 131, 16, 3, 0, 1, 24, 9})
 	f.Add(bytes.Repeat([]byte{0, 1, 1, 2, 4, 3, 5, 4, 6, 5, 7, 6, 8, 7, 9, 8, 10, 9, 11, 10, 12, 11, 13, 12, 14, 13}, 8))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		l := newLog(t)
@@ -48,15 +49,20 @@ func (l *log) verb(kind, x byte) *raftlogv1.Command {
 		port += 900 // its host is a name
 	}
 	node := string(rune('a' + x%3))
-	switch kind % 24 {
+	switch kind % 25 {
 	case 15:
-		return raise(uint32(x % 4))
+		return raise(uint32(x % 5))
 	case 16:
-		c := configure([]string{"announce-hostnames", "resolve-hostnames", "failover-brake"}[x%3], []string{"yes", "NO", "maybe", "70"}[x/3%4])
+		c := configure([]string{"announce-hostnames", "resolve-hostnames", "failover-brake", "remove-dead-nodes-after"}[x%4], []string{"yes", "NO", "maybe", "70"}[x/4%4])
 		c.GetConfigure().Seed = x > 200
 		return c
 	case 19:
 		return deliver(l.index-min(l.index, uint64(x%8))+1, uint32(x%3))
+	case 24:
+		if x > 128 {
+			return undrain(node)
+		}
+		return drain(node, string('p'+rune(x%5)))
 	case 20:
 		return foreign(name, uint64(x), port, int(x)%4+1, 904, 905)
 	}
@@ -69,7 +75,7 @@ func (l *log) verb(kind, x byte) *raftlogv1.Command {
 	if f := m.Failover; f != nil {
 		epoch, from, to = f.Epoch, f.From, f.To
 	}
-	switch kind % 24 {
+	switch kind % 25 {
 	case 23:
 		c := maintain(port, "work")
 		c.GetMaintain().End = x > 128
@@ -137,6 +143,15 @@ func (l *log) check(before *raftfsm.State) {
 	}
 	if l.state.FeatureLevel() < 2 && (l.state.Settings() != raftfsm.Settings{BrakePercent: 50} || l.state.Delivered() != raftfsm.Cursor{}) {
 		l.t.Fatal("a command of level 2 took effect below it")
+	}
+	drained := 0
+	for n := range l.state.Nodes() {
+		if n.Drain != nil {
+			drained++
+		}
+	}
+	if drained >= l.state.Voters() || drained > 0 && l.state.FeatureLevel() < 4 {
+		l.t.Fatalf("%d of %d voters are drained at level %d", drained, l.state.Voters(), l.state.FeatureLevel())
 	}
 	for m := range l.state.Masters() {
 		l.checkTold(before, m)

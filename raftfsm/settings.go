@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,29 +18,51 @@ type Settings struct {
 	// BrakePercent is the share of all masters that may be down at once, and at least 10 of them, before a node doubts itself
 	// where it reaches no instance beside theirs; 0 = off.
 	BrakePercent int
+	// RemoveDeadAfter is for how many seconds a member must be unheard of to be removed, 60 or more; 0 = it stays.
+	RemoveDeadAfter int
 }
 
-// settingNames are the settings in name order. The value of each is yes or no, the brake's a number.
-var settingNames = [...]string{"announce-hostnames", "failover-brake", "resolve-hostnames"}
-
-// defaultBrake is in percent.
-const defaultBrake = "50"
+// settingNames are the settings in name order. The value of each is yes or no, or a number.
+var settingNames = [...]string{"announce-hostnames", "failover-brake", "remove-dead-nodes-after", "resolve-hostnames"}
 
 const (
 	announceHostnames = iota
 	failoverBrake
+	removeDeadNodesAfter
 	resolveHostnames
 )
+
+// settingNumbers are the settings that are whole numbers: their values before one is given, and what is allowed.
+var settingNumbers = map[int]struct {
+	before  string
+	allowed func(n int) bool
+	want    string
+}{
+	failoverBrake:        {"50", func(n int) bool { return n >= 0 && n <= 100 }, "a whole number of percent, 0 to 100; 0 = off"},
+	removeDeadNodesAfter: {"0", RemoveDeadAfterAllowed, RemoveDeadAfterWant},
+}
+
+// RemoveDeadAfterWant is what remove-dead-nodes-after may be: longer than a restart takes, and a year at most.
+const RemoveDeadAfterWant = "a whole number of seconds, 60 to 31536000; 0 = off"
+
+// RemoveDeadAfterAllowed tells whether remove-dead-nodes-after may have so many seconds.
+func RemoveDeadAfterAllowed(seconds int) bool {
+	return seconds == 0 || seconds >= 60 && seconds <= 365*24*60*60
+}
 
 // settings are the values given, in the order of their names; "" for never.
 type settings [len(settingNames)]string
 
 // Settings are the present ones; what was never given a value is at its default.
 func (s *State) Settings() Settings {
-	brake, _ := s.Setting(settingNames[failoverBrake])
-	percent, _ := strconv.Atoi(brake) // it was checked when it was set
+	number := func(i int) int {
+		value, _ := s.Setting(settingNames[i])
+		n, _ := strconv.Atoi(value) // it was checked when it was set
+		return n
+	}
 	return Settings{
-		BrakePercent:      percent,
+		BrakePercent:      number(failoverBrake),
+		RemoveDeadAfter:   number(removeDeadNodesAfter),
 		ResolveHostnames:  s.settings[resolveHostnames] == "yes",
 		AnnounceHostnames: s.settings[announceHostnames] == "yes",
 	}
@@ -47,13 +70,12 @@ func (s *State) Settings() Settings {
 
 // Setting is the value of a setting, by its name in lower case, and whether it was ever given one.
 func (s *State) Setting(name string) (value string, given bool) {
-	for i, n := range settingNames {
-		if n == name && s.settings[i] != "" {
-			return s.settings[i], true
-		}
-	}
-	if name == settingNames[failoverBrake] {
-		return defaultBrake, false
+	i := slices.Index(settingNames[:], name)
+	switch number, is := settingNumbers[i]; {
+	case i >= 0 && s.settings[i] != "":
+		return s.settings[i], true
+	case is:
+		return number.before, false
 	}
 	return "no", false
 }
@@ -80,8 +102,12 @@ func parseSetting(v *raftlogv1.OptionValue) (i int, value string, err error) {
 			continue
 		}
 		value := strings.ToLower(v.GetValue())
-		if i == failoverBrake {
-			return parseBrake(value)
+		if number, is := settingNumbers[i]; is {
+			x, err := strconv.Atoi(value)
+			if err != nil || !number.allowed(x) {
+				return 0, "", fmt.Errorf("setting %s: %q is not allowed; want %s", n, value, number.want)
+			}
+			return i, strconv.Itoa(x), nil
 		}
 		if value == "yes" || value == "no" {
 			return i, value, nil
@@ -89,14 +115,6 @@ func parseSetting(v *raftlogv1.OptionValue) (i int, value string, err error) {
 		return 0, "", fmt.Errorf("setting %s: %q is not allowed; want yes or no", n, v.GetValue())
 	}
 	return 0, "", fmt.Errorf("unknown setting %q; known are %s", v.GetName(), strings.Join(settingNames[:], ", "))
-}
-
-func parseBrake(value string) (i int, percent string, err error) {
-	n, err := strconv.Atoi(value)
-	if err != nil || n < 0 || n > 100 {
-		return 0, "", fmt.Errorf("setting %s: %q is not allowed; want a whole number of percent, 0 to 100; 0 = off", settingNames[failoverBrake], value)
-	}
-	return failoverBrake, strconv.Itoa(n), nil
 }
 
 // values are the settings that were given a value, in name order.

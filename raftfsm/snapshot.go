@@ -186,7 +186,7 @@ func nodeRecord(n *Node) *raftlogv1.NodeRecord {
 			RaftId: n.RaftID, NodeId: n.NodeID, Raft: n.Raft.Proto(), Grpc: n.GRPC.Proto(), Resp: n.RESP.Proto(),
 			Http: n.HTTP.Proto(), Version: n.Version, MaxLevel: n.MaxLevel,
 		},
-		ReportBase: n.ReportBase, Revision: n.Revision,
+		ReportBase: n.ReportBase, Revision: n.Revision, Drain: pauseRecord(n.Drain),
 	}
 }
 
@@ -195,7 +195,7 @@ func nodeOf(r *raftlogv1.NodeRecord) *Node {
 	return &Node{
 		RaftID: g.GetRaftId(), NodeID: g.GetNodeId(), Raft: AddrOf(g.GetRaft()), GRPC: AddrOf(g.GetGrpc()), RESP: AddrOf(g.GetResp()),
 		HTTP: AddrOf(g.GetHttp()), Version: g.GetVersion(), MaxLevel: g.GetMaxLevel(),
-		ReportBase: r.GetReportBase(), Revision: r.GetRevision(),
+		ReportBase: r.GetReportBase(), Revision: r.GetRevision(), Drain: pauseOf(r.GetDrain()),
 	}
 }
 

@@ -62,6 +62,8 @@ type Node struct {
 	// ReportBase is the index of the node's last applied report or expiry: the base of its next report.
 	ReportBase uint64
 	Revision   uint64
+	// Drain, not nil: the node gives leadership up and is no candidate for it.
+	Drain *Pause
 }
 
 // Master is one watched set: a master and its replicas.
@@ -270,6 +272,21 @@ func (s *State) Voters() int {
 	return n
 }
 
+// Stranded are the masters, in name order, whose quorum the voters can reach now and could not without the given member.
+func (s *State) Stranded(without string) []string {
+	if !s.IsVoter(without) {
+		return nil
+	}
+	voters := s.Voters()
+	var out []string
+	for m := range s.Masters() {
+		if m.Options.Quorum == voters {
+			out = append(out, m.Name)
+		}
+	}
+	return out
+}
+
 // Node finds a member by its Raft server id.
 func (s *State) Node(raftID string) (*Node, bool) { return s.nodes.Get([]byte(raftID)) }
 
@@ -279,6 +296,12 @@ func (s *State) NodeName(raftID string) string {
 		return n.NodeID
 	}
 	return raftID
+}
+
+// Drained tells whether a member is to lead no more.
+func (s *State) Drained(raftID string) bool {
+	n, ok := s.Node(raftID)
+	return ok && n.Drain != nil
 }
 
 // Nodes are the registered members in Raft id order.

@@ -32,17 +32,18 @@ const (
 	paramUser          = "sentinel-user"
 	paramPass          = "sentinel-pass"
 	paramLogLevel      = "loglevel"
-	// paramBrake is ours: a Sentinel has no such thing.
-	paramBrake = "failover-brake"
+	// These are ours: a Sentinel has no such thing.
+	paramBrake      = "failover-brake"
+	paramRemoveDead = "remove-dead-nodes-after"
 )
 
-// parameters are in the order in which Sentinel tells them. Ours is told to who asks for it by its name.
+// parameters are in the order in which Sentinel tells them. Ours are told to who asks for them by name.
 var parameters = []string{
-	paramResolve, paramAnnounceNames, paramAnnounceIP, paramAnnouncePort, paramUser, paramPass, paramLogLevel, paramBrake,
+	paramResolve, paramAnnounceNames, paramAnnounceIP, paramAnnouncePort, paramUser, paramPass, paramLogLevel, paramBrake, paramRemoveDead,
 }
 
 // ofCluster are the parameters of the whole cluster.
-var ofCluster = []string{paramResolve, paramAnnounceNames, paramBrake}
+var ofCluster = []string{paramResolve, paramAnnounceNames, paramBrake, paramRemoveDead}
 
 func (s *Server) config(ctx context.Context, _ *conn, args []string) reply {
 	switch verb := strings.ToLower(args[0]); {
@@ -60,7 +61,7 @@ func (s *Server) configGet(ctx context.Context, patterns []string) reply {
 	for _, pattern := range patterns {
 		for _, name := range parameters {
 			pattern := strings.ToLower(pattern)
-			told := raftfsm.Glob(pattern, name) && (name != paramBrake || pattern == name)
+			told := raftfsm.Glob(pattern, name) && (name != paramBrake && name != paramRemoveDead || pattern == name)
 			if told && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
@@ -86,6 +87,8 @@ func (s *Server) configGet(ctx context.Context, patterns []string) reply {
 			out.add(name, yesNo(settings.GetAnnounceHostnames()))
 		case paramBrake:
 			out.num(name, int64(settings.GetFailoverBrakePercent()))
+		case paramRemoveDead:
+			out.num(name, settings.GetRemoveDeadNodesAfterMs()/1000)
 		case paramAnnounceIP:
 			out.add(name, ip)
 		case paramAnnouncePort:
@@ -154,6 +157,10 @@ func (s *Server) setSettings(ctx context.Context, values map[string]string) erro
 		percent, _ := strconv.ParseInt(v, 10, 32) // it was checked
 		req.Settings.FailoverBrakePercent = new(int32(percent))
 	}
+	if v, set := values[paramRemoveDead]; set {
+		seconds, _ := strconv.ParseInt(v, 10, 64) // it was checked
+		req.Settings.RemoveDeadNodesAfterMs = new(seconds * 1000)
+	}
 	_, err := s.admin.UpdateSettings(ctx, req)
 	return err
 }
@@ -205,6 +212,9 @@ func readParameter(name, asked, value string) (string, reply) {
 	case paramBrake:
 		n, err := strconv.Atoi(value)
 		good = err == nil && n >= 0 && n <= 100
+	case paramRemoveDead:
+		n, err := strconv.Atoi(value)
+		good = err == nil && raftfsm.RemoveDeadAfterAllowed(n)
 	case paramAnnouncePort:
 		n, err := strconv.ParseInt(value, 10, 64)
 		good = err == nil && n >= 0 && n <= 65535

@@ -42,6 +42,10 @@ func TestConfig(t *testing.T) {
 		step{"SENTINEL CONFIG SET failover-brake 101", "-ERR Invalid value '101' to SENTINEL CONFIG SET 'failover-brake'"},
 		step{"SENTINEL CONFIG SET failover-brake 70", "+OK"},
 		step{"SENTINEL CONFIG GET failover-brake", "[failover-brake 70]"},
+		step{"SENTINEL CONFIG GET remove-dead-nodes-after", "[remove-dead-nodes-after 0]"},
+		step{"SENTINEL CONFIG SET remove-dead-nodes-after 59", "-ERR Invalid value '59' to SENTINEL CONFIG SET 'remove-dead-nodes-after'"},
+		step{"SENTINEL CONFIG SET remove-dead-nodes-after 3600", "+OK"},
+		step{"SENTINEL CONFIG GET remove-dead-nodes-after", "[remove-dead-nodes-after 3600]"},
 	)
 	for _, name := range []string{"announce-ip", "sentinel-user", "sentinel-pass"} {
 		if got := c.do("SENTINEL", "CONFIG", "SET", name, ""); got != "+OK" {

@@ -131,8 +131,11 @@ func (n *fakeNode) Changed() <-chan struct{} {
 }
 
 func (n *fakeNode) LeaderConn(context.Context) (*grpc.ClientConn, error) { return nil, errUnknown }
-func (n *fakeNode) RemoveNode(context.Context, string) error             { return nil }
-func (n *fakeNode) TransferLeadership(context.Context, string) error     { return nil }
+func (n *fakeNode) NodeConn(context.Context, string) (*grpc.ClientConn, error) {
+	return nil, errUnknown
+}
+func (n *fakeNode) RemoveNode(context.Context, string) error         { return nil }
+func (n *fakeNode) TransferLeadership(context.Context, string) error { return nil }
 
 func (n *fakeNode) Status() api.NodeStatus {
 	n.mu.Lock()
@@ -245,6 +248,8 @@ func lookup(_ context.Context, host string) ([]string, error) {
 }
 
 type fakeFleet map[string]api.Observation
+
+func (f fakeFleet) Probed() int { return len(f) }
 
 func (fakeFleet) Braked() string { return "" }
 

@@ -91,12 +91,14 @@ func (s *Server) Alive() error {
 // livez tells whether the process does its work. It says nothing of the cluster: a restart would not help that.
 func (s *Server) livez(w http.ResponseWriter, r *http.Request) { tell(w, r, s.lives()) }
 
-// readyz tells whether this node can serve as a member: it lives, its state may be told, and it hears a leader.
+// readyz tells whether this node can serve as a member: it lives, its state may be told and is not far behind, it hears a leader,
+// and it votes unless it is an observer.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	found := s.lives()
 	if found[0].err == nil { // else asking the node would hang
 		_, _, err := s.o.Node.Local()
-		found = append(found, finding{"state", err}, finding{"leader", HearsLeader(s.o.Node.Status())})
+		status := s.o.Node.Status()
+		found = append(found, finding{"state", err}, finding{"leader", HearsLeader(status)}, finding{"member", takesPart(status)})
 	}
 	tell(w, r, found)
 }
@@ -112,6 +114,19 @@ func HearsLeader(status api.NodeStatus) error {
 		return errors.New("no leader heard since the start")
 	case status.LeaderID == "", status.LastContact > leaderSilence:
 		return fmt.Errorf("no leader heard for %v", status.LastContact.Round(100*time.Millisecond))
+	}
+	return nil
+}
+
+// mostBehind is how many committed entries a node that takes part may have yet to apply.
+const mostBehind = 64
+
+func takesPart(status api.NodeStatus) error {
+	switch {
+	case status.Role == "joining":
+		return errors.New("this node does not vote yet")
+	case status.CommitIndex > status.AppliedIndex+mostBehind:
+		return fmt.Errorf("this node has yet to apply %d entries", status.CommitIndex-status.AppliedIndex)
 	}
 	return nil
 }

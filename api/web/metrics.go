@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"io"
 	"log/slog"
 	"math"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/raftsentinel/raftsentinel/api"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
@@ -49,11 +51,15 @@ type metrics struct {
 	tally   tally
 }
 
-func newMetrics(o Options, began time.Time) http.Handler {
+func newMetrics(o Options, began time.Time) *metrics {
 	m := &metrics{o: o, began: began, process: prometheus.NewRegistry(), tally: tally{began: began.UnixMilli()}}
 	m.process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m, promhttp.HandlerOpts{
-		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError,
+		ErrorLog: slog.NewLogLogger(m.o.Log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError,
 		MaxRequestsInFlight: maxScrapes, EnableOpenMetrics: true,
 	})
 }
@@ -70,6 +76,21 @@ func (m *metrics) Gather() ([]*dto.MetricFamily, error) {
 	}
 	slices.SortFunc(out, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
 	return out, err
+}
+
+// WriteMetrics tells what /metrics does, in Prometheus's text format.
+func (s *Server) WriteMetrics(w io.Writer) error {
+	families, err := s.metrics.Gather()
+	if err != nil {
+		return err
+	}
+	enc := expfmt.NewEncoder(w, expfmt.NewFormat(expfmt.TypeTextPlain))
+	for _, f := range families {
+		if err := enc.Encode(f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // scrape is what one scrape tells, from one state.

@@ -69,6 +69,7 @@ type Options struct {
 type Server struct {
 	o       Options
 	app     sentinelv1.SentinelServiceClient
+	metrics *metrics
 	live    []*check
 	began   time.Time
 	handler http.Handler
@@ -86,8 +87,9 @@ func New(o Options) (*Server, error) {
 	for _, c := range append([]Check{{"node", s.askNode}}, o.Live...) {
 		s.live = append(s.live, &check{Check: c})
 	}
+	s.metrics = newMetrics(o, s.began)
 	mux := http.NewServeMux()
-	mux.Handle("/metrics", only(newMetrics(o, s.began), http.MethodGet, http.MethodHead))
+	mux.Handle("/metrics", only(s.metrics.handler(), http.MethodGet, http.MethodHead))
 	mux.Handle("/livez", only(http.HandlerFunc(s.livez), http.MethodGet, http.MethodHead))
 	mux.Handle("/readyz", only(http.HandlerFunc(s.readyz), http.MethodGet, http.MethodHead))
 	for pattern, answer := range map[string]func(*http.Request) answer{

@@ -36,11 +36,20 @@ func TestHealth(t *testing.T) {
 		{name: "never", status: api.NodeStatus{Role: "follower", LastContact: -1}, ready: "[-] leader: no leader heard since the start\n"},
 		{
 			name: "forming", status: api.NodeStatus{Role: "joining", LastContact: -1, Waiting: "1 of 3 nodes"},
-			ready: "[-] leader: no cluster yet: 1 of 3 nodes\n",
+			ready: "[-] leader: no cluster yet: 1 of 3 nodes\n[-] member: this node does not vote yet\n",
 		},
 		{
 			name: "loading", status: api.NodeStatus{Role: "follower", LeaderID: "b-1"}, state: errLoading,
 			ready: "[-] state: the node has not caught up\n",
+		},
+		{
+			name: "catching up", status: api.NodeStatus{Role: "joining", LeaderID: "b-1"},
+			ready: "[-] member: this node does not vote yet\n",
+		},
+		{name: "observer", status: api.NodeStatus{Role: "observer", LeaderID: "b-1", CommitIndex: 1064, AppliedIndex: 1000}},
+		{
+			name: "behind", status: api.NodeStatus{Role: "follower", LeaderID: "b-1", CommitIndex: 1065, AppliedIndex: 1000},
+			ready: "[-] member: this node has yet to apply 65 entries\n",
 		},
 		{
 			name: "broken", status: api.NodeStatus{Role: api.RoleLeader}, part: broken,
@@ -68,7 +77,7 @@ func TestHealth(t *testing.T) {
 
 func TestVerbose(t *testing.T) {
 	s := newServer(t, options(t, newFakeNode(t), nil))
-	if got := ask(s, http.MethodGet, "/readyz?verbose").Body.String(); got != "[+] node: ok\n[+] state: ok\n[+] leader: ok\nok\n" {
+	if got := ask(s, http.MethodGet, "/readyz?verbose").Body.String(); got != "[+] node: ok\n[+] state: ok\n[+] leader: ok\n[+] member: ok\nok\n" {
 		t.Errorf("%q", got)
 	}
 }

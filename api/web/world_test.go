@@ -169,6 +169,8 @@ func (f fakeFleet) Observe(a raftfsm.Addr) (api.Observation, bool) {
 	return o, ok
 }
 
+func (f fakeFleet) Probed() int { return len(f) }
+
 func (fakeFleet) Braked() string { return "" }
 
 // alive is an instance that was read just now; change alters what it says.

@@ -62,7 +62,7 @@ type Config struct {
 	// Seeds are the masters of the file, in name order.
 	Seeds []Seed
 	// Settings of the whole cluster that the file gives a first value: resolve-hostnames and announce-hostnames, yes or no,
-	// and failover-brake, in percent.
+	// failover-brake, in percent, and remove-dead-nodes-after, in seconds.
 	Settings map[string]string
 
 	places map[string]Place
@@ -220,7 +220,7 @@ func (p *parser) directives() {
 }
 
 // settings are the directives about the whole cluster.
-var settings = []string{"resolve-hostnames", "announce-hostnames", "failover-brake"}
+var settings = []string{"resolve-hostnames", "announce-hostnames", "failover-brake", "remove-dead-nodes-after"}
 
 // nodeLines are the directives that may stand behind "sentinel" without being about a master.
 var nodeLines = append([]string{"announce-ip", "announce-port", "deny-scripts-reconfig"}, settings...)

@@ -66,6 +66,7 @@ var table = slices.Concat([]directive{
 	setting("resolve-hostnames"),
 	setting("announce-hostnames"),
 	one("failover-brake", "a whole number of percent, 0 to 100; 0 = off", setBrake),
+	one("remove-dead-nodes-after", raftfsm.RemoveDeadAfterWant, setRemoveDead),
 	{name: "dev", most: 1, words: "no value, yes or no", flagOnly: true, set: setDev},
 }, notYet(), withoutMeaning())
 
@@ -110,6 +111,15 @@ func setBrake(c *Config, v string) error {
 		return errValue
 	}
 	c.give("failover-brake", strconv.Itoa(n))
+	return nil
+}
+
+func setRemoveDead(c *Config, v string) error {
+	n, err := strconv.Atoi(v)
+	if err != nil || !raftfsm.RemoveDeadAfterAllowed(n) {
+		return errValue
+	}
+	c.give("remove-dead-nodes-after", strconv.Itoa(n))
 	return nil
 }
 

@@ -63,7 +63,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 no node reachable or no leader, 
 		a.applyCmd(), a.importCmd(),
 		a.maintenanceCmd(), a.hostCmd(),
 		a.switchoverCmd(), a.failoverCmd(), a.operationCmd(), a.pauseCmd(), a.resumeCmd(), a.ckquorumCmd(), a.explainCmd(),
-		a.eventsCmd(), a.historyCmd(), a.statusCmd(), a.nodesCmd(), a.nodeCmd(),
+		a.eventsCmd(), a.historyCmd(), a.statusCmd(), a.nodesCmd(), a.nodeCmd(), a.doctorCmd(), a.debugCmd(),
 		a.versionCmd(), a.completionCmd(), a.docsCmd(), a.demoCmd(),
 	)
 	return root
@@ -202,3 +202,6 @@ func age(d time.Duration) string {
 	}
 	return d.Round(time.Second).String()
 }
+
+// ms is a span as the cluster tells it.
+func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

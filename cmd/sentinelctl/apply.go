@@ -218,11 +218,21 @@ func (a *app) applySettings(ctx context.Context, settings map[string]string) (*d
 			d.Differences = append(d.Differences, difference{s.name, word[s.have], want})
 		}
 	}
-	have := strconv.Itoa(int(now.GetSettings().GetFailoverBrakePercent()))
-	if want := settings["failover-brake"]; want != "" && want != have {
-		percent, _ := strconv.ParseInt(want, 10, 32) // the configuration's reader has checked it
-		q.Settings.FailoverBrakePercent = new(int32(percent))
-		d.Differences = append(d.Differences, difference{"failover-brake", have, want})
+	for _, s := range []struct {
+		name string
+		have int64
+		give func(n int64)
+	}{
+		{"failover-brake", int64(now.GetSettings().GetFailoverBrakePercent()), func(n int64) { q.Settings.FailoverBrakePercent = new(int32(n)) }},
+		{"remove-dead-nodes-after", now.GetSettings().GetRemoveDeadNodesAfterMs() / 1000, func(n int64) { q.Settings.RemoveDeadNodesAfterMs = new(n * 1000) }},
+	} {
+		have, want := strconv.FormatInt(s.have, 10), settings[s.name]
+		if want == "" || want == have {
+			continue
+		}
+		n, _ := strconv.ParseInt(want, 10, 32) // the configuration's reader has checked it
+		s.give(n)
+		d.Differences = append(d.Differences, difference{s.name, have, want})
 	}
 	if len(d.Differences) == 0 {
 		return d, nil

@@ -51,7 +51,7 @@ func applyTo() *keeper {
 // TestApply: the dry run tells what would be done, apply does it, and after it nothing is left to do.
 func TestApply(t *testing.T) {
 	k := applyTo()
-	endpoint, file := serveNode(t, k), fileOf(t, appliedFile+"sentinel failover-brake 70\n")
+	endpoint, file := serveNode(t, k), fileOf(t, appliedFile+"sentinel failover-brake 70\nremove-dead-nodes-after 600\n")
 	r := ctl(t.Context(), t, endpoint, nil, "apply", file, "--dry-run", "--prune")
 	if r.status != exitCheck || k.changesAsked() != 0 {
 		t.Fatalf("dry run: exit %d, %s, %d changes", r.status, r.stderr, k.changesAsked())
@@ -80,7 +80,8 @@ func TestApply(t *testing.T) {
 	if fresh.GetPause() != nil || k.passwords["fresh"] != "open sesame" || fresh.GetOptions().GetFailoverTimeoutMs() != 60000 {
 		t.Errorf("fresh %v", fresh)
 	}
-	if _, err := k.find("old"); err == nil || !k.settings.GetAnnounceHostnames() || k.settings.GetResolveHostnames() || k.settings.GetFailoverBrakePercent() != 70 {
+	if _, err := k.find("old"); err == nil || !k.settings.GetAnnounceHostnames() || k.settings.GetResolveHostnames() || k.settings.GetFailoverBrakePercent() != 70 ||
+		k.settings.GetRemoveDeadNodesAfterMs() != 600_000 {
 		t.Errorf("old is still there, or settings %v", k.settings)
 	}
 	before := k.changesAsked()

@@ -86,6 +86,14 @@ func (a *app) completeForget(cmd *cobra.Command, args []string, word string) ([]
 }
 
 func (a *app) completeNode(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.completeNodes(cmd, args, func(*sentinelv1.Node) bool { return true })
+}
+
+func (a *app) completeDrained(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.completeNodes(cmd, args, func(n *sentinelv1.Node) bool { return n.GetDrain() != nil })
+}
+
+func (a *app) completeNodes(cmd *cobra.Command, args []string, want func(*sentinelv1.Node) bool) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -93,7 +101,9 @@ func (a *app) completeNode(cmd *cobra.Command, args []string, _ string) ([]strin
 		all, err := r.nodes(ctx)
 		var names []string
 		for _, n := range all.GetNodes() {
-			names = append(names, nodeName(n))
+			if want(n) {
+				names = append(names, nodeName(n))
+			}
 		}
 		return names, err
 	})

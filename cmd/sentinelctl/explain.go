@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -188,7 +187,7 @@ func candidateTable(candidates []*sentinelv1.Candidate) *table {
 		}
 		silent := "?"
 		if c.GetBehindMs() >= 0 {
-			silent = age(time.Duration(c.GetBehindMs()) * time.Millisecond)
+			silent = age(ms(c.GetBehindMs()))
 		}
 		t.add(client.HostPort(c.GetAddress()), verdict, bytesWord(c.GetBehindBytes()), silent, c.GetOffsetBytes(), c.GetPriority(),
 			agoWord(c.GetAgeMs()), whyNot(c))

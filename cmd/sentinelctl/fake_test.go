@@ -302,6 +302,14 @@ func (c *cluster) RemoveNode(ctx context.Context, q *sentinelv1.RemoveNodeReques
 	return &sentinelv1.RemoveNodeResponse{ClusterId: "c1", Revision: 43, Changed: c.changed}, c.note(ctx, q, 0)
 }
 
+func (c *cluster) DrainNode(ctx context.Context, q *sentinelv1.DrainNodeRequest) (*sentinelv1.DrainNodeResponse, error) {
+	return &sentinelv1.DrainNodeResponse{ClusterId: "c1", Revision: 43, Changed: c.changed, LeaderNodeId: "n2"}, c.note(ctx, q, 0)
+}
+
+func (c *cluster) UndrainNode(ctx context.Context, q *sentinelv1.UndrainNodeRequest) (*sentinelv1.UndrainNodeResponse, error) {
+	return &sentinelv1.UndrainNodeResponse{ClusterId: "c1", Revision: 43, Changed: c.changed}, c.note(ctx, q, 0)
+}
+
 func (c *cluster) TransferLeadership(ctx context.Context, q *sentinelv1.TransferLeadershipRequest) (*sentinelv1.TransferLeadershipResponse, error) {
 	return &sentinelv1.TransferLeadershipResponse{ClusterId: "c1", Revision: 43, Changed: c.changed, LeaderNodeId: "n2"}, c.note(ctx, q, 0)
 }
@@ -372,14 +380,25 @@ func sample() *cluster {
 			ClusterId: "c1", ClusterName: "sentineld", Revision: 42, AgeMs: 12, NodeId: "n1", Role: sentinelv1.NodeRole_NODE_ROLE_FOLLOWER,
 			LeaderNodeId: "n2", Term: 4, CommitIndex: 43, AppliedIndex: 42, Members: 3, Voters: 3, Version: "v0.1.0", FsyncP50Ms: 1.25,
 			Masters: 2, MastersOk: 1, MastersSdown: 1, MastersPaused: 1, Epoch: 3, Healthy: false, Problems: []string{"queue is paused"},
+			FeatureLevel: 1, Versions: []*sentinelv1.RunningVersion{
+				{Version: "v0.1.0", FeatureLevel: 1, NodeIds: []string{"n1", "n2"}}, {Version: "v0.2.0", FeatureLevel: 2, NodeIds: []string{"n3"}},
+			},
+			UptimeMs: 95_000, InstancesProbed: 5, Drained: []string{"n1"},
 		},
 		nodes: []*sentinelv1.Node{
 			{
 				NodeId: "n1", RaftId: "n1-aa", Voter: true, Self: true, Grpc: addr("10.0.1.1", 26479), Resp: addr("10.0.1.1", 26379),
 				Raft: addr("10.0.1.1", 26579), Version: "v0.1.0", Votes: 1, Registered: true, Heard: new(true), LastContactMs: new(int64(40)),
+				Role: new(sentinelv1.NodeRole_NODE_ROLE_FOLLOWER), Term: new(uint64(4)), AppliedIndex: new(uint64(42)), LagEntries: new(uint64(1)),
+				UptimeMs: new(int64(90_061_000)), InstancesProbed: new(uint32(5)), Drain: &sentinelv1.Pause{Actor: "ada", Reason: "slow disk", Since: at(0)},
 			},
 			{NodeId: "n2", RaftId: "n2-bb", Voter: true, Leader: true, Grpc: addr("10.0.1.2", 26479), Raft: addr("10.0.1.2", 26579), Version: "v0.1.0", Registered: true, Heard: new(false), LastContactMs: new(int64(95_000))},
 			{RaftId: "n3-cc", Raft: addr("10.0.1.3", 26579)},
+			{
+				NodeId: "n4", RaftId: "n4-dd", Raft: addr("10.0.1.4", 26579), Grpc: addr("10.0.1.4", 26479), Registered: true, Version: "v0.1.0", Heard: new(true),
+				LastContactMs: new(int64(0)), Role: new(sentinelv1.NodeRole_NODE_ROLE_OBSERVER), Term: new(uint64(4)), AppliedIndex: new(uint64(43)),
+				LagEntries: new(uint64(0)), UptimeMs: new(int64(7_000)), InstancesProbed: new(uint32(0)),
+			},
 		},
 		explain: &sentinelv1.ExplainMasterResponse{
 			ClusterId: "c1", Revision: 42, CanFailover: true, Winner: addr("10.0.0.2", 6379), NodeId: "n2", FromLeader: true,

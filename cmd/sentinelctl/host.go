@@ -181,9 +181,12 @@ func (a *app) printDrained(q *sentinelv1.DrainHostRequest, told []*sentinelv1.Dr
 func (a *app) hostUndrainCmd() *cobra.Command {
 	var wait bool
 	var limit time.Duration
+	var why string
 	cmd := &cobra.Command{
-		Use:               "undrain ADDR",
-		Short:             "End the maintenance of the instances on a host",
+		Use:   "undrain ADDR",
+		Short: "End the maintenance of the instances on a host",
+		Long: `End the maintenance of every instance on ADDR, also of those where it was begun one by one. With --reason only that which
+was begun with this very reason ends.`,
 		Args:              args(1, 1),
 		Annotations:       changes,
 		ValidArgsFunction: a.completeHost,
@@ -191,8 +194,13 @@ func (a *app) hostUndrainCmd() *cobra.Command {
 			if limit <= 0 {
 				return usagef("--max-wait %v: want more than 0", limit)
 			}
+			q := &sentinelv1.UndrainHostRequest{Host: args[0]}
+			given := ""
+			if cmd.Flags().Changed("reason") {
+				q.Reason, given = &why, " for that reason"
+			}
 			answer, err := change(cmd.Context(), a, func(ctx context.Context, c *client.Client) (*sentinelv1.UndrainHostResponse, error) {
-				return sentinelv1.NewAdminServiceClient(c).UndrainHost(ctx, &sentinelv1.UndrainHostRequest{Host: args[0]})
+				return sentinelv1.NewAdminServiceClient(c).UndrainHost(ctx, q)
 			})
 			if err != nil {
 				return err
@@ -201,13 +209,14 @@ func (a *app) hostUndrainCmd() *cobra.Command {
 			for _, in := range answer.GetInstances() {
 				names = append(names, client.HostPort(in))
 			}
-			err = a.printChange(answer, args[0]+" is undrained: "+strings.Join(names, ", "), "nothing on "+args[0]+" is in maintenance; nothing changed")
+			err = a.printChange(answer, args[0]+" is undrained: "+strings.Join(names, ", "), "nothing on "+args[0]+" is in maintenance"+given+"; nothing changed")
 			if err != nil || !wait {
 				return err
 			}
 			return a.awaitFollowing(cmd.Context(), answer.GetInstances(), limit)
 		},
 	}
+	cmd.Flags().StringVar(&why, "reason", "", "end only what was begun with this reason")
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until each of them follows its master")
 	cmd.Flags().DurationVar(&limit, "max-wait", 5*time.Minute, "how long --wait waits")
 	return cmd

@@ -88,6 +88,11 @@ func TestMaintenanceCommands(t *testing.T) {
 			"10.0.0.2 is undrained: 10.0.0.2:6379\n", "nothing on 10.0.0.2 is in maintenance; nothing changed\n",
 			&sentinelv1.UndrainHostRequest{Host: "10.0.0.2"},
 		},
+		{
+			[]string{"host", "undrain", "10.0.0.2", "--reason", "host shutdown"},
+			"10.0.0.2 is undrained: 10.0.0.2:6379\n", "nothing on 10.0.0.2 is in maintenance for that reason; nothing changed\n",
+			&sentinelv1.UndrainHostRequest{Host: "10.0.0.2", Reason: new("host shutdown")},
+		},
 	} {
 		y := newYard()
 		endpoint := serveNode(t, y)

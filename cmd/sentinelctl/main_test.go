@@ -175,7 +175,26 @@ func TestChanges(t *testing.T) {
 		{
 			[]string{"node", "remove", "n3", "--yes"},
 			"node n3 is removed\n", "there is no node n3; nothing changed\n",
-			`{"node":"n3","validate_only":false,"allow_missing":false}`,
+			`{"node":"n3","validate_only":false,"allow_missing":false,"force":false}`,
+		},
+		{
+			[]string{"node", "remove", "--force", "--if-exists", "--yes", "n3"},
+			"node n3 is removed\n", "there is no node n3; nothing changed\n",
+			`{"node":"n3","validate_only":false,"allow_missing":true,"force":true}`,
+		},
+		{
+			[]string{"node", "drain", "n1", "--reason", "slow disk"},
+			"node n1 is drained; n2 leads\n", "node n1 is drained already; nothing changed\n",
+			`{"node":"n1","reason":"slow disk","validate_only":false}`,
+		},
+		{
+			[]string{"node", "drain", "n2"},
+			"node n2 is drained; it leads until another voter takes over\n", "node n2 is drained already; nothing changed\n",
+			`{"node":"n2","reason":"","validate_only":false}`,
+		},
+		{
+			[]string{"node", "undrain", "n1"},
+			"node n1 may lead again\n", "node n1 is not drained; nothing changed\n", `{"node":"n1","validate_only":false}`,
 		},
 		{
 			[]string{"node", "transfer-leadership", "n2"}, "n2 leads\n", "n2 leads already; nothing changed\n", `{"node":"n2"}`,
@@ -305,6 +324,8 @@ func TestExitStatusOfCommands(t *testing.T) {
 		{"no leader for a change", func(c *cluster) { c.fail = refusal(t, codes.Unavailable, "no leader") }, []string{"reset", "*"}, 3, "no leader"},
 		{"not found", nil, []string{"master", "none"}, 4, `no master named "none"`},
 		{"refused", func(c *cluster) { c.fail = status.Error(codes.FailedPrecondition, "paused") }, []string{"failover", "cache", "--yes"}, 4, "paused"},
+		{"no other leader", func(c *cluster) { c.fail = refusal(t, codes.FailedPrecondition, "no voter beside") }, []string{"node", "drain", "n1"}, 4, "no voter beside"},
+		{"drain of nobody", nil, []string{"node", "drain"}, 2, "usage"},
 		{"no quorum", func(c *cluster) { c.quorumOK = false }, []string{"ckquorum", "cache"}, 5, "no failover can be agreed"},
 		{"no failover", func(c *cluster) { c.explain.CanFailover = false }, []string{"explain", "cache"}, 5, "no automatic failover of cache"},
 		{"not healthy", nil, []string{"status", "--wait", "healthy", "--max-wait", "1ms"}, 5, "not healthy within"},
@@ -499,7 +520,9 @@ func TestCompletion(t *testing.T) {
 		want string
 	}{
 		{[]string{"__complete", "master", ""}, "cache\nqueue-with-a-longer-name\n:4\n"},
-		{[]string{"__complete", "node", "remove", ""}, "n1\nn2\nn3-cc\n:4\n"},
+		{[]string{"__complete", "node", "remove", ""}, "n1\nn2\nn3-cc\nn4\n:4\n"},
+		{[]string{"__complete", "node", "drain", ""}, "n1\nn2\nn3-cc\nn4\n:4\n"},
+		{[]string{"__complete", "node", "undrain", ""}, "n1\n:4\n"},
 		{[]string{"__complete", "set", "cache", "tl"}, "tls=\n"},
 		{[]string{"__complete", "forget", ""}, "10.0.0.2:6379\n[fe80::1]:6380\n:4\n"},
 		{[]string{"__complete", "failover", "cache", "--to", ""}, "10.0.0.2:6379\n[fe80::1]:6380\n:4\n"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,8 +20,9 @@ func (a *app) statusCmd() *cobra.Command {
 		Use:   "status",
 		Short: "Show how the cluster is",
 		Long: `Show how the cluster is, as the asked node and the leader see it. --wait healthy waits until a leader is known and
-hears every node, every master is up, none is held, and nothing else is wrong; exit 5 if that does not come true within
---max-wait.`,
+hears every node, each node keeps up and votes, every master is up, no failover is under way, no master is held, and nothing
+else is wrong; exit 5 if that does not come true within --max-wait. It tells whether it is safe to stop the next node, in
+an upgrade for example: run it before each one.`,
 		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if wait != "" && wait != "healthy" {
@@ -98,9 +100,15 @@ func statusTable(s *sentinelv1.GetStatusResponse) *table {
 	for _, p := range s.GetProblems() {
 		t.add("problem", p)
 	}
-	t.add("node", fmt.Sprintf("%s, %s, version %s", s.GetNodeId(), roleWord(s.GetRole()), s.GetVersion()))
+	t.add("node", fmt.Sprintf("%s, %s, version %s, up for %s, probes %d instances",
+		s.GetNodeId(), roleWord(s.GetRole()), s.GetVersion(), age(ms(s.GetUptimeMs())), s.GetInstancesProbed()))
 	t.add("leader", leaderWord(s))
 	t.add("nodes", fmt.Sprintf("%d, of which %d vote", s.GetMembers(), s.GetVoters()))
+	t.add("versions", versionsWord(s.GetVersions()))
+	t.add("feature level", s.GetFeatureLevel())
+	if len(s.GetDrained()) > 0 {
+		t.add("drained", strings.Join(s.GetDrained(), ", "))
+	}
 	t.add("masters", mastersWord(s))
 	t.add("failovers open", s.GetFailoversOpen())
 	t.add("highest epoch", s.GetEpoch())
@@ -125,6 +133,21 @@ func leaderWord(s *sentinelv1.GetStatusResponse) string {
 		return s.GetLeaderNodeId()
 	}
 	return fmt.Sprintf("%s, heard %d ms ago", s.GetLeaderNodeId(), s.GetAgeMs())
+}
+
+// versionsWord tells which node runs what, where that differs.
+func versionsWord(versions []*sentinelv1.RunningVersion) string {
+	switch len(versions) {
+	case 0:
+		return "?" // no node has registered
+	case 1:
+		return versions[0].GetVersion()
+	}
+	words := make([]string, len(versions))
+	for i, v := range versions {
+		words[i] = fmt.Sprintf("%s (level %d) on %s", v.GetVersion(), v.GetFeatureLevel(), strings.Join(v.GetNodeIds(), ", "))
+	}
+	return strings.Join(words, "; ")
 }
 
 func mastersWord(s *sentinelv1.GetStatusResponse) string {

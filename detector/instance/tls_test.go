@@ -62,6 +62,9 @@ func TestTLS(t *testing.T) {
 	if class, err := c.Ping(bounded(t)); class != detector.ReplyPong || err != nil {
 		t.Error(class, err)
 	}
+	if left := time.Until(c.CertificateEnds()); left <= 0 || left > time.Hour {
+		t.Errorf("the certificate ends in %v", left)
+	}
 	if _, err := d.Dial(bounded(t), TargetOf(m, raftfsm.Addr{Host: "other.example", Port: 1}, config, false), ""); err == nil {
 		t.Error("a certificate for another name was accepted")
 	}

@@ -115,6 +115,16 @@ func (f *Fleet) Observe(a raftfsm.Addr) (o detector.Observation, ok bool) {
 	return o, true
 }
 
+// Probed counts the instances that are probed.
+func (f *Fleet) Probed() int {
+	n := 0
+	f.watches.Range(func(_, _ any) bool {
+		n++
+		return true
+	})
+	return n
+}
+
 // StandsBy tells whether what this node sees agrees with a vote that it holds in the state.
 func (f *Fleet) StandsBy(v raftfsm.Vote) bool {
 	o, ok := f.Observe(v.Instance)

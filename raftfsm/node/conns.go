@@ -185,3 +185,26 @@ func (n *Node) LeaderConn(context.Context) (*grpc.ClientConn, error) {
 	}
 	return n.conns.conn(a.String())
 }
+
+// NodeConn is a gRPC connection to another member, by its Raft id. It belongs to the Node. One that failed before is tried
+// anew; where it does not stand after a while, a call on it tells why.
+func (n *Node) NodeConn(ctx context.Context, raftID string) (*grpc.ClientConn, error) {
+	node, ok := n.State().Node(raftID)
+	if !ok {
+		return nil, fmt.Errorf("the address of %s is not known", raftID)
+	}
+	cc, err := n.conns.conn(node.GRPC.String())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectLimit)
+	defer cancel()
+	cc.ResetConnectBackoff()
+	cc.Connect()
+	for s := cc.GetState(); s != connectivity.Ready && s != connectivity.Shutdown; s = cc.GetState() {
+		if !cc.WaitForStateChange(ctx, s) {
+			break
+		}
+	}
+	return cc, nil
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -23,7 +24,12 @@ type described struct {
 	promisedTo  raft.ServerID
 	removed     bool
 	leader      raftfsm.Addr // gRPC, zero for unknown
+	// clock is what its clock said, and here what this node's said then; zero for one that says nothing.
+	clock, here time.Time
 }
+
+// astray tells whether its clock is too far from this node's.
+func (d described) astray() bool { return tooFarApart(clocksApart(d.clock, d.here)) }
 
 func (d described) String() string {
 	if d.address == "" {
@@ -52,6 +58,8 @@ type formationStep struct {
 	// say: why it waits; wrong: because of something that only an operator can put right.
 	say   string
 	wrong bool
+	// about is what is said once, where say has times in it and differs each time.
+	about string
 }
 
 func formationWaits(format string, args ...any) formationStep {
@@ -131,6 +139,12 @@ func decideJoin(members []described) formationStep {
 	return formationStep{act: formationJoin, via: via}
 }
 
+// firstClause of a reason tells it from others. What follows a colon may be times, which differ each time.
+func firstClause(reason string) string {
+	clause, _, _ := strings.Cut(reason, ": ")
+	return clause
+}
+
 // checkFounders finds what makes a founding unsafe whoever does it.
 func checkFounders(self described, free []described, unknown int) formationStep {
 	byName := map[string]described{self.nodeID: self}
@@ -155,8 +169,14 @@ func decideFounding(self described, free []described) formationStep {
 		return formationWaits("this node has promised to follow the founder %s and waits for it; only if that node is gone for good and has founded nothing: stop all nodes without state, empty their dirs, and start them again", self.promisedTo)
 	}
 	var candidates, available []described // available: bound to nobody else
+	astray := formationStep{}             // why others that would found do not count
 	for _, p := range append([]described{self}, free...) {
 		if p.expect == 0 {
+			continue
+		}
+		if p.astray() {
+			say := sayClocks(self.String(), p.here, p.String(), p.clock)
+			astray = formationStep{say: say, wrong: true, about: firstClause(say)}
 			continue
 		}
 		candidates = append(candidates, p)
@@ -169,6 +189,8 @@ func decideFounding(self described, free []described) formationStep {
 	}
 	slices.SortStableFunc(available, func(a, b described) int { return cmp.Compare(a.nodeID, b.nodeID) })
 	switch {
+	case len(candidates) < self.expect && astray.wrong:
+		return astray
 	case len(candidates) < self.expect:
 		return formationWaits("%d of the %d nodes that bootstrap-expect asks for are seen: %s", len(candidates), self.expect, names(candidates))
 	case len(available) < self.expect:

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -9,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	mathrand "math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -27,7 +27,7 @@ import (
 const (
 	// formationFirst and formationLast bound the wait between two attempts; it grows from the one to the other.
 	formationFirst, formationLast = 100 * time.Millisecond, time.Second
-	// formationLimit bounds each look-up and each question to a peer.
+	// formationLimit bounds each question to a peer.
 	formationLimit = time.Second
 	// joinLimit bounds a request for admission, which commits an entry.
 	joinLimit = 5 * time.Second
@@ -44,12 +44,13 @@ type formerOptions struct {
 	// self is what Join registers.
 	self *raftlogv1.RegisterNode
 	// dial connects to a resolved HOST:PORT; the closer ends the connection.
-	dial func(address string) (peerv1.PeerServiceClient, io.Closer, error)
-	// resolve gives a name's addresses; nil for the system's resolver.
-	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	dial    func(address string) (peerv1.PeerServiceClient, io.Closer, error)
+	resolve resolver
 	// refusal tells why the node at a resolved address refuses connections of this one; "" where it does not. It may be nil.
 	refusal func(address string) string
-	log     *slog.Logger
+	// now is the wall clock.
+	now func() time.Time
+	log *slog.Logger
 }
 
 // former finds a cluster, or founds one, for a node without state.
@@ -59,6 +60,8 @@ type former struct {
 
 	// waiting is why there is no cluster yet: for an operator who asks.
 	waiting atomic.Pointer[string]
+	// refusals tells of promises that are not given.
+	refusals *sparseLog
 
 	// Of run alone: since when something holds, and what was said; the refusals of this attempt, and the reason that it
 	// found to wait.
@@ -69,12 +72,7 @@ type former struct {
 }
 
 func newFormer(id *identity, o formerOptions) *former {
-	if o.resolve == nil {
-		o.resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		}
-	}
-	return &former{id: id, o: o, since: map[string]time.Time{}, said: map[string]bool{}}
+	return &former{id: id, o: o, refusals: newSparseLog(o.log), since: map[string]time.Time{}, said: map[string]bool{}}
 }
 
 // run returns when this node has a cluster: founded tells that it is to be bootstrapped with this node alone, else it has
@@ -185,7 +183,7 @@ func (f *former) resolvePeers(ctx context.Context) []peerEntry {
 			case a == own:
 				entries[i].self = true
 			default:
-				entries[i].addresses, errs[i] = f.resolve(ctx, a)
+				entries[i].addresses, errs[i] = f.o.resolve.addresses(ctx, a)
 			}
 		})
 	}
@@ -194,26 +192,6 @@ func (f *former) resolvePeers(ctx context.Context) []peerEntry {
 		f.sayPeer("name", f.o.peers[i], err)
 	}
 	return entries
-}
-
-func (f *former) resolve(ctx context.Context, a raftfsm.Addr) ([]netip.AddrPort, error) {
-	ips := []netip.Addr{}
-	if ip, err := netip.ParseAddr(a.Host); err == nil {
-		ips = append(ips, ip)
-	} else {
-		ctx, cancel := context.WithTimeout(ctx, formationLimit)
-		defer cancel()
-		if ips, err = f.o.resolve(ctx, a.Host); err != nil {
-			return nil, err
-		}
-	}
-	var out []netip.AddrPort
-	for _, ip := range ips {
-		if ap := netip.AddrPortFrom(ip.Unmap(), a.Port); !slices.Contains(out, ap) {
-			out = append(out, ap)
-		}
-	}
-	return out, nil
 }
 
 // describeAll asks each address once, all together.
@@ -260,6 +238,7 @@ func (f *former) refusal(address string) string {
 func (f *former) describe(ctx context.Context, address string) (described, error) {
 	var d described
 	err := f.call(ctx, address, formationLimit, func(ctx context.Context, c peerv1.PeerServiceClient) error {
+		begun := f.o.now()
 		r, err := c.Describe(ctx, &peerv1.DescribeRequest{
 			ClusterName: f.o.clusterName, NodeId: f.o.nodeID, RaftId: string(f.id.get().RaftID),
 		})
@@ -270,6 +249,7 @@ func (f *former) describe(ctx context.Context, address string) (described, error
 			address: address, raftID: raft.ServerID(r.GetRaftId()), nodeID: r.GetNodeId(), clusterName: r.GetClusterName(),
 			clusterID: r.GetClusterId(), expect: int(r.GetBootstrapExpect()), promisedTo: raft.ServerID(r.GetPromisedTo()),
 			removed: r.GetRemoved(), leader: raftfsm.AddrOf(r.GetLeaderGrpc()),
+			clock: toldClock(r.GetNowMs()), here: begun.Add(f.o.now().Sub(begun) / 2), // the middle of the exchange
 		}
 		return err
 	})
@@ -328,7 +308,7 @@ func (f *former) seekPromise(ctx context.Context, d described) bool {
 	err := f.call(ctx, d.address, formationLimit, func(ctx context.Context, c peerv1.PeerServiceClient) (err error) {
 		r, err = c.Promise(ctx, &peerv1.PromiseRequest{
 			ClusterName: f.o.clusterName, FounderNodeId: f.o.nodeID, FounderRaftId: string(f.id.get().RaftID),
-			BootstrapExpect: uint32(f.o.expect),
+			BootstrapExpect: uint32(f.o.expect), NowMs: f.o.now().UnixMilli(),
 		})
 		return err
 	})
@@ -338,7 +318,9 @@ func (f *former) seekPromise(ctx context.Context, d described) bool {
 	case raft.ServerID(r.GetRaftId()) != d.raftID:
 		f.say(formationWaits("%s is another node by now: %s", d, printable(r.GetRaftId())))
 	case !r.GetGiven():
-		f.say(formationWaits("%s did not promise to follow this node: %s", d, printable(r.GetReason())))
+		step := formationWaits("%s did not promise to follow this node: %s", d, printable(r.GetReason()))
+		step.about = d.String() + firstClause(r.GetReason())
+		f.say(step)
 	default:
 		return true
 	}
@@ -365,6 +347,8 @@ func (f *former) promise(req *peerv1.PromiseRequest) (*peerv1.PromiseResponse, e
 		resp.Reason = fmt.Sprintf("bootstrap-expect is %d here and %d there", f.o.expect, req.GetBootstrapExpect())
 	case req.GetFounderNodeId() == f.o.nodeID && founder != rec.RaftID:
 		resp.Reason = fmt.Sprintf("both nodes have the node-id %q", f.o.nodeID)
+	case tooFarApart(clocksApart(toldClock(req.GetNowMs()), f.o.now())):
+		resp.Reason = sayClocks(f.o.nodeID, f.o.now(), req.GetFounderNodeId(), toldClock(req.GetNowMs()))
 	default:
 		to, err := f.id.promise(founder)
 		if err != nil {
@@ -377,6 +361,10 @@ func (f *former) promise(req *peerv1.PromiseRequest) (*peerv1.PromiseResponse, e
 		if rec.PromisedTo == "" {
 			f.o.log.Info("promised to follow a founder", "founder", req.GetFounderNodeId(), "raft_id", founder)
 		}
+	}
+	if !resp.GetGiven() {
+		f.refusals.warn(string(founder)+firstClause(resp.GetReason()), "no promise given to a founder",
+			"founder", req.GetFounderNodeId(), "raft_id", founder, "reason", resp.GetReason())
 	}
 	return resp, nil
 }
@@ -418,7 +406,9 @@ func (f *former) join(ctx context.Context, via []described) (clusterID string, e
 		case resp.GetNotLeader():
 			f.say(formationWaits("%s knows no leader who could admit this node", address))
 		default:
-			f.say(formationBlocked("the cluster does not admit this node: %s", resp.GetReason()))
+			step := formationBlocked("the cluster does not admit this node: %s", resp.GetReason())
+			step.about = "admission: " + firstClause(resp.GetReason())
+			f.say(step)
 		}
 	}
 	return "", nil
@@ -426,7 +416,7 @@ func (f *former) join(ctx context.Context, via []described) (clusterID string, e
 
 func (f *former) seekAdmission(ctx context.Context, address string) (resp *peerv1.JoinResponse, err error) {
 	err = f.call(ctx, address, joinLimit, func(ctx context.Context, c peerv1.PeerServiceClient) (err error) {
-		resp, err = c.Join(ctx, &peerv1.JoinRequest{Node: f.o.self, ClusterName: f.o.clusterName})
+		resp, err = c.Join(ctx, &peerv1.JoinRequest{Node: f.o.self, ClusterName: f.o.clusterName, NowMs: f.o.now().UnixMilli()})
 		return err
 	})
 	return resp, err
@@ -441,7 +431,7 @@ func (f *former) say(s formationStep) {
 	if s.wrong {
 		level = slog.LevelWarn
 	}
-	if f.lasts(s.say) {
+	if f.lasts(cmp.Or(s.about, s.say)) {
 		f.o.log.Log(context.Background(), level, "no cluster yet", "reason", s.say)
 	}
 }

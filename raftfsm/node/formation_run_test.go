@@ -30,7 +30,7 @@ type village struct {
 	cut func(from, to *villager) bool
 	// after is called when a call was carried out and before it is answered; an error loses the answer.
 	after func(from, to *villager, method string) error
-	// names that resolve.
+	// names that resolve; with mu held.
 	names  map[string][]string
 	houses map[string]*villager
 }
@@ -43,6 +43,7 @@ type villager struct {
 	expect  int
 	peers   []string
 	refusal func(string) string
+	ahead   time.Duration // its clock is ahead by so much
 	log     bytes.Buffer
 	// Of the present run.
 	id     *identity
@@ -91,7 +92,7 @@ func (h *villager) start() {
 	}
 	f := newFormer(id, formerOptions{
 		nodeID: h.name, clusterName: "prod", expect: h.expect, peers: h.peers, self: self, dial: h.dial,
-		resolve: h.v.resolve, refusal: h.refusal, log: slog.New(slog.NewTextHandler(&h.log, nil)),
+		resolve: h.v.resolve, refusal: h.refusal, now: h.now, log: slog.New(slog.NewTextHandler(&h.log, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -113,7 +114,15 @@ func (h *villager) start() {
 	}()
 }
 
+func (h *villager) now() time.Time {
+	h.v.mu.Lock()
+	defer h.v.mu.Unlock()
+	return time.Now().Add(h.ahead)
+}
+
 func (v *village) resolve(_ context.Context, host string) ([]netip.Addr, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	var out []netip.Addr
 	for _, a := range v.names[host] {
 		out = append(out, netip.MustParseAddr(a))
@@ -197,7 +206,7 @@ func (w villageWire) Describe(ctx context.Context, _ *peerv1.DescribeRequest, _ 
 	d := f.describeSelf()
 	return &peerv1.DescribeResponse{
 		ClusterName: d.clusterName, NodeId: d.nodeID, RaftId: string(d.raftID), ClusterId: d.clusterID, BootstrapExpect: uint32(d.expect),
-		PromisedTo: string(d.promisedTo), Removed: d.removed,
+		PromisedTo: string(d.promisedTo), Removed: d.removed, NowMs: f.o.now().UnixMilli(),
 	}, w.back(to, "describe")
 }
 
@@ -332,24 +341,26 @@ func TestFormationAlone(t *testing.T) {
 
 func TestFormationRefusesAndSaysSoOnce(t *testing.T) {
 	for _, tc := range []struct {
-		name string
-		size int
-		set  func(all []*villager)
-		why  string
+		name  string
+		size  int
+		set   func(all []*villager)
+		why   string
+		level string
 	}{
 		{"expect not above half", 4, func(all []*villager) {
 			for _, h := range all {
 				h.expect = 2
 			}
-		}, "bootstrap-expect 2 is not more than half of the 4 nodes"},
-		{"expects differ", 3, func(all []*villager) { all[1].expect = 2 }, "bootstrap-expect is"},
-		{"same node-id", 3, func(all []*villager) { all[2].name = "n1" }, "have the same node-id"},
+		}, "bootstrap-expect 2 is not more than half of the 4 nodes", "WARN"},
+		{"expects differ", 3, func(all []*villager) { all[1].expect = 2 }, "bootstrap-expect is", "WARN"},
+		{"same node-id", 3, func(all []*villager) { all[2].name = "n1" }, "have the same node-id", "WARN"},
+		{"a clock hours off", 3, func(all []*villager) { all[1].ahead = -3 * time.Hour }, "are too far apart: ", "WARN"},
 		{"only joiners", 3, func(all []*villager) {
 			for _, h := range all {
 				h.expect = 0
 			}
-		}, "bootstrap-expect is 0"},
-		{"too few", 3, func(all []*villager) { all[2].dir = "" }, "2 of the 3 nodes"},
+		}, "bootstrap-expect is 0", "INFO"},
+		{"too few", 3, func(all []*villager) { all[2].dir = "" }, "2 of the 3 nodes", "INFO"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -362,10 +373,13 @@ func TestFormationRefusesAndSaysSoOnce(t *testing.T) {
 				}
 				time.Sleep(10 * time.Minute)
 				synctest.Wait()
-				wantNoCluster(t, all[0], tc.why, 1)
-				for _, h := range all[1:] {
-					if h.cluster != "" {
-						t.Errorf("%s is in cluster %q", h.name, h.cluster)
+				for _, h := range all {
+					if h.dir == "" {
+						continue
+					}
+					wantNoCluster(t, h, tc.why, 1)
+					if line := "level=" + tc.level + ` msg="no cluster yet" reason="`; !strings.Contains(h.log.String(), line) {
+						t.Errorf("%s does not say %s:\n%s", h.name, line, h.log.String())
 					}
 				}
 			})
@@ -392,6 +406,95 @@ func TestFormationJoinsWhatIsThere(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		v.mu.Lock()
 		v.cut = nil
+		v.mu.Unlock()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		wantOneCluster(t, all)
+	})
+}
+
+// A name of cluster-peers is looked up at each attempt: by those who found, and by those who come later.
+func TestFormationLooksNamesUpAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, all := newVillage(t, 3, 2)
+		point := func(addresses ...string) {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			v.names = map[string][]string{"sentinels": addresses}
+		}
+		for _, h := range all {
+			h.peers = []string{"sentinels:1"}
+		}
+		all[0].start()
+		all[1].start()
+		for _, stale := range [][]string{nil, {"10.9.9.9"}, {"10.0.0.1", "10.9.9.8", "10.9.9.9"}} {
+			point(stale...)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if all[0].cluster != "" || all[1].cluster != "" {
+				t.Fatalf("a cluster, while the name stands for %v", stale)
+			}
+		}
+		point("10.0.0.1", "10.0.0.2")
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		wantOneCluster(t, all[:2])
+		point("10.9.9.9")
+		all[2].start()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if all[2].cluster != "" {
+			t.Fatal("it has joined nobody")
+		}
+		point("10.0.0.2", "10.9.9.9") // a member that sends it to the founder
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		wantOneCluster(t, all)
+	})
+}
+
+// A node that finds members of two clusters joins neither.
+func TestFormationBetweenTwoClusters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, all := newVillage(t, 5, 2)
+		for i, h := range all[:4] {
+			h.peers = [][]string{{"10.0.0.1:1", "10.0.0.2:1"}, {"10.0.0.3:1", "10.0.0.4:1"}}[i/2]
+			h.start()
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		wantOneCluster(t, all[:2])
+		wantOneCluster(t, all[2:4])
+		h := all[4]
+		h.start()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		wantNoCluster(t, h, "belong to two clusters, "+all[0].cluster+" and "+all[2].cluster, 1)
+		if !strings.Contains(h.log.String(), "level=WARN") || h.founded > 0 {
+			t.Errorf("%d foundings:\n%s", h.founded, h.log.String())
+		}
+	})
+}
+
+// Two of three suffice: whose clock is hours off is left out of the founding. It says so, and is in once its clock is right.
+func TestFormationWithoutAClockHoursOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, all := newVillage(t, 3, 2)
+		off := all[0] // who would found
+		off.ahead = 3 * time.Hour
+		// It does not see a cluster to join, and would found with either.
+		v.cut = func(from, to *villager) bool { return from == off && to.cluster != "" }
+		for _, h := range all {
+			h.start()
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		wantOneCluster(t, all[1:])
+		if off.cluster != "" || off.founded > 0 {
+			t.Fatalf("a second cluster: %q", off.cluster)
+		}
+		v.mu.Lock()
+		off.ahead, v.cut = 0, nil
 		v.mu.Unlock()
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
@@ -601,6 +704,8 @@ func TestPromiseIsRefused(t *testing.T) {
 		{"joiner", 0, nil, nil, "only joins"},
 		{"other cluster", 3, nil, func(r *peerv1.PromiseRequest) { r.ClusterName = "staging" }, "cluster-name"},
 		{"same node-id", 3, nil, func(r *peerv1.PromiseRequest) { r.FounderNodeId = "n2" }, "node-id"},
+		{"a clock hours off", 3, nil, func(r *peerv1.PromiseRequest) { r.NowMs = time.Now().Add(3 * time.Hour).UnixMilli() }, "the clocks of n2 and n1 are too far apart: "},
+		{"a clock minutes off", 3, nil, func(r *peerv1.PromiseRequest) { r.NowMs = time.Now().Add(-3 * time.Minute).UnixMilli() }, ""},
 		{"nameless", 3, nil, func(r *peerv1.PromiseRequest) { r.FounderRaftId = "" }, "does not name itself"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -617,10 +722,16 @@ func TestPromiseIsRefused(t *testing.T) {
 			if tc.change != nil {
 				tc.change(req)
 			}
-			f := newFormer(id, formerOptions{nodeID: "n2", clusterName: "prod", expect: tc.expect, log: slog.New(slog.DiscardHandler)})
+			var log bytes.Buffer
+			f := newFormer(id, formerOptions{
+				nodeID: "n2", clusterName: "prod", expect: tc.expect, now: time.Now, log: slog.New(slog.NewTextHandler(&log, nil)),
+			})
 			resp, err := f.promise(req)
 			if err != nil || resp.GetGiven() != (tc.want == "") || !strings.Contains(resp.GetReason(), tc.want) {
 				t.Errorf("got %v, %v, want %q", resp, err, tc.want)
+			}
+			if said := strings.Contains(log.String(), `level=WARN msg="no promise given to a founder"`); said == resp.GetGiven() {
+				t.Errorf("given %v, and the log says: %s", resp.GetGiven(), log.String())
 			}
 			if resp.GetGiven() && id.get().PromisedTo != "n1-x" {
 				t.Errorf("given to n1-x, but the identity says %q", id.get().PromisedTo)

@@ -3,6 +3,7 @@ package node
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -27,6 +28,10 @@ func removedNode(d *described)             { d.removed = true }
 func knowsLeader(d *described)             { d.leader = raftfsm.Addr{Host: "leader", Port: 1} }
 func incarnation(s string) func(*described) {
 	return func(d *described) { d.raftID = raft.ServerID(d.nodeID + "-" + s) }
+}
+func clockAhead(d time.Duration) func(*described) {
+	here := time.Date(2026, 11, 28, 9, 0, 0, 0, time.UTC)
+	return func(n *described) { n.here, n.clock = here, here.Add(d) }
 }
 func at(address string) func(*described) { return func(d *described) { d.address = address } }
 
@@ -57,6 +62,13 @@ func TestDecideFormation(t *testing.T) {
 		{"two nodes, one name", n1, []described{n2, nodeOf("n2", incarnation("y"))}, 0, "!n2 (n2:1) and n2 (n2:1) have the same node-id"},
 		{"another has this node's name", n1, []described{nodeOf("n1", incarnation("y")), n2}, 0, "!n1 (this node) and n1 (n1:1) have the same node-id"},
 		{"another cluster's name", n1, []described{n2, nodeOf("n3", named)}, 0, `!cluster-name is "prod" here and "staging" on n3`},
+
+		{"a clock hours off", n1, []described{nodeOf("n2", clockAhead(time.Second)), nodeOf("n3", clockAhead(3*time.Hour))}, 0, "!the clocks of n1 (this node) and n3 (n3:1) are too far apart: 2026-11-28 09:00:00Z and 2026-11-28 12:00:00Z, and 5m0s is the most"},
+		{"a clock hours behind", n1, []described{nodeOf("n2", clockAhead(-3*time.Hour)), n3}, 0, "!the clocks of n1 (this node) and n2 (n2:1) are too far apart: 2026-11-28 09:00:00Z and 2026-11-28 06:00:00Z"},
+		{"clocks minutes apart", n1, []described{nodeOf("n2", clockAhead(5*time.Minute)), nodeOf("n3", clockAhead(-5*time.Minute))}, 0, "found n1 n2 n3"},
+		{"the lowest has a clock of its own, two of three suffice", nodeOf("n2", expecting(2)), []described{nodeOf("n1", expecting(2), clockAhead(time.Hour)), nodeOf("n3", expecting(2))}, 0, "found n2 n3"},
+		{"its clock is that of nobody else", nodeOf("n1", expecting(2)), []described{nodeOf("n2", expecting(2), clockAhead(-time.Hour)), nodeOf("n3", expecting(2), clockAhead(-time.Hour))}, 0, "!the clocks of n1 (this node) and n"},
+		{"a joiner's clock is the leader's matter", n1, []described{nodeOf("n0", expecting(0), clockAhead(time.Hour)), n2, n3}, 0, "found n1 n2 n3"},
 
 		{"a cluster is there", n1, []described{n2, nodeOf("n3", inCluster("c1"))}, 0, "join n3"},
 		{"a cluster is there, expects differ", n1, []described{nodeOf("n3", inCluster("c1"), expecting(5))}, 0, "join n3"},

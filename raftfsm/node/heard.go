@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -91,6 +92,44 @@ func (n *Node) Contacts() map[string]Contact {
 			known.At = c.at[id]
 		}
 		out[v.ID] = known
+	}
+	return out
+}
+
+// Lagging are, on the leader, the Raft ids of the members that it hears and whose logs are not known to be complete but for a
+// few entries; nil on any other node.
+func (n *Node) Lagging() []string {
+	r := n.raft.Load()
+	if r == nil || r.State() != raft.Leader {
+		return nil
+	}
+	var out []string
+	for _, id := range n.Heard() {
+		if raft.ServerID(id) != n.self && !n.keepsUp(raft.ServerID(id), r) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// keepsUp tells whether a member's log is known to lack a few entries at most.
+func (n *Node) keepsUp(id raft.ServerID, r *raft.Raft) bool {
+	a := n.acks.of(id)
+	return a.term == r.CurrentTerm() && a.match != 0 && a.match+promoteLag >= r.CommitIndex()
+}
+
+// Joining are, on the leader, the Raft ids of the members that do not vote yet and are no observers; nil on any other node.
+func (n *Node) Joining() []string {
+	r := n.raft.Load()
+	if r == nil || r.State() != raft.Leader {
+		return nil
+	}
+	observers := n.observers.Load()
+	var out []string
+	for _, v := range n.State().Servers() {
+		if !v.Voter && (observers == nil || !slices.Contains(*observers, raft.ServerID(v.ID))) {
+			out = append(out, v.ID)
+		}
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,5 +73,47 @@ func TestContacts(t *testing.T) {
 			}
 			return n == 1
 		})
+	})
+}
+
+// A leader tells which members lack more of its log than a few entries, and which are yet to vote.
+func TestLeaderTellsWhoIsNotReady(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.settle()
+		l := w.leader()
+		one := w.others(l)[0]
+		for i := range promoteLag + 10 {
+			w.mustPropose(l, monitor(fmt.Sprintf("m%d", i), 100+i))
+		}
+		w.settle()
+		if lag, joining := l.Lagging(), l.Joining(); len(lag) != 0 || len(joining) != 0 || one.Lagging() != nil || one.Joining() != nil {
+			t.Errorf("lagging %v, joining %v; a follower says %v, %v", lag, joining, one.Lagging(), one.Joining())
+		}
+		// It is heard, and what it has acknowledged is old.
+		l.acks.mu.Lock()
+		a := l.acks.peers[one.self]
+		a.match = 1
+		l.acks.peers[one.self] = a
+		l.acks.mu.Unlock()
+		if got := l.Lagging(); len(got) != 1 || got[0] != string(one.self) {
+			t.Errorf("lagging %v, want %s", got, one.self)
+		}
+		w.mustPropose(l, monitor("more", 300))
+		w.eventually("it has acknowledged the end", func() bool { return len(l.Lagging()) == 0 })
+
+		// One that is admitted and does not run yet.
+		m := w.add(4)
+		if resp := w.apply(m); !resp.GetAdmitted() {
+			t.Fatal(resp.GetReason())
+		}
+		w.eventually("it is a member", func() bool { return isMember(l.State(), m.self) })
+		if got := l.Joining(); len(got) != 1 || got[0] != string(m.self) {
+			t.Errorf("joining %v, want %s", got, m.self)
+		}
+		if err := m.id.join("c1"); err != nil {
+			t.Fatal(err)
+		}
+		m.start()
+		w.eventually("it votes", func() bool { return len(l.Joining()) == 0 && l.State().IsVoter(string(m.self)) })
 	})
 }

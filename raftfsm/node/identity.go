@@ -85,9 +85,11 @@ func newRecord(nodeID, clusterName string) identityRecord {
 }
 
 // nodeID is the node's name when dir was made.
-func (r identityRecord) nodeID() string {
-	name := string(r.RaftID)
-	return name[:max(0, strings.LastIndexByte(name, '-'))]
+func (r identityRecord) nodeID() string { return madeBy(r.RaftID) }
+
+// madeBy is the name of the node that made a Raft id.
+func madeBy(id raft.ServerID) string {
+	return string(id)[:max(0, strings.LastIndexByte(string(id), '-'))]
 }
 
 // lockDir takes dir for this process. The kernel lets go when the process ends, however it ends.

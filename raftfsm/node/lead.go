@@ -22,6 +22,8 @@ type leadership struct {
 	end    context.CancelCauseFunc
 	quorum confirmer
 
+	absences absences
+
 	mu      sync.Mutex
 	renewed map[string]Renewal
 }

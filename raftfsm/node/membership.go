@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -38,6 +40,8 @@ func (n *Node) lead(ctx context.Context, r *raft.Raft, term uint64) error {
 	g.Go(func() error { return n.expireReports(ctx, l) })
 	g.Go(func() error { return n.tendNonVoters(ctx, r, l) })
 	g.Go(func() error { return n.raiseLevel(ctx, l) })
+	g.Go(func() error { return n.watchClocks(ctx) })
+	g.Go(func() error { return n.watchAbsences(ctx, r, l) })
 	if err := g.Wait(); err != nil && context.Cause(ctx) == nil {
 		return err
 	}
@@ -70,6 +74,7 @@ type nonVoter struct {
 // silent before they had registered: nobody knows them by a name.
 func (n *Node) tendNonVoters(ctx context.Context, r *raft.Raft, l *leadership) error {
 	known := map[raft.ServerID]nonVoter{}
+	defer n.observers.Store(nil)
 	for {
 		changed := n.Changed()
 		wait := (<-chan time.Time)(nil)
@@ -97,6 +102,7 @@ func (n *Node) tendNonVoters(ctx context.Context, r *raft.Raft, l *leadership) e
 				case observes:
 					v.asked = time.Now()
 				default:
+					v.asked = time.Time{}
 					done = n.promote(ctx, r, s, f.Index())
 				}
 			}
@@ -105,6 +111,7 @@ func (n *Node) tendNonVoters(ctx context.Context, r *raft.Raft, l *leadership) e
 				break // the configuration has changed
 			}
 		}
+		n.observers.Store(observersAmong(known))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -114,9 +121,19 @@ func (n *Node) tendNonVoters(ctx context.Context, r *raft.Raft, l *leadership) e
 	}
 }
 
+// observersAmong are those that said that they mean not to vote.
+func observersAmong(known map[raft.ServerID]nonVoter) *[]raft.ServerID {
+	var out []raft.ServerID
+	for id, v := range known {
+		if !v.asked.IsZero() {
+			out = append(out, id)
+		}
+	}
+	return &out
+}
+
 func (n *Node) hasCaughtUp(id raft.ServerID, r *raft.Raft) bool {
-	a := n.acks.of(id)
-	return a.term == r.CurrentTerm() && time.Since(a.at) <= n.o.Timing.Heartbeat && a.match != 0 && a.match+promoteLag >= r.CommitIndex()
+	return n.keepsUp(id, r) && time.Since(n.acks.of(id).at) <= n.o.Timing.Heartbeat
 }
 
 // promote makes a voter, and tells whether it did.
@@ -191,7 +208,10 @@ func (n *Node) join(ctx context.Context, req *peerv1.JoinRequest) (*peerv1.JoinR
 		}
 		return &peerv1.JoinResponse{ClusterId: cluster, Removed: true, Reason: ErrRemoved.Error()}, nil
 	}
-	return n.admit(ctx, r, s, f.Index(), req.GetNode())
+	if told, now := toldClock(req.GetNowMs()), n.hooks.now(); tooFarApart(clocksApart(told, now)) {
+		return refuseJoin("%s", sayClocks(n.o.NodeID, now, req.GetNode().GetNodeId(), told)), nil
+	}
+	return n.admit(ctx, r, l, f, req.GetNode())
 }
 
 func refuseJoin(format string, args ...any) *peerv1.JoinResponse {
@@ -221,23 +241,34 @@ func (n *Node) welcomeBack(ctx context.Context, r *raft.Raft, v raft.Server, ind
 	return &peerv1.JoinResponse{ClusterId: cluster, Admitted: true}, nil
 }
 
-// admit adds a node without state, as a non-voter, after its old self is removed.
-func (n *Node) admit(ctx context.Context, r *raft.Raft, s *raftfsm.State, index uint64, node *raftlogv1.RegisterNode) (*peerv1.JoinResponse, error) {
+// admit adds a node without state, as a non-voter, after its former self is removed.
+func (n *Node) admit(ctx context.Context, r *raft.Raft, l *leadership, f raft.ConfigurationFuture, node *raftlogv1.RegisterNode) (*peerv1.JoinResponse, error) {
+	s, index := n.State(), f.Index()
 	if node.GetMaxLevel() < s.FeatureLevel() {
 		return refuseJoin("the cluster is at feature level %d and node %s supports %d: upgrade it first",
 			s.FeatureLevel(), node.GetNodeId(), node.GetMaxLevel()), nil
 	}
-	for old := range s.Nodes() {
-		if old.NodeID != node.GetNodeId() {
+	for _, v := range f.Configuration().Servers {
+		name := madeBy(v.ID)
+		old, registered := s.Node(string(v.ID))
+		if registered {
+			name = old.NodeID
+		}
+		if name != node.GetNodeId() {
 			continue
 		}
-		if n.answers(ctx, old) {
-			return refuseJoin("a node named %s runs at %s: give this one another node-id", old.NodeID, old.GRPC), nil
+		switch {
+		case registered && n.answers(ctx, old):
+			return refuseJoin("a node named %s runs at %s: give this one another node-id; if this one is to replace it, stop that one, and "+
+				"this one is admitted once it has been unheard of for %v", name, old.GRPC, replaceAfter), nil
+		case l.absences.of(v.ID) < replaceAfter:
+			return refuseJoin("the member %s (%s) was heard of lately: this node takes its place once it has been unheard of for %v; "+
+				"if both are to run, give this one another node-id", name, v.ID, replaceAfter), nil
 		}
-		if err := n.RemoveNode(ctx, old.RaftID); err != nil {
-			return refuseJoin("the former %s (%s) could not be removed: %v", old.NodeID, old.RaftID, err), nil
+		if err := n.RemoveNode(ctx, string(v.ID)); err != nil {
+			return refuseJoin("the former %s (%s) could not be removed: %v", name, v.ID, err), nil
 		}
-		n.log.Info("former self of a joining node removed", "node", old.NodeID, "raft_id", old.RaftID)
+		n.log.Info("former self of a joining node removed", "node", name, "raft_id", v.ID)
 		index = 0
 	}
 	id, addr := raft.ServerID(node.GetRaftId()), raft.ServerAddress(raftfsm.AddrOf(node.GetRaft()).String())
@@ -320,23 +351,36 @@ func (n *Node) RemoveNode(ctx context.Context, raftID string) error {
 	return fmt.Errorf("remove %s: %w", raftID, outcome(err))
 }
 
-// TransferLeadership hands leadership to a voter; "" lets Raft choose. This leadership's scope ends first, and duties return
-// before another node leads, if they do so within half a second. After a failure this node takes up a new scope.
+// TransferLeadership hands leadership to a voter that is not drained; "" is the one that is heard and whose log is longest.
+// This leadership's scope ends first, and duties return before another node leads, if they do so within half a second. After
+// a failure this node takes up a new scope. ErrNoSuccessor: there is no such voter, and nothing has changed.
 func (n *Node) TransferLeadership(ctx context.Context, raftID string) error {
 	if _, err := n.ready(ctx); err != nil {
 		return err
 	}
 	r := n.raft.Load()
-	target := raft.Server{}
-	for _, s := range r.GetConfiguration().Configuration().Servers {
-		if string(s.ID) == raftID && s.Suffrage == raft.Voter {
-			target = s
-		}
-	}
-	if raftID != "" && target.ID == "" {
-		return fmt.Errorf("transfer leadership: %s is no voter of this cluster", raftID)
+	target, err := n.voter(r, raftID)
+	if err != nil {
+		return fmt.Errorf("transfer leadership: %w", err)
 	}
 	return n.handOver(ctx, r, target)
+}
+
+// voter is the one that is to lead next.
+func (n *Node) voter(r *raft.Raft, raftID string) (raft.Server, error) {
+	if raftID == "" {
+		return n.successor(r)
+	}
+	for _, s := range r.GetConfiguration().Configuration().Servers {
+		switch {
+		case string(s.ID) != raftID || s.Suffrage != raft.Voter:
+		case n.State().Drained(raftID):
+			return s, fmt.Errorf("%w: %s is drained", ErrNoSuccessor, raftID)
+		default:
+			return s, nil
+		}
+	}
+	return raft.Server{}, fmt.Errorf("%w: %s is no voter of this cluster", ErrNoSuccessor, raftID)
 }
 
 // dutyGrace is how long duties may take to return before leadership is handed over all the same.
@@ -349,12 +393,7 @@ func (n *Node) handOver(ctx context.Context, r *raft.Raft, target raft.Server) e
 	grace, done := context.WithTimeout(ctx, dutyGrace)
 	_ = n.leads.duties.wait(grace)
 	done()
-	err := n.await(ctx, func() error {
-		if target.ID == "" {
-			return r.LeadershipTransfer().Error()
-		}
-		return r.LeadershipTransferToServer(target.ID, target.Address).Error()
-	})
+	err := n.await(ctx, func() error { return r.LeadershipTransferToServer(target.ID, target.Address).Error() })
 	if err != nil {
 		select {
 		case n.retake <- struct{}{}:
@@ -426,7 +465,7 @@ func (n *Node) attend(ctx context.Context, r *raft.Raft) {
 // askAround gives when each member answered, zero for one that did not; nil where a leader has answered.
 func (n *Node) askAround(ctx context.Context, log *sparseLog) map[raft.ServerID]time.Time {
 	asked := map[string]time.Time{}
-	for _, a := range n.acquaintances() {
+	for _, a := range n.acquaintances(ctx) {
 		if n.ask(ctx, log, a, asked) {
 			return nil
 		}
@@ -453,16 +492,27 @@ func (n *Node) attended(r *raft.Raft) bool {
 	return id != "" || time.Since(r.LastContact()) < 2*n.o.Timing.Election
 }
 
-// acquaintances are the gRPC addresses at which other nodes may be found.
-func (n *Node) acquaintances() []string {
+// acquaintances are the gRPC addresses at which other nodes may be found: those that they have registered, and what the names
+// of cluster-peers stand for now.
+func (n *Node) acquaintances(ctx context.Context) []string {
 	var out []string
 	for v := range n.State().Nodes() {
 		if v.RaftID != string(n.self) {
 			out = append(out, v.GRPC.String())
 		}
 	}
-	for _, p := range n.o.Peers {
-		if p != n.o.GRPC.String() && !slices.Contains(out, p) {
+	found := make([][]netip.AddrPort, len(n.o.Peers))
+	var wg sync.WaitGroup
+	for i, p := range n.o.Peers {
+		wg.Go(func() {
+			if a, err := raftfsm.ParseAddr(p); err == nil && a != n.o.GRPC {
+				found[i], _ = n.hooks.resolve.addresses(ctx, a) // a name unknown now is asked for again in a second
+			}
+		})
+	}
+	wg.Wait()
+	for _, a := range slices.Concat(found...) {
+		if p := a.String(); p != n.o.GRPC.String() && !slices.Contains(out, p) {
 			out = append(out, p)
 		}
 	}

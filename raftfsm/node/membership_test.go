@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	peerv1 "github.com/raftsentinel/raftsentinel/proto/peer/v1"
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -127,6 +128,7 @@ func TestFormFromNothing(t *testing.T) {
 		}
 		w.drop(old)
 		fresh(old.number).start()
+		time.Sleep(replaceAfter)
 		w.eventually("four voters again", voters(4))
 		w.settle()
 		w.mustPropose(w.members[3], monitor("m", 100))
@@ -143,10 +145,18 @@ func TestJoinRefused(t *testing.T) {
 		lost.self = voter.self // the identity of a voter beside an empty log
 		other := w.add(9)
 		other.o.ClusterName = "other"
-		for _, m := range []*member{stranger, lost, other} {
-			if resp := w.apply(m); resp.GetAdmitted() || resp.GetReason() == "" {
-				t.Errorf("n%d: admitted %v, reason %q", m.number, resp.GetAdmitted(), resp.GetReason())
+		for m, why := range map[*member]string{
+			stranger: "a node named " + voter.o.NodeID + " runs at ", lost: " votes in this cluster but has lost its data: ",
+			other: "this cluster is named test, not other",
+		} {
+			if resp := w.apply(m); resp.GetAdmitted() || !strings.Contains(resp.GetReason(), why) {
+				t.Errorf("n%d: admitted %v, reason %q, want %q", m.number, resp.GetAdmitted(), resp.GetReason(), why)
 			}
+			asked := l
+			if m == other {
+				asked = w.members[0] // who need not lead to see that
+			}
+			asked.wantLine("WARN", `msg="admission refused"`, why)
 		}
 		if n := len(l.State().Servers()); n != 3 {
 			t.Errorf("%d members, want 3", n)
@@ -154,23 +164,196 @@ func TestJoinRefused(t *testing.T) {
 	})
 }
 
-// A node whose disk was wiped is a new member; its old self makes room.
-func TestWipedNodeReplacesItself(t *testing.T) {
+// A node whose disk was wiped, or a new host by its name, at its address or at another one, is a new member. Its former self
+// makes room once it has been unheard of for ten seconds of this leadership.
+func TestBlankNodeReplacesADeadOne(t *testing.T) {
+	for _, elsewhere := range []bool{false, true} {
+		t.Run(fmt.Sprintf("elsewhere=%v", elsewhere), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) { replaceADeadOne(t, w, elsewhere) })
+		})
+	}
+}
+
+func replaceADeadOne(t *testing.T, w *world, elsewhere bool) {
+	l := w.leader()
+	old := w.others(l)[0]
+	if err := old.halt(); err != nil {
+		t.Fatal(err)
+	}
+	w.drop(old)
+	m := w.add(old.number)
+	if elsewhere {
+		m.moved = 100
+		m.create(m.id, nil)
+	}
+	refused := func(when string) {
+		t.Helper()
+		resp := w.apply(m)
+		if want := fmt.Sprintf("the member %s (%s) was heard of lately", old.o.NodeID, old.self); resp.GetAdmitted() || !strings.HasPrefix(resp.GetReason(), want) {
+			t.Fatalf("%s: admitted %v, %q", when, resp.GetAdmitted(), resp.GetReason())
+		}
+	}
+	refused("at once")
+	time.Sleep(replaceAfter - time.Second)
+	refused("before its time")
+	// Who leads next has not waited yet.
+	if err := l.TransferLeadership(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	l = w.leader(w.others(l)...)
+	time.Sleep(replaceAfter / 2)
+	refused("in the next leadership")
+	time.Sleep(replaceAfter/2 + time.Second)
+	w.admit(m)
+	w.eventually("the new self votes", func() bool { return l.State().IsVoter(string(m.self)) })
+	w.settle()
+	if s := l.State(); len(s.Servers()) != 3 || isMember(s, old.self) {
+		t.Errorf("members are %v", s.Servers())
+	}
+	// The former self comes back, and is told that it is one no more.
+	if elsewhere {
+		old.moved = 200
+	} else {
+		old.number, old.moved = 7, 0
+	}
+	w.mu.Lock()
+	w.members = append(w.members, old)
+	w.mu.Unlock()
+	old.restart()
+	w.eventually("it knows", func() bool { return old.Status().Role == "removed" })
+	w.mustPropose(m, monitor("m", 100))
+}
+
+// A blank node replaces none that runs, by whichever way the leader hears of that.
+func TestBlankNodeReplacesNoLivingOne(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		l := w.leader()
-		old := w.others(l)[0]
-		if err := old.halt(); err != nil {
-			t.Fatal(err)
+		here := w.others(l)[0]
+		m := w.add(9)
+		w.drop(m)
+		m.o.NodeID = here.o.NodeID
+		refused := func(want string) {
+			t.Helper()
+			resp, err := l.join(t.Context(), &peerv1.JoinRequest{Node: m.registration(), ClusterName: "test"})
+			if err != nil || resp.GetAdmitted() || !strings.Contains(resp.GetReason(), want) {
+				t.Fatalf("%v, admitted %v, %q, want %q", err, resp.GetAdmitted(), resp.GetReason(), want)
+			}
 		}
-		w.drop(old)
-		m := w.add(old.number)
-		w.admit(m)
-		w.eventually("the new self votes", func() bool { return l.State().IsVoter(string(m.self)) })
-		w.settle()
-		if s := l.State(); len(s.Servers()) != 3 || isMember(s, old.self) {
-			t.Errorf("members are %v", s.Servers())
+		time.Sleep(time.Minute)
+		refused("a node named " + here.o.NodeID + " runs at " + here.o.GRPC.String() + ": give this one another node-id")
+		// It is heard by Raft and answers no call; then it is the other way round.
+		here.hangs.Store(true)
+		refused("was heard of lately")
+		here.hangs.Store(false)
+		w.deafen(here, l)
+		time.Sleep(replaceAfter + time.Second)
+		refused("runs at")
+		w.isolate(here, false)
+		if n := len(l.State().Servers()); n != 3 || !isMember(l.State(), here.self) {
+			t.Errorf("members are %v", l.State().Servers())
 		}
 	})
+}
+
+// A dead member is removed after the time that was set, one at a time, while a majority of those that would be left is heard.
+func TestRemoveDeadNodes(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.eventually("the level", func() bool { return w.leader().State().FeatureLevel() >= 4 })
+		for i := 4; i <= 5; i++ {
+			w.admit(w.add(i))
+		}
+		l := w.leader()
+		w.eventually("five vote", func() bool { return l.State().Voters() == 5 })
+		w.settle()
+		members := func() int { return len(l.State().Servers()) }
+		dead := w.others(l)[:2]
+		for _, m := range dead {
+			if err := m.halt(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Hour)
+		if n := members(); n != 5 {
+			t.Fatalf("%d members, and nothing says that the dead are to be removed", n)
+		}
+		w.mustPropose(l, monitor("all", 100))
+		w.mustPropose(l, option("all", "quorum", "5"))
+		w.mustPropose(l, setting("remove-dead-nodes-after", "600"))
+		time.Sleep(time.Minute)
+		if n := members(); n != 5 {
+			t.Fatalf("%d members: master all could never be held down by five", n)
+		}
+		w.mustPropose(l, option("all", "quorum", "3"))
+		w.eventually("both are removed", func() bool { return members() == 3 })
+		gone := map[string]bool{}
+		events, _ := l.State().EventsSince(raftfsm.Cursor{})
+		for e := range events {
+			if e.Kind == raftfsm.EventNodeGone {
+				gone[e.Node] = true
+			}
+		}
+		if !gone[string(dead[0].self)] || !gone[string(dead[1].self)] {
+			t.Errorf("events tell that %v are gone", gone)
+		}
+		// Of the three that are left one may go, at its time and not before; then the cluster is as small as it gets.
+		last := w.others(l)[2]
+		if err := last.halt(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(9 * time.Minute)
+		if n := members(); n != 3 {
+			t.Fatalf("%d members too early", n)
+		}
+		w.mustPropose(l, option("all", "quorum", "2"))
+		time.Sleep(2 * time.Minute)
+		if n := members(); n != 2 {
+			t.Fatalf("%d members", n)
+		}
+		for _, m := range append(dead, last) {
+			m.restart()
+			w.eventually("it knows that it was removed", func() bool { return m.Status().Role == "removed" })
+		}
+	})
+}
+
+// A leader that was away does not take the others for dead, and one that only Raft cannot reach is not dead.
+func TestRemoveDeadNodesSparesTheLiving(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.eventually("the level", func() bool { return w.leader().State().FeatureLevel() >= 4 })
+		l := w.leader()
+		w.mustPropose(l, setting("remove-dead-nodes-after", "60"))
+		m := w.others(l)[0]
+		w.deafen(m, l)
+		time.Sleep(time.Hour)
+		if n := len(l.State().Servers()); n != 3 {
+			t.Errorf("%d members", n)
+		}
+		w.isolate(m, false)
+	})
+	a := absences{}
+	servers := []raft.Server{{ID: "a"}, {ID: "b"}}
+	heard := func(id raft.ServerID) bool { return id == "a" }
+	a.count(time.Hour, servers, heard)
+	a.count(absenceEvery, servers, heard)
+	if a.of("a") != 0 || a.of("b") != 3*absenceEvery {
+		t.Errorf("unheard of for %v and %v", a.of("a"), a.of("b"))
+	}
+	a.count(time.Second, servers, func(raft.ServerID) bool { return true })
+	if a.of("b") != 0 {
+		t.Errorf("heard, and unheard of for %v", a.of("b"))
+	}
+}
+
+func option(master, name, value string) *raftlogv1.Command {
+	return &raftlogv1.Command{Op: &raftlogv1.Command_Set{Set: &raftlogv1.Set{
+		Name: master, Options: []*raftlogv1.OptionValue{{Name: name, Value: value}},
+	}}}
+}
+
+func setting(name, value string) *raftlogv1.Command {
+	return &raftlogv1.Command{Op: &raftlogv1.Command_Configure{Configure: &raftlogv1.Configure{
+		Settings: []*raftlogv1.OptionValue{{Name: name, Value: value}},
+	}}}
 }
 
 func TestRemovedNodeKnowsIt(t *testing.T) {
@@ -270,9 +453,15 @@ func TestMemberMoves(t *testing.T) {
 			return false
 		})
 		w.settle()
-		if n, _ := l.State().Node(string(m.self)); n.Raft != (raftfsm.Addr{Host: m.o.Raft.Host, Port: 26679}) {
-			t.Errorf("registered at %v", n.Raft)
+		if n, _ := l.State().Node(string(m.self)); n.Raft != addr(m.number, 26679) || n.GRPC != addr(m.number, 26579) {
+			t.Errorf("registered at %v and %v", n.Raft, n.GRPC)
 		}
+		w.mustPropose(m, monitor("m", 100))
+		// The others find it there when it leads.
+		if err := l.TransferLeadership(t.Context(), string(m.self)); err != nil {
+			t.Fatal(err)
+		}
+		w.mustPropose(w.others(w.leader(m))[0], monitor("n", 101))
 	})
 }
 
@@ -331,6 +520,9 @@ func TestObserver(t *testing.T) {
 			time.Sleep(time.Minute)
 			if got := m.Status().Role; l.State().IsVoter(string(m.self)) || got != "observer" {
 				t.Errorf("votes: %v, role %s", l.State().IsVoter(string(m.self)), got)
+			}
+			if got := l.Joining(); len(got) != 0 {
+				t.Errorf("an observer counts as one that is yet to vote: %v", got)
 			}
 			w.mustPropose(m, monitor(fmt.Sprintf("m%d", l.number), 100+l.number))
 			before := l
@@ -442,10 +634,7 @@ func TestAttendTellsOnlyWhatALeaderSays(t *testing.T) {
 		l := w.leader()
 		one, other := w.others(l)[0], w.others(l)[1]
 		w.isolate(l, true)
-		w.isolate(other, true)
-		w.mu.Lock()
-		delete(w.cut, pair(one.number, other.number)) // calls pass, Raft does not
-		w.mu.Unlock()
+		w.deafen(other, one)
 		time.Sleep(time.Minute)
 		for range 90 {
 			one.ask(t.Context(), log, other.o.GRPC.String(), map[string]time.Time{})
@@ -456,5 +645,89 @@ func TestAttendTellsOnlyWhatALeaderSays(t *testing.T) {
 		}
 		w.isolate(l, false)
 		w.isolate(other, false)
+	})
+}
+
+// Two clusters of one name that meet stay two: a member that asks the other's leader is told so, and both log it.
+func TestTwoClustersMeet(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.settle()
+		l := w.leader()
+		peers := []string{l.o.GRPC.String()}
+		var strangers []*member
+		var voters []raft.Server
+		for number := 4; number <= 5; number++ {
+			m := w.add(number)
+			m.peers = peers
+			m.create(nil, nil)
+			if err := m.id.join("c2"); err != nil {
+				t.Fatal(err)
+			}
+			strangers = append(strangers, m)
+			voters = append(voters, raft.Server{ID: m.self, Address: raft.ServerAddress(m.o.Raft.String()), Suffrage: raft.Voter})
+		}
+		for _, m := range strangers {
+			m.hooks.voters = voters
+			m.start()
+		}
+		w.leader(strangers...)
+		w.eventually("they know their cluster", func() bool { return strangers[0].State().Cluster().ID == "c2" })
+		// One is lost, and the other asks around.
+		if err := strangers[1].halt(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		const why = "this is cluster c1, not c2: "
+		strangers[0].wantLine("WARN", `msg="the leader does not take this node back"`, why)
+		l.wantLine("WARN", `msg="admission refused"`, "node=n4", why)
+		if len(l.State().Servers()) != 3 || strangers[0].State().Cluster().ID != "c2" || len(strangers[0].State().Servers()) != 2 {
+			t.Errorf("members %v and %v of %s", l.State().Servers(), strangers[0].State().Servers(), strangers[0].State().Cluster().ID)
+		}
+		strangers[1].restart()
+		w.leader(strangers...)
+	})
+}
+
+// A member that hears no leader asks at every address that a name of cluster-peers has by then.
+func TestAskingAroundLooksNamesUpAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 3)
+		defer w.close()
+		w.settle()
+		m := w.others(w.leader())[0]
+		m.peers = []string{"sentinels:26479"}
+		m.restart()
+		w.settle()
+		if err := m.halt(); err != nil {
+			t.Fatal(err)
+		}
+		l := w.leader()
+		if err := l.RemoveNode(t.Context(), string(m.self)); err != nil {
+			t.Fatal(err)
+		}
+		// What it knows of the members has gone out of date: they answer at other addresses only.
+		point := func(addresses ...string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.names = map[string][]string{"sentinels": addresses}
+		}
+		for _, o := range w.others(m) {
+			o.o.GRPC = addr(o.number+100, 26479)
+		}
+		point("10.9.9.9")
+		m.create(m.id, m.hooks.voters)
+		w.isolate(m, true)
+		m.start()
+		synctest.Wait()
+		w.mu.Lock()
+		clear(w.cut) // calls pass, Raft does not
+		w.mu.Unlock()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if m.isRemoved() {
+			t.Fatal("it has learnt of its removal from nobody")
+		}
+		point("10.9.9.9", fmt.Sprintf("10.0.0.%d", m.number), l.o.GRPC.Host)
+		w.eventually("it learns of its removal", m.isRemoved)
 	})
 }

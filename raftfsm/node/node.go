@@ -34,6 +34,8 @@ var (
 	ErrLeadershipLost = errors.New("leadership lost")
 	// ErrQuorum: the change would leave the cluster without a majority of voters that are heard.
 	ErrQuorum = errors.New("the cluster would lose its quorum")
+	// ErrNoSuccessor: leadership cannot be handed to the voter that was named, or to any.
+	ErrNoSuccessor = errors.New("leadership cannot be handed over")
 	// errStopped ends Run: to go on would be to diverge from the other nodes.
 	errStopped = errors.New("this node stops before it diverges from the others; start the version that wrote the entry")
 	// errStopping is the cause with which everything ends when Run's context does.
@@ -100,11 +102,15 @@ type Node struct {
 	turns    progress.Loop
 	acks     *ackBook
 	contacts contacts
-	conns    peers
-	hooks    hooks
-	running  atomic.Bool
-	stopping chan struct{} // closed when Run begins to end
-	stopOnce sync.Once
+	clocks   clocks
+	refusals *sparseLog // of nodes that are not admitted
+	// observers are, on the leader, the members that said that they mean not to vote.
+	observers atomic.Pointer[[]raft.ServerID]
+	conns     peers
+	hooks     hooks
+	running   atomic.Bool
+	stopping  chan struct{} // closed when Run begins to end
+	stopOnce  sync.Once
 	// recalled is closed when the state from before a restart is loaded, as far as no leader is needed for that.
 	recalled   chan struct{}
 	recallOnce sync.Once
@@ -138,7 +144,10 @@ type hooks struct {
 	transport func() quietable
 	peers     peers
 	// caller tells which node a call came from.
-	caller func(ctx context.Context) (raft.ServerID, bool)
+	caller  func(ctx context.Context) (raft.ServerID, bool)
+	resolve resolver
+	// now is the wall clock, as it is told to other nodes and compared with theirs.
+	now func() time.Time
 	// voters, not nil, stands in for formation: the configuration that every node of a test begins with.
 	voters []raft.Server
 }
@@ -159,6 +168,7 @@ func newNode(o Options, h hooks) (*Node, error) {
 	}
 	n := &Node{
 		o: o, log: o.Log.With("component", "node"), id: id, self: id.get().RaftID, acks: newAckBook(), hooks: h,
+		refusals: newSparseLog(o.Log.With("component", "node")),
 		stopping: make(chan struct{}), recalled: make(chan struct{}), removed: make(chan struct{}), retake: make(chan struct{}, 1),
 	}
 	n.floor.Store(notTold)
@@ -174,6 +184,12 @@ func newNode(o Options, h hooks) (*Node, error) {
 	if n.hooks.caller == nil {
 		n.hooks.caller = peerRaftID
 	}
+	if n.hooks.resolve == nil {
+		n.hooks.resolve = systemResolver
+	}
+	if n.hooks.now == nil {
+		n.hooks.now = time.Now
+	}
 	n.conns = h.peers
 	if n.conns == nil {
 		n.conns = newConns(n.creds, o.DialContext)
@@ -185,7 +201,7 @@ func newNode(o Options, h hooks) (*Node, error) {
 	}
 	n.former = newFormer(id, formerOptions{
 		nodeID: o.NodeID, clusterName: o.ClusterName, expect: o.BootstrapExpect, peers: o.Peers, self: n.registration(),
-		dial: n.conns.dial, refusal: refusal, log: n.log,
+		dial: n.conns.dial, resolve: n.hooks.resolve, refusal: refusal, now: n.hooks.now, log: n.log,
 	})
 	return n, nil
 }

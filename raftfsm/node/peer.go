@@ -42,6 +42,7 @@ func (p peerService) Describe(ctx context.Context, _ *peerv1.DescribeRequest) (*
 		ClusterName: n.o.ClusterName, NodeId: n.o.NodeID, RaftId: string(n.self), ClusterId: rec.ClusterID,
 		BootstrapExpect: uint32(n.o.BootstrapExpect), Raft: n.o.Raft.Proto(), Grpc: n.o.GRPC.Proto(),
 		PromisedTo: string(rec.PromisedTo), Version: n.o.Version, MaxLevel: raftfsm.Level, Removed: rec.Removed || n.isRemoved(), Observer: n.o.Observer,
+		NowMs: n.hooks.now().UnixMilli(),
 	}
 	if r := n.raft.Load(); r != nil {
 		_, id := r.LeaderWithID()
@@ -72,6 +73,11 @@ func (p peerService) Join(ctx context.Context, req *peerv1.JoinRequest) (*peerv1
 	ctx, cancel := context.WithTimeout(ctx, 2*changeLimit)
 	defer cancel()
 	resp, err := p.n.join(ctx, req)
+	if reason := resp.GetReason(); reason != "" && !resp.GetAdmitted() && !resp.GetNotLeader() {
+		node := req.GetNode()
+		p.n.refusals.warn(node.GetRaftId()+firstClause(reason), "admission refused",
+			"node", node.GetNodeId(), "raft_id", node.GetRaftId(), "reason", reason)
+	}
 	return resp, toStatus(err)
 }
 

@@ -140,7 +140,8 @@ func (n *Node) startRaft(st *stores, founded bool) (*raft.Raft, error) {
 	trans = ackTransport{quietable: newSilentTransport(trans, timed.Stalled), book: n.acks}
 	herald := newHerald(trans, n.committedIn)
 	pulsing := newPulseTransport(patientTransport{quietable: herald, still: n.replicates})
-	trans = pulsing
+	began := time.Now()
+	trans = reluctantTransport{quietable: pulsing, standsBack: func() bool { return n.standsBack(began) }}
 	conf := n.raftConfig()
 	begin := n.hooks.voters
 	if founded {
@@ -180,6 +181,7 @@ func (n *Node) serve(ctx context.Context, r *raft.Raft) error {
 	wg.Go(func() { n.attend(life, r) })
 	wg.Go(func() { n.keepState(life) })
 	wg.Go(func() { n.feelPulse(life, n.pulse.Load()) })
+	wg.Go(func() { n.yield(life) })
 	wg.Go(func() {
 		_ = n.Lead(life, func(ctx context.Context, term uint64) error { return n.lead(ctx, r, term) })
 	})
@@ -195,7 +197,11 @@ func (n *Node) serve(ctx context.Context, r *raft.Raft) error {
 	n.leads.close(errStopping)
 	if ctx.Err() != nil && r.State() == raft.Leader && len(n.State().Servers()) > 1 {
 		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), handOverLimit)
-		if err := n.handOver(limit, r, raft.Server{}); err != nil {
+		next, err := n.successor(r)
+		if err == nil {
+			err = n.handOver(limit, r, next)
+		}
+		if err != nil {
 			n.log.Info("leadership not handed over", "error", err)
 		}
 		cancel()

@@ -84,3 +84,11 @@ func (n *Node) role(r *raft.Raft) string {
 	}
 	return "joining"
 }
+
+// RaftStats are Raft's own figures, as it names them; none without a cluster.
+func (n *Node) RaftStats() map[string]string {
+	if r := n.raft.Load(); r != nil {
+		return r.Stats()
+	}
+	return map[string]string{}
+}

@@ -1,12 +1,16 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -31,6 +35,8 @@ type world struct {
 
 	mu  sync.Mutex
 	cut map[[2]string]bool // gRPC address pairs that do not hear each other
+	// names that resolve.
+	names map[string][]string
 }
 
 // member is a node with what outlives it.
@@ -40,15 +46,17 @@ type member struct {
 	number  int
 	peers   []string
 	expect  int
-	moved   uint16 // added to the Raft port
+	moved   uint16 // added to the Raft port, and to the gRPC port
 	stores  *stores
 	trans   *raft.InmemTransport
 	stop    context.CancelFunc
 	done    chan error
 	running atomic.Bool
-	watches bool        // it is an observer
-	hangs   atomic.Bool // it answers no call
-	blind   atomic.Bool // it has no evidence of any instance
+	watches bool         // it is an observer
+	hangs   atomic.Bool  // it answers no call
+	blind   atomic.Bool  // it has no evidence of any instance
+	ahead   atomic.Int64 // its clock is ahead by so many nanoseconds
+	log     bytes.Buffer // to be read in a bubble that rests
 }
 
 func addr(number int, port uint16) raftfsm.Addr {
@@ -89,13 +97,13 @@ func (w *world) add(number int) *member {
 
 func (m *member) create(id *identity, voters []raft.Server) {
 	m.w.t.Helper()
-	log := slog.New(slog.DiscardHandler)
+	log := slog.New(slog.NewTextHandler(&m.log, nil))
 	if os.Getenv("NODE_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", m.number)
 	}
 	n, err := newNode(Options{
 		NodeID: fmt.Sprintf("n%d", m.number), ClusterName: "test", Timing: TimingDefault, Log: log,
-		Peers: m.peers, BootstrapExpect: m.expect, Observer: m.watches, Raft: addr(m.number, 26579+m.moved), GRPC: addr(m.number, 26479), Version: "test",
+		Peers: m.peers, BootstrapExpect: m.expect, Observer: m.watches, Raft: addr(m.number, 26579+m.moved), GRPC: addr(m.number, 26479+m.moved), Version: "test",
 		StandsBy: func(raftfsm.Vote) bool { return !m.blind.Load() },
 	}, hooks{
 		identity:  id,
@@ -103,6 +111,8 @@ func (m *member) create(id *identity, voters []raft.Server) {
 		stores:    func() (*stores, error) { return m.stores, nil },
 		transport: m.transport,
 		peers:     memPeers{m.w, m.number},
+		resolve:   m.w.resolve,
+		now:       func() time.Time { return time.Now().Add(time.Duration(m.ahead.Load())) },
 		caller: func(ctx context.Context) (raft.ServerID, bool) {
 			id, ok := ctx.Value(callerKey{}).(raft.ServerID)
 			return id, ok
@@ -114,6 +124,31 @@ func (m *member) create(id *identity, voters []raft.Server) {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
 	m.Node = n
+}
+
+func (w *world) resolve(_ context.Context, host string) ([]netip.Addr, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []netip.Addr
+	for _, a := range w.names[host] {
+		out = append(out, netip.MustParseAddr(a))
+	}
+	if out == nil {
+		return nil, errors.New("no such host")
+	}
+	return out, nil
+}
+
+// wantLine fails unless a member has logged a line with the level and all of the parts.
+func (m *member) wantLine(level string, parts ...string) {
+	m.w.t.Helper()
+	synctest.Wait()
+	for line := range strings.Lines(m.log.String()) {
+		if strings.Contains(line, "level="+level+" ") && !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(line, p) }) {
+			return
+		}
+	}
+	m.w.t.Errorf("n%d has not said %s %q:\n%s", m.number, level, parts, m.log.String())
 }
 
 // transport connects to every other member that has one.
@@ -152,7 +187,7 @@ func (m *member) gone() {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
 	for _, o := range m.w.others(m) {
-		if o.trans != nil {
+		if o.trans != nil && m.trans != nil {
 			o.trans.Disconnect(m.trans.LocalAddr())
 		}
 	}
@@ -206,6 +241,14 @@ func (w *world) isolate(m *member, off bool) {
 			o.trans.Connect(m.trans.LocalAddr(), m.trans)
 		}
 	}
+}
+
+// deafen cuts a member off from all others; calls between it and one of them pass, Raft does not.
+func (w *world) deafen(m, to *member) {
+	w.isolate(m, true)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.cut, pair(m.number, to.number))
 }
 
 // eventually waits, in virtual time, until ok holds.

@@ -51,8 +51,9 @@ type node struct {
 	cluster sentinelv1.ClusterServiceClient
 }
 
-// newLab starts three nodes and waits until all are voters of one cluster. It makes the test a parallel one.
-func newLab(t *testing.T) *lab {
+// newLab starts three nodes, with lines of their configuration, and waits until all are voters of one cluster. It makes the test
+// a parallel one.
+func newLab(t *testing.T, config ...string) *lab {
 	t.Helper()
 	t.Parallel()
 	slots <- struct{}{}
@@ -63,7 +64,7 @@ func newLab(t *testing.T) *lab {
 	}
 	l := &lab{t: t, stage: s}
 	t.Cleanup(l.close)
-	c, err := s.Cluster(3, stage.ClusterOptions{Binary: programs.node, Config: []string{"loglevel debug"}})
+	c, err := s.Cluster(3, stage.ClusterOptions{Binary: programs.node, Config: append([]string{"loglevel debug"}, config...)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,6 +69,7 @@ type Daemon struct {
 	changing   sync.Mutex // guards host, and is held where live is changed
 	host       string     // what is announced
 	output     *logSink
+	began      time.Time
 	level      slog.LevelVar
 	log        *slog.Logger
 	node       *node.Node
@@ -98,7 +99,7 @@ func New(o Options) (_ *Daemon, err error) {
 	if o.LookupHost == nil {
 		o.LookupHost = net.DefaultResolver.LookupHost
 	}
-	d := &Daemon{config: o.Config, options: o, halt: make(chan struct{})}
+	d := &Daemon{config: o.Config, options: o, began: time.Now(), halt: make(chan struct{})}
 	d.live.Store(o.Config)
 	var opened []io.Closer
 	defer func() {
@@ -243,7 +244,7 @@ func (d *Daemon) wire(o Options) error {
 	}
 	visits := inspector{&o.Dialer}
 	d.api, err = api.New(api.Options{
-		Node: self, Failovers: orders{d.executor}, Fleet: d.fleet, Inspector: visits, Classify: classify,
+		Node: self, Failovers: orders{d.executor}, Fleet: d.fleet, Inspector: visits, House: house{d}, Classify: classify,
 		Protected: d.config.ProtectedMode, ScriptsReconfig: d.config.ScriptsReconfig, CheckScript: d.checkScript,
 		FromNode: node.FromNode, Version: version.String(), Log: d.log,
 	})

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"slices"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"github.com/raftsentinel/raftsentinel/api"
 	"github.com/raftsentinel/raftsentinel/detector"
 	"github.com/raftsentinel/raftsentinel/detector/instance"
+	"github.com/raftsentinel/raftsentinel/doctor"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
@@ -44,6 +46,61 @@ func (i inspector) Inspect(ctx context.Context, a raftfsm.Addr, o raftfsm.Option
 		seen.SentinelsUnknown = err.Error()
 	}
 	return seen, nil
+}
+
+// CheckUp implements [api.Inspector].
+func (i inspector) CheckUp(ctx context.Context, a raftfsm.Addr, o raftfsm.Options) doctor.Instance {
+	out := doctor.Instance{Addr: a, Priority: -1}
+	silent := func(err error) doctor.Instance {
+		invalid, bad := errors.AsType[x509.CertificateInvalidError](err)
+		out.Expired = bad && invalid.Reason == x509.Expired
+		out.Silent = strings.TrimPrefix(err.Error(), "instance "+a.String()+": ")
+		if rejected, ok := authRejected(err); ok {
+			out.Silent, out.Rejected = "", rejected
+		}
+		return out
+	}
+	target := instance.TargetOf(&raftfsm.Master{Options: o}, a, nil, false)
+	conn, err := i.dialer.Dial(ctx, target, "") // what may be done on it is asked below, its name too
+	if err != nil {
+		return silent(err)
+	}
+	defer func() { _ = conn.Close() }()
+	out.CertificateEnds = conn.CertificateEnds()
+	info, err := conn.Info(ctx)
+	if reply, refused := errors.AsType[instance.ReplyError](err); refused && strings.HasPrefix(reply.Text, "NOPERM") {
+		// Not a rejected login: the list of what is denied tells it.
+		out.Denied, out.Missing, err = conn.Rights(ctx)
+		out.RightsUnknown = words(err)
+		return out
+	}
+	if err != nil {
+		if seen, err := i.orSentinel(ctx, target, err); err == nil && seen.Sentinel {
+			out.Sentinel = true
+			return out
+		}
+		return silent(err)
+	}
+	out.Role, out.Version = info.Role, info.Version
+	if info.Role == raftfsm.RoleReplica {
+		out.Priority = info.Priority
+	}
+	settings, unknown, err := conn.Settings(ctx)
+	if err != nil {
+		return silent(err)
+	}
+	out.Settings, out.SettingsUnknown = settings, words(unknown)
+	out.Denied, out.Missing, err = conn.Rights(ctx)
+	out.RightsUnknown = words(err)
+	return out
+}
+
+// words are an error's; "" for none.
+func words(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // helloChannel is where Sentinels find each other.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,12 +11,17 @@ import (
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
 )
 
-// logSink takes the log: into a file that can be opened anew after it was moved away, or to stderr.
+// logSink takes the log: into a file that can be opened anew after it was moved away, or to stderr. The end of it stays in
+// memory, for bug reports.
 type logSink struct {
 	stderr io.Writer
 	mu     sync.Mutex
 	file   *os.File // nil: stderr
+	tail   []byte
 }
+
+// tailSize is how much of the log is kept in memory at least, in bytes; at most it is twice as much.
+const tailSize = 128 << 10
 
 // openLog opens the log at a path, "" being stderr.
 func openLog(stderr io.Writer, path string) (*logSink, error) {
@@ -50,10 +56,31 @@ func (l *logSink) use(f *os.File) {
 func (l *logSink) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.keep(p)
 	if l.file == nil {
 		return l.stderr.Write(p)
 	}
 	return l.file.Write(p)
+}
+
+func (l *logSink) keep(p []byte) {
+	p = p[max(0, len(p)-tailSize):]
+	if len(l.tail)+len(p) > 2*tailSize {
+		l.tail = append(l.tail[:0], l.tail[len(l.tail)-tailSize:]...)
+	}
+	l.tail = append(l.tail, p...)
+}
+
+// writeTail tells the end of the log, in whole lines.
+func (l *logSink) writeTail(w io.Writer) error {
+	l.mu.Lock()
+	text := bytes.Clone(l.tail)
+	l.mu.Unlock()
+	if len(text) >= tailSize { // it may begin in the midst of a line
+		_, text, _ = bytes.Cut(text, []byte("\n"))
+	}
+	_, err := w.Write(text)
+	return err
 }
 
 // Close closes the file.

@@ -166,13 +166,29 @@ func (d *Daemon) tellRest(before, next *conf.Config) {
 	d.log.Info("configuration reloaded", "port", next.Port)
 }
 
+// directive is one and its values in two configurations.
+type directive struct {
+	name string
+	a, b any
+}
+
+// needReload names the directives that differ and that a reload changes.
+func needReload(a, b *conf.Config) []string {
+	return differing([]directive{
+		{"loglevel", a.LogLevel, b.LogLevel},
+		{"logfile", a.LogFile, b.LogFile},
+		{"port", a.Port, b.Port},
+		{"announce-ip", a.AnnounceIP, b.AnnounceIP},
+		{"announce-port", a.AnnouncePort, b.AnnouncePort},
+		{"scripts-dir", a.ScriptsDir, b.ScriptsDir},
+		{"webhook", a.Webhooks, b.Webhooks},
+		{"webhook-secret-file", a.WebhookSecretFile, b.WebhookSecretFile},
+	})
+}
+
 // needRestart names the directives that differ and cannot be changed while the node runs.
 func needRestart(a, b *conf.Config) []string {
-	var out []string
-	for _, f := range []struct {
-		directive string
-		a, b      any
-	}{
+	return differing([]directive{
 		{"cluster-name", a.ClusterName, b.ClusterName},
 		{"node-id", a.NodeID, b.NodeID},
 		{"bind", a.Bind, b.Bind},
@@ -189,9 +205,14 @@ func needRestart(a, b *conf.Config) []string {
 		{"cluster-secret-file", a.ClusterSecretFile, b.ClusterSecretFile},
 		{"deny-scripts-reconfig", a.ScriptsReconfig, b.ScriptsReconfig},
 		{"dev", a.Dev, b.Dev},
-	} {
-		if !reflect.DeepEqual(f.a, f.b) {
-			out = append(out, f.directive)
+	})
+}
+
+func differing(all []directive) []string {
+	var out []string
+	for _, d := range all {
+		if !reflect.DeepEqual(d.a, d.b) {
+			out = append(out, d.name)
 		}
 	}
 	return out

@@ -106,7 +106,9 @@ type DescribeResponse struct {
 	// The node was removed from its cluster.
 	Removed bool `protobuf:"varint,13,opt,name=removed,proto3" json:"removed,omitempty"`
 	// The node means never to vote.
-	Observer      bool `protobuf:"varint,14,opt,name=observer,proto3" json:"observer,omitempty"`
+	Observer bool `protobuf:"varint,14,opt,name=observer,proto3" json:"observer,omitempty"`
+	// Its wall clock when it answered, Unix milliseconds; 0: it does not tell, as a version before feature level 4.
+	NowMs         int64 `protobuf:"varint,15,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -239,6 +241,13 @@ func (x *DescribeResponse) GetObserver() bool {
 	return false
 }
 
+func (x *DescribeResponse) GetNowMs() int64 {
+	if x != nil {
+		return x.NowMs
+	}
+	return 0
+}
+
 // PromiseRequest asks a node without state to follow a founder.
 type PromiseRequest struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -246,8 +255,10 @@ type PromiseRequest struct {
 	FounderNodeId   string                 `protobuf:"bytes,2,opt,name=founder_node_id,json=founderNodeId,proto3" json:"founder_node_id,omitempty"`
 	FounderRaftId   string                 `protobuf:"bytes,3,opt,name=founder_raft_id,json=founderRaftId,proto3" json:"founder_raft_id,omitempty"`
 	BootstrapExpect uint32                 `protobuf:"varint,4,opt,name=bootstrap_expect,json=bootstrapExpect,proto3" json:"bootstrap_expect,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The founder's wall clock, Unix milliseconds; 0: it does not tell.
+	NowMs         int64 `protobuf:"varint,5,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PromiseRequest) Reset() {
@@ -304,6 +315,13 @@ func (x *PromiseRequest) GetFounderRaftId() string {
 func (x *PromiseRequest) GetBootstrapExpect() uint32 {
 	if x != nil {
 		return x.BootstrapExpect
+	}
+	return 0
+}
+
+func (x *PromiseRequest) GetNowMs() int64 {
+	if x != nil {
+		return x.NowMs
 	}
 	return 0
 }
@@ -383,7 +401,9 @@ type JoinRequest struct {
 	Node        *v1.RegisterNode       `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	ClusterName string                 `protobuf:"bytes,2,opt,name=cluster_name,json=clusterName,proto3" json:"cluster_name,omitempty"`
 	// What the caller believes the cluster id is; empty for a node without state.
-	ClusterId     string `protobuf:"bytes,3,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	ClusterId string `protobuf:"bytes,3,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// The caller's wall clock, Unix milliseconds; 0: it does not tell.
+	NowMs         int64 `protobuf:"varint,4,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -437,6 +457,13 @@ func (x *JoinRequest) GetClusterId() string {
 		return x.ClusterId
 	}
 	return ""
+}
+
+func (x *JoinRequest) GetNowMs() int64 {
+	if x != nil {
+		return x.NowMs
+	}
+	return 0
 }
 
 // JoinResponse admits, redirects to the leader, or refuses.
@@ -847,7 +874,7 @@ const file_proto_peer_v1_peer_proto_rawDesc = "" +
 	"\x0fDescribeRequest\x12!\n" +
 	"\fcluster_name\x18\x01 \x01(\tR\vclusterName\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12\x17\n" +
-	"\araft_id\x18\x03 \x01(\tR\x06raftId\"\xe4\x03\n" +
+	"\araft_id\x18\x03 \x01(\tR\x06raftId\"\xfb\x03\n" +
 	"\x10DescribeResponse\x12!\n" +
 	"\fcluster_name\x18\x01 \x01(\tR\vclusterName\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12\x17\n" +
@@ -866,22 +893,25 @@ const file_proto_peer_v1_peer_proto_rawDesc = "" +
 	"\aversion\x18\v \x01(\tR\aversion\x12\x1b\n" +
 	"\tmax_level\x18\f \x01(\rR\bmaxLevel\x12\x18\n" +
 	"\aremoved\x18\r \x01(\bR\aremoved\x12\x1a\n" +
-	"\bobserver\x18\x0e \x01(\bR\bobserver\"\xae\x01\n" +
+	"\bobserver\x18\x0e \x01(\bR\bobserver\x12\x15\n" +
+	"\x06now_ms\x18\x0f \x01(\x03R\x05nowMs\"\xc5\x01\n" +
 	"\x0ePromiseRequest\x12!\n" +
 	"\fcluster_name\x18\x01 \x01(\tR\vclusterName\x12&\n" +
 	"\x0ffounder_node_id\x18\x02 \x01(\tR\rfounderNodeId\x12&\n" +
 	"\x0ffounder_raft_id\x18\x03 \x01(\tR\rfounderRaftId\x12)\n" +
-	"\x10bootstrap_expect\x18\x04 \x01(\rR\x0fbootstrapExpect\"q\n" +
+	"\x10bootstrap_expect\x18\x04 \x01(\rR\x0fbootstrapExpect\x12\x15\n" +
+	"\x06now_ms\x18\x05 \x01(\x03R\x05nowMs\"q\n" +
 	"\x0fPromiseResponse\x12\x14\n" +
 	"\x05given\x18\x01 \x01(\bR\x05given\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x17\n" +
 	"\anode_id\x18\x03 \x01(\tR\x06nodeId\x12\x17\n" +
-	"\araft_id\x18\x04 \x01(\tR\x06raftId\"}\n" +
+	"\araft_id\x18\x04 \x01(\tR\x06raftId\"\x94\x01\n" +
 	"\vJoinRequest\x12,\n" +
 	"\x04node\x18\x01 \x01(\v2\x18.raftlog.v1.RegisterNodeR\x04node\x12!\n" +
 	"\fcluster_name\x18\x02 \x01(\tR\vclusterName\x12\x1d\n" +
 	"\n" +
-	"cluster_id\x18\x03 \x01(\tR\tclusterId\"\xd0\x01\n" +
+	"cluster_id\x18\x03 \x01(\tR\tclusterId\x12\x15\n" +
+	"\x06now_ms\x18\x04 \x01(\x03R\x05nowMs\"\xd0\x01\n" +
 	"\fJoinResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +

@@ -382,6 +382,7 @@ type Command struct {
 	//	*Command_FoundCluster
 	//	*Command_RegisterNode
 	//	*Command_SetFeatureLevel
+	//	*Command_DrainNode
 	//	*Command_Monitor
 	//	*Command_Remove
 	//	*Command_Set
@@ -484,6 +485,15 @@ func (x *Command) GetSetFeatureLevel() *SetFeatureLevel {
 	if x != nil {
 		if x, ok := x.Op.(*Command_SetFeatureLevel); ok {
 			return x.SetFeatureLevel
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetDrainNode() *DrainNode {
+	if x != nil {
+		if x, ok := x.Op.(*Command_DrainNode); ok {
+			return x.DrainNode
 		}
 	}
 	return nil
@@ -707,6 +717,10 @@ type Command_SetFeatureLevel struct {
 	SetFeatureLevel *SetFeatureLevel `protobuf:"bytes,13,opt,name=set_feature_level,json=setFeatureLevel,proto3,oneof"`
 }
 
+type Command_DrainNode struct {
+	DrainNode *DrainNode `protobuf:"bytes,14,opt,name=drain_node,json=drainNode,proto3,oneof"`
+}
+
 type Command_Monitor struct {
 	Monitor *Monitor `protobuf:"bytes,20,opt,name=monitor,proto3,oneof"`
 }
@@ -802,6 +816,8 @@ func (*Command_FoundCluster) isCommand_Op() {}
 func (*Command_RegisterNode) isCommand_Op() {}
 
 func (*Command_SetFeatureLevel) isCommand_Op() {}
+
+func (*Command_DrainNode) isCommand_Op() {}
 
 func (*Command_Monitor) isCommand_Op() {}
 
@@ -1289,6 +1305,69 @@ func (x *SetFeatureLevel) GetLevel() uint32 {
 	return 0
 }
 
+// DrainNode keeps a member from leading, or lets it lead again. Level 4.
+type DrainNode struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Raft server id.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// False begins it, or gives it another reason; true ends it.
+	End           bool   `protobuf:"varint,2,opt,name=end,proto3" json:"end,omitempty"`
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainNode) Reset() {
+	*x = DrainNode{}
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainNode) ProtoMessage() {}
+
+func (x *DrainNode) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainNode.ProtoReflect.Descriptor instead.
+func (*DrainNode) Descriptor() ([]byte, []int) {
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DrainNode) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *DrainNode) GetEnd() bool {
+	if x != nil {
+		return x.End
+	}
+	return false
+}
+
+func (x *DrainNode) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Monitor puts a master under watch.
 type Monitor struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1311,7 +1390,7 @@ type Monitor struct {
 
 func (x *Monitor) Reset() {
 	*x = Monitor{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[8]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1402,7 @@ func (x *Monitor) String() string {
 func (*Monitor) ProtoMessage() {}
 
 func (x *Monitor) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[8]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1415,7 @@ func (x *Monitor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Monitor.ProtoReflect.Descriptor instead.
 func (*Monitor) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{8}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Monitor) GetName() string {
@@ -1405,7 +1484,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[9]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1496,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[9]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1509,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{9}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Remove) GetName() string {
@@ -1453,7 +1532,7 @@ type Set struct {
 
 func (x *Set) Reset() {
 	*x = Set{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[10]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1544,7 @@ func (x *Set) String() string {
 func (*Set) ProtoMessage() {}
 
 func (x *Set) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[10]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1557,7 @@ func (x *Set) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Set.ProtoReflect.Descriptor instead.
 func (*Set) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{10}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Set) GetName() string {
@@ -1512,7 +1591,7 @@ type Reset struct {
 
 func (x *Reset) Reset() {
 	*x = Reset{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[11]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1524,7 +1603,7 @@ func (x *Reset) String() string {
 func (*Reset) ProtoMessage() {}
 
 func (x *Reset) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[11]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1537,7 +1616,7 @@ func (x *Reset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reset.ProtoReflect.Descriptor instead.
 func (*Reset) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{11}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Reset) GetPattern() string {
@@ -1558,7 +1637,7 @@ type Forget struct {
 
 func (x *Forget) Reset() {
 	*x = Forget{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[12]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1570,7 +1649,7 @@ func (x *Forget) String() string {
 func (*Forget) ProtoMessage() {}
 
 func (x *Forget) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[12]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1583,7 +1662,7 @@ func (x *Forget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forget.ProtoReflect.Descriptor instead.
 func (*Forget) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{12}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Forget) GetName() string {
@@ -1613,7 +1692,7 @@ type Pause struct {
 
 func (x *Pause) Reset() {
 	*x = Pause{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[13]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +1704,7 @@ func (x *Pause) String() string {
 func (*Pause) ProtoMessage() {}
 
 func (x *Pause) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[13]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1638,7 +1717,7 @@ func (x *Pause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pause.ProtoReflect.Descriptor instead.
 func (*Pause) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{13}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Pause) GetName() string {
@@ -1680,7 +1759,7 @@ type Resume struct {
 
 func (x *Resume) Reset() {
 	*x = Resume{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[14]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1692,7 +1771,7 @@ func (x *Resume) String() string {
 func (*Resume) ProtoMessage() {}
 
 func (x *Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[14]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1705,7 +1784,7 @@ func (x *Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resume.ProtoReflect.Descriptor instead.
 func (*Resume) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{14}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Resume) GetName() string {
@@ -1755,7 +1834,7 @@ type Hold struct {
 
 func (x *Hold) Reset() {
 	*x = Hold{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[15]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1767,7 +1846,7 @@ func (x *Hold) String() string {
 func (*Hold) ProtoMessage() {}
 
 func (x *Hold) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[15]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1780,7 +1859,7 @@ func (x *Hold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hold.ProtoReflect.Descriptor instead.
 func (*Hold) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{15}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Hold) GetName() string {
@@ -1815,7 +1894,7 @@ type Settle struct {
 
 func (x *Settle) Reset() {
 	*x = Settle{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[16]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1827,7 +1906,7 @@ func (x *Settle) String() string {
 func (*Settle) ProtoMessage() {}
 
 func (x *Settle) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[16]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1840,7 +1919,7 @@ func (x *Settle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settle.ProtoReflect.Descriptor instead.
 func (*Settle) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{16}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Settle) GetName() string {
@@ -1875,7 +1954,7 @@ type Maintain struct {
 
 func (x *Maintain) Reset() {
 	*x = Maintain{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1887,7 +1966,7 @@ func (x *Maintain) String() string {
 func (*Maintain) ProtoMessage() {}
 
 func (x *Maintain) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1900,7 +1979,7 @@ func (x *Maintain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Maintain.ProtoReflect.Descriptor instead.
 func (*Maintain) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{17}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Maintain) GetInstance() *Address {
@@ -1942,6 +2021,7 @@ func (x *Maintain) GetExpectedRevision() uint64 {
 type Configure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// resolve-hostnames and announce-hostnames: yes or no. Level 3: failover-brake, a whole number of percent.
+	// Level 4: remove-dead-nodes-after, a whole number of seconds.
 	Settings []*OptionValue `protobuf:"bytes,1,rep,name=settings,proto3" json:"settings,omitempty"`
 	// From a configuration file: taken only for a setting that was never given a value.
 	Seed          bool `protobuf:"varint,2,opt,name=seed,proto3" json:"seed,omitempty"`
@@ -1951,7 +2031,7 @@ type Configure struct {
 
 func (x *Configure) Reset() {
 	*x = Configure{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1963,7 +2043,7 @@ func (x *Configure) String() string {
 func (*Configure) ProtoMessage() {}
 
 func (x *Configure) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1976,7 +2056,7 @@ func (x *Configure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configure.ProtoReflect.Descriptor instead.
 func (*Configure) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{18}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Configure) GetSettings() []*OptionValue {
@@ -2009,7 +2089,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2021,7 +2101,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2034,7 +2114,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{19}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Verdict) GetMaster() string {
@@ -2087,7 +2167,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2099,7 +2179,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2112,7 +2192,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{20}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Report) GetNode() string {
@@ -2154,7 +2234,7 @@ type ExpireReports struct {
 
 func (x *ExpireReports) Reset() {
 	*x = ExpireReports{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2166,7 +2246,7 @@ func (x *ExpireReports) String() string {
 func (*ExpireReports) ProtoMessage() {}
 
 func (x *ExpireReports) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2179,7 +2259,7 @@ func (x *ExpireReports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireReports.ProtoReflect.Descriptor instead.
 func (*ExpireReports) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{21}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ExpireReports) GetNode() string {
@@ -2215,7 +2295,7 @@ type InstanceFacts struct {
 
 func (x *InstanceFacts) Reset() {
 	*x = InstanceFacts{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2227,7 +2307,7 @@ func (x *InstanceFacts) String() string {
 func (*InstanceFacts) ProtoMessage() {}
 
 func (x *InstanceFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2240,7 +2320,7 @@ func (x *InstanceFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceFacts.ProtoReflect.Descriptor instead.
 func (*InstanceFacts) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{22}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *InstanceFacts) GetAddress() *Address {
@@ -2307,7 +2387,7 @@ type StateFacts struct {
 
 func (x *StateFacts) Reset() {
 	*x = StateFacts{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2319,7 +2399,7 @@ func (x *StateFacts) String() string {
 func (*StateFacts) ProtoMessage() {}
 
 func (x *StateFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2332,7 +2412,7 @@ func (x *StateFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateFacts.ProtoReflect.Descriptor instead.
 func (*StateFacts) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{23}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StateFacts) GetMaster() string {
@@ -2374,7 +2454,7 @@ type ResolvedHost struct {
 
 func (x *ResolvedHost) Reset() {
 	*x = ResolvedHost{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2386,7 +2466,7 @@ func (x *ResolvedHost) String() string {
 func (*ResolvedHost) ProtoMessage() {}
 
 func (x *ResolvedHost) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2399,7 +2479,7 @@ func (x *ResolvedHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvedHost.ProtoReflect.Descriptor instead.
 func (*ResolvedHost) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{24}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ResolvedHost) GetAddress() *Address {
@@ -2428,7 +2508,7 @@ type ResolveHosts struct {
 
 func (x *ResolveHosts) Reset() {
 	*x = ResolveHosts{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2440,7 +2520,7 @@ func (x *ResolveHosts) String() string {
 func (*ResolveHosts) ProtoMessage() {}
 
 func (x *ResolveHosts) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2453,7 +2533,7 @@ func (x *ResolveHosts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveHosts.ProtoReflect.Descriptor instead.
 func (*ResolveHosts) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{25}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ResolveHosts) GetMaster() string {
@@ -2500,7 +2580,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2512,7 +2592,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2525,7 +2605,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{26}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Candidate) GetAddress() *Address {
@@ -2614,7 +2694,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2626,7 +2706,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2639,7 +2719,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{27}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Step) GetName() string {
@@ -2705,7 +2785,7 @@ type BeginFailover struct {
 
 func (x *BeginFailover) Reset() {
 	*x = BeginFailover{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2717,7 +2797,7 @@ func (x *BeginFailover) String() string {
 func (*BeginFailover) ProtoMessage() {}
 
 func (x *BeginFailover) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2730,7 +2810,7 @@ func (x *BeginFailover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginFailover.ProtoReflect.Descriptor instead.
 func (*BeginFailover) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{28}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *BeginFailover) GetMaster() string {
@@ -2842,7 +2922,7 @@ type SwitchMaster struct {
 
 func (x *SwitchMaster) Reset() {
 	*x = SwitchMaster{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2854,7 +2934,7 @@ func (x *SwitchMaster) String() string {
 func (*SwitchMaster) ProtoMessage() {}
 
 func (x *SwitchMaster) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2867,7 +2947,7 @@ func (x *SwitchMaster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchMaster.ProtoReflect.Descriptor instead.
 func (*SwitchMaster) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{29}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SwitchMaster) GetMaster() string {
@@ -2931,7 +3011,7 @@ type RecordStep struct {
 
 func (x *RecordStep) Reset() {
 	*x = RecordStep{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2943,7 +3023,7 @@ func (x *RecordStep) String() string {
 func (*RecordStep) ProtoMessage() {}
 
 func (x *RecordStep) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2956,7 +3036,7 @@ func (x *RecordStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordStep.ProtoReflect.Descriptor instead.
 func (*RecordStep) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{30}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RecordStep) GetMaster() string {
@@ -2991,7 +3071,7 @@ type Loss struct {
 
 func (x *Loss) Reset() {
 	*x = Loss{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3003,7 +3083,7 @@ func (x *Loss) String() string {
 func (*Loss) ProtoMessage() {}
 
 func (x *Loss) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3016,7 +3096,7 @@ func (x *Loss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Loss.ProtoReflect.Descriptor instead.
 func (*Loss) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{31}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Loss) GetKind() LossKind {
@@ -3047,7 +3127,7 @@ type EndFailover struct {
 
 func (x *EndFailover) Reset() {
 	*x = EndFailover{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3059,7 +3139,7 @@ func (x *EndFailover) String() string {
 func (*EndFailover) ProtoMessage() {}
 
 func (x *EndFailover) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3072,7 +3152,7 @@ func (x *EndFailover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndFailover.ProtoReflect.Descriptor instead.
 func (*EndFailover) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{32}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *EndFailover) GetMaster() string {
@@ -3123,7 +3203,7 @@ type Adopt struct {
 
 func (x *Adopt) Reset() {
 	*x = Adopt{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3135,7 +3215,7 @@ func (x *Adopt) String() string {
 func (*Adopt) ProtoMessage() {}
 
 func (x *Adopt) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3148,7 +3228,7 @@ func (x *Adopt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adopt.ProtoReflect.Descriptor instead.
 func (*Adopt) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{33}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Adopt) GetMaster() string {
@@ -3196,7 +3276,7 @@ type Correct struct {
 
 func (x *Correct) Reset() {
 	*x = Correct{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3208,7 +3288,7 @@ func (x *Correct) String() string {
 func (*Correct) ProtoMessage() {}
 
 func (x *Correct) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3221,7 +3301,7 @@ func (x *Correct) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Correct.ProtoReflect.Descriptor instead.
 func (*Correct) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{34}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Correct) GetMaster() string {
@@ -3284,7 +3364,7 @@ type Delivered struct {
 
 func (x *Delivered) Reset() {
 	*x = Delivered{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3296,7 +3376,7 @@ func (x *Delivered) String() string {
 func (*Delivered) ProtoMessage() {}
 
 func (x *Delivered) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3309,7 +3389,7 @@ func (x *Delivered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivered.ProtoReflect.Descriptor instead.
 func (*Delivered) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{35}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Delivered) GetIndex() uint64 {
@@ -3353,7 +3433,7 @@ type SnapshotHeader struct {
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3365,7 +3445,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3378,7 +3458,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{36}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SnapshotHeader) GetFormat() uint32 {
@@ -3477,7 +3557,7 @@ type RaftServer struct {
 
 func (x *RaftServer) Reset() {
 	*x = RaftServer{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3489,7 +3569,7 @@ func (x *RaftServer) String() string {
 func (*RaftServer) ProtoMessage() {}
 
 func (x *RaftServer) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3502,7 +3582,7 @@ func (x *RaftServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaftServer.ProtoReflect.Descriptor instead.
 func (*RaftServer) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{37}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RaftServer) GetId() string {
@@ -3543,7 +3623,7 @@ type SnapshotRecord struct {
 
 func (x *SnapshotRecord) Reset() {
 	*x = SnapshotRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3555,7 +3635,7 @@ func (x *SnapshotRecord) String() string {
 func (*SnapshotRecord) ProtoMessage() {}
 
 func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3568,7 +3648,7 @@ func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRecord.ProtoReflect.Descriptor instead.
 func (*SnapshotRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{38}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SnapshotRecord) GetRecord() isSnapshotRecord_Record {
@@ -3670,7 +3750,7 @@ type SnapshotTrailer struct {
 
 func (x *SnapshotTrailer) Reset() {
 	*x = SnapshotTrailer{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3682,7 +3762,7 @@ func (x *SnapshotTrailer) String() string {
 func (*SnapshotTrailer) ProtoMessage() {}
 
 func (x *SnapshotTrailer) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3695,7 +3775,7 @@ func (x *SnapshotTrailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotTrailer.ProtoReflect.Descriptor instead.
 func (*SnapshotTrailer) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{39}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SnapshotTrailer) GetRecords() uint64 {
@@ -3717,15 +3797,17 @@ type NodeRecord struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	Registration *RegisterNode          `protobuf:"bytes,1,opt,name=registration,proto3" json:"registration,omitempty"`
 	// Base for its next report.
-	ReportBase    uint64 `protobuf:"varint,2,opt,name=report_base,json=reportBase,proto3" json:"report_base,omitempty"`
-	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	ReportBase uint64 `protobuf:"varint,2,opt,name=report_base,json=reportBase,proto3" json:"report_base,omitempty"`
+	Revision   uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Level 4. The node is drained; it has no end of its own.
+	Drain         *PauseRecord `protobuf:"bytes,4,opt,name=drain,proto3" json:"drain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NodeRecord) Reset() {
 	*x = NodeRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3737,7 +3819,7 @@ func (x *NodeRecord) String() string {
 func (*NodeRecord) ProtoMessage() {}
 
 func (x *NodeRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3750,7 +3832,7 @@ func (x *NodeRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeRecord.ProtoReflect.Descriptor instead.
 func (*NodeRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{40}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *NodeRecord) GetRegistration() *RegisterNode {
@@ -3774,6 +3856,13 @@ func (x *NodeRecord) GetRevision() uint64 {
 	return 0
 }
 
+func (x *NodeRecord) GetDrain() *PauseRecord {
+	if x != nil {
+		return x.Drain
+	}
+	return nil
+}
+
 // TombstoneRecord keeps a removed name from coming back as a seed.
 type TombstoneRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3785,7 +3874,7 @@ type TombstoneRecord struct {
 
 func (x *TombstoneRecord) Reset() {
 	*x = TombstoneRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3797,7 +3886,7 @@ func (x *TombstoneRecord) String() string {
 func (*TombstoneRecord) ProtoMessage() {}
 
 func (x *TombstoneRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3810,7 +3899,7 @@ func (x *TombstoneRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TombstoneRecord.ProtoReflect.Descriptor instead.
 func (*TombstoneRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{41}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *TombstoneRecord) GetName() string {
@@ -3859,7 +3948,7 @@ type EventRecord struct {
 
 func (x *EventRecord) Reset() {
 	*x = EventRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3871,7 +3960,7 @@ func (x *EventRecord) String() string {
 func (*EventRecord) ProtoMessage() {}
 
 func (x *EventRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3884,7 +3973,7 @@ func (x *EventRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventRecord.ProtoReflect.Descriptor instead.
 func (*EventRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{42}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *EventRecord) GetIndex() uint64 {
@@ -4042,7 +4131,7 @@ type VoteRecord struct {
 
 func (x *VoteRecord) Reset() {
 	*x = VoteRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[43]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4054,7 +4143,7 @@ func (x *VoteRecord) String() string {
 func (*VoteRecord) ProtoMessage() {}
 
 func (x *VoteRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[43]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4067,7 +4156,7 @@ func (x *VoteRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoteRecord.ProtoReflect.Descriptor instead.
 func (*VoteRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{43}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *VoteRecord) GetNode() string {
@@ -4127,7 +4216,7 @@ type InstanceRecord struct {
 
 func (x *InstanceRecord) Reset() {
 	*x = InstanceRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[44]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4139,7 +4228,7 @@ func (x *InstanceRecord) String() string {
 func (*InstanceRecord) ProtoMessage() {}
 
 func (x *InstanceRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[44]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4152,7 +4241,7 @@ func (x *InstanceRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceRecord.ProtoReflect.Descriptor instead.
 func (*InstanceRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{44}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *InstanceRecord) GetFacts() *InstanceFacts {
@@ -4227,7 +4316,7 @@ type FailoverRecord struct {
 
 func (x *FailoverRecord) Reset() {
 	*x = FailoverRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[45]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4239,7 +4328,7 @@ func (x *FailoverRecord) String() string {
 func (*FailoverRecord) ProtoMessage() {}
 
 func (x *FailoverRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[45]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4252,7 +4341,7 @@ func (x *FailoverRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailoverRecord.ProtoReflect.Descriptor instead.
 func (*FailoverRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{45}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *FailoverRecord) GetOperationId() string {
@@ -4464,7 +4553,7 @@ type PauseRecord struct {
 
 func (x *PauseRecord) Reset() {
 	*x = PauseRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[46]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4476,7 +4565,7 @@ func (x *PauseRecord) String() string {
 func (*PauseRecord) ProtoMessage() {}
 
 func (x *PauseRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[46]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4489,7 +4578,7 @@ func (x *PauseRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRecord.ProtoReflect.Descriptor instead.
 func (*PauseRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{46}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *PauseRecord) GetActor() string {
@@ -4531,7 +4620,7 @@ type ConflictRecord struct {
 
 func (x *ConflictRecord) Reset() {
 	*x = ConflictRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[47]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4543,7 +4632,7 @@ func (x *ConflictRecord) String() string {
 func (*ConflictRecord) ProtoMessage() {}
 
 func (x *ConflictRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[47]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4556,7 +4645,7 @@ func (x *ConflictRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictRecord.ProtoReflect.Descriptor instead.
 func (*ConflictRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{47}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ConflictRecord) GetAddress() *Address {
@@ -4602,7 +4691,7 @@ type MasterRecord struct {
 
 func (x *MasterRecord) Reset() {
 	*x = MasterRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[48]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4614,7 +4703,7 @@ func (x *MasterRecord) String() string {
 func (*MasterRecord) ProtoMessage() {}
 
 func (x *MasterRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[48]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4627,7 +4716,7 @@ func (x *MasterRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterRecord.ProtoReflect.Descriptor instead.
 func (*MasterRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{48}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *MasterRecord) GetName() string {
@@ -4761,14 +4850,16 @@ var File_proto_raftlog_v1_raftlog_proto protoreflect.FileDescriptor
 const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\n" +
 	"\x1eproto/raftlog/v1/raftlog.proto\x12\n" +
-	"raftlog.v1\"\xa6\v\n" +
+	"raftlog.v1\"\xde\v\n" +
 	"\aCommand\x12*\n" +
 	"\x06header\x18\x01 \x01(\v2\x12.raftlog.v1.HeaderR\x06header\x12&\n" +
 	"\x04mark\x18\n" +
 	" \x01(\v2\x10.raftlog.v1.MarkH\x00R\x04mark\x12?\n" +
 	"\rfound_cluster\x18\v \x01(\v2\x18.raftlog.v1.FoundClusterH\x00R\ffoundCluster\x12?\n" +
 	"\rregister_node\x18\f \x01(\v2\x18.raftlog.v1.RegisterNodeH\x00R\fregisterNode\x12I\n" +
-	"\x11set_feature_level\x18\r \x01(\v2\x1b.raftlog.v1.SetFeatureLevelH\x00R\x0fsetFeatureLevel\x12/\n" +
+	"\x11set_feature_level\x18\r \x01(\v2\x1b.raftlog.v1.SetFeatureLevelH\x00R\x0fsetFeatureLevel\x126\n" +
+	"\n" +
+	"drain_node\x18\x0e \x01(\v2\x15.raftlog.v1.DrainNodeH\x00R\tdrainNode\x12/\n" +
 	"\amonitor\x18\x14 \x01(\v2\x13.raftlog.v1.MonitorH\x00R\amonitor\x12,\n" +
 	"\x06remove\x18\x15 \x01(\v2\x12.raftlog.v1.RemoveH\x00R\x06remove\x12#\n" +
 	"\x03set\x18\x16 \x01(\v2\x0f.raftlog.v1.SetH\x00R\x03set\x12)\n" +
@@ -4823,7 +4914,11 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\aversion\x18\a \x01(\tR\aversion\x12\x1b\n" +
 	"\tmax_level\x18\b \x01(\rR\bmaxLevel\"'\n" +
 	"\x0fSetFeatureLevel\x12\x14\n" +
-	"\x05level\x18\x01 \x01(\rR\x05level\"\xa7\x02\n" +
+	"\x05level\x18\x01 \x01(\rR\x05level\"I\n" +
+	"\tDrainNode\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x10\n" +
+	"\x03end\x18\x02 \x01(\bR\x03end\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xa7\x02\n" +
 	"\aMonitor\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12-\n" +
 	"\aaddress\x18\x02 \x01(\v2\x13.raftlog.v1.AddressR\aaddress\x121\n" +
@@ -5029,13 +5124,14 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x06record\"C\n" +
 	"\x0fSnapshotTrailer\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x16\n" +
-	"\x06crc32c\x18\x02 \x01(\aR\x06crc32c\"\x87\x01\n" +
+	"\x06crc32c\x18\x02 \x01(\aR\x06crc32c\"\xb6\x01\n" +
 	"\n" +
 	"NodeRecord\x12<\n" +
 	"\fregistration\x18\x01 \x01(\v2\x18.raftlog.v1.RegisterNodeR\fregistration\x12\x1f\n" +
 	"\vreport_base\x18\x02 \x01(\x04R\n" +
 	"reportBase\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\";\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\x12-\n" +
+	"\x05drain\x18\x04 \x01(\v2\x17.raftlog.v1.PauseRecordR\x05drain\";\n" +
 	"\x0fTombstoneRecord\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\"\xf6\x04\n" +
@@ -5193,7 +5289,7 @@ func file_proto_raftlog_v1_raftlog_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_raftlog_v1_raftlog_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_proto_raftlog_v1_raftlog_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_proto_raftlog_v1_raftlog_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_proto_raftlog_v1_raftlog_proto_goTypes = []any{
 	(Cause)(0),              // 0: raftlog.v1.Cause
 	(InstanceRole)(0),       // 1: raftlog.v1.InstanceRole
@@ -5209,47 +5305,48 @@ var file_proto_raftlog_v1_raftlog_proto_goTypes = []any{
 	(*FoundCluster)(nil),    // 11: raftlog.v1.FoundCluster
 	(*RegisterNode)(nil),    // 12: raftlog.v1.RegisterNode
 	(*SetFeatureLevel)(nil), // 13: raftlog.v1.SetFeatureLevel
-	(*Monitor)(nil),         // 14: raftlog.v1.Monitor
-	(*Remove)(nil),          // 15: raftlog.v1.Remove
-	(*Set)(nil),             // 16: raftlog.v1.Set
-	(*Reset)(nil),           // 17: raftlog.v1.Reset
-	(*Forget)(nil),          // 18: raftlog.v1.Forget
-	(*Pause)(nil),           // 19: raftlog.v1.Pause
-	(*Resume)(nil),          // 20: raftlog.v1.Resume
-	(*Hold)(nil),            // 21: raftlog.v1.Hold
-	(*Settle)(nil),          // 22: raftlog.v1.Settle
-	(*Maintain)(nil),        // 23: raftlog.v1.Maintain
-	(*Configure)(nil),       // 24: raftlog.v1.Configure
-	(*Verdict)(nil),         // 25: raftlog.v1.Verdict
-	(*Report)(nil),          // 26: raftlog.v1.Report
-	(*ExpireReports)(nil),   // 27: raftlog.v1.ExpireReports
-	(*InstanceFacts)(nil),   // 28: raftlog.v1.InstanceFacts
-	(*StateFacts)(nil),      // 29: raftlog.v1.StateFacts
-	(*ResolvedHost)(nil),    // 30: raftlog.v1.ResolvedHost
-	(*ResolveHosts)(nil),    // 31: raftlog.v1.ResolveHosts
-	(*Candidate)(nil),       // 32: raftlog.v1.Candidate
-	(*Step)(nil),            // 33: raftlog.v1.Step
-	(*BeginFailover)(nil),   // 34: raftlog.v1.BeginFailover
-	(*SwitchMaster)(nil),    // 35: raftlog.v1.SwitchMaster
-	(*RecordStep)(nil),      // 36: raftlog.v1.RecordStep
-	(*Loss)(nil),            // 37: raftlog.v1.Loss
-	(*EndFailover)(nil),     // 38: raftlog.v1.EndFailover
-	(*Adopt)(nil),           // 39: raftlog.v1.Adopt
-	(*Correct)(nil),         // 40: raftlog.v1.Correct
-	(*Delivered)(nil),       // 41: raftlog.v1.Delivered
-	(*SnapshotHeader)(nil),  // 42: raftlog.v1.SnapshotHeader
-	(*RaftServer)(nil),      // 43: raftlog.v1.RaftServer
-	(*SnapshotRecord)(nil),  // 44: raftlog.v1.SnapshotRecord
-	(*SnapshotTrailer)(nil), // 45: raftlog.v1.SnapshotTrailer
-	(*NodeRecord)(nil),      // 46: raftlog.v1.NodeRecord
-	(*TombstoneRecord)(nil), // 47: raftlog.v1.TombstoneRecord
-	(*EventRecord)(nil),     // 48: raftlog.v1.EventRecord
-	(*VoteRecord)(nil),      // 49: raftlog.v1.VoteRecord
-	(*InstanceRecord)(nil),  // 50: raftlog.v1.InstanceRecord
-	(*FailoverRecord)(nil),  // 51: raftlog.v1.FailoverRecord
-	(*PauseRecord)(nil),     // 52: raftlog.v1.PauseRecord
-	(*ConflictRecord)(nil),  // 53: raftlog.v1.ConflictRecord
-	(*MasterRecord)(nil),    // 54: raftlog.v1.MasterRecord
+	(*DrainNode)(nil),       // 14: raftlog.v1.DrainNode
+	(*Monitor)(nil),         // 15: raftlog.v1.Monitor
+	(*Remove)(nil),          // 16: raftlog.v1.Remove
+	(*Set)(nil),             // 17: raftlog.v1.Set
+	(*Reset)(nil),           // 18: raftlog.v1.Reset
+	(*Forget)(nil),          // 19: raftlog.v1.Forget
+	(*Pause)(nil),           // 20: raftlog.v1.Pause
+	(*Resume)(nil),          // 21: raftlog.v1.Resume
+	(*Hold)(nil),            // 22: raftlog.v1.Hold
+	(*Settle)(nil),          // 23: raftlog.v1.Settle
+	(*Maintain)(nil),        // 24: raftlog.v1.Maintain
+	(*Configure)(nil),       // 25: raftlog.v1.Configure
+	(*Verdict)(nil),         // 26: raftlog.v1.Verdict
+	(*Report)(nil),          // 27: raftlog.v1.Report
+	(*ExpireReports)(nil),   // 28: raftlog.v1.ExpireReports
+	(*InstanceFacts)(nil),   // 29: raftlog.v1.InstanceFacts
+	(*StateFacts)(nil),      // 30: raftlog.v1.StateFacts
+	(*ResolvedHost)(nil),    // 31: raftlog.v1.ResolvedHost
+	(*ResolveHosts)(nil),    // 32: raftlog.v1.ResolveHosts
+	(*Candidate)(nil),       // 33: raftlog.v1.Candidate
+	(*Step)(nil),            // 34: raftlog.v1.Step
+	(*BeginFailover)(nil),   // 35: raftlog.v1.BeginFailover
+	(*SwitchMaster)(nil),    // 36: raftlog.v1.SwitchMaster
+	(*RecordStep)(nil),      // 37: raftlog.v1.RecordStep
+	(*Loss)(nil),            // 38: raftlog.v1.Loss
+	(*EndFailover)(nil),     // 39: raftlog.v1.EndFailover
+	(*Adopt)(nil),           // 40: raftlog.v1.Adopt
+	(*Correct)(nil),         // 41: raftlog.v1.Correct
+	(*Delivered)(nil),       // 42: raftlog.v1.Delivered
+	(*SnapshotHeader)(nil),  // 43: raftlog.v1.SnapshotHeader
+	(*RaftServer)(nil),      // 44: raftlog.v1.RaftServer
+	(*SnapshotRecord)(nil),  // 45: raftlog.v1.SnapshotRecord
+	(*SnapshotTrailer)(nil), // 46: raftlog.v1.SnapshotTrailer
+	(*NodeRecord)(nil),      // 47: raftlog.v1.NodeRecord
+	(*TombstoneRecord)(nil), // 48: raftlog.v1.TombstoneRecord
+	(*EventRecord)(nil),     // 49: raftlog.v1.EventRecord
+	(*VoteRecord)(nil),      // 50: raftlog.v1.VoteRecord
+	(*InstanceRecord)(nil),  // 51: raftlog.v1.InstanceRecord
+	(*FailoverRecord)(nil),  // 52: raftlog.v1.FailoverRecord
+	(*PauseRecord)(nil),     // 53: raftlog.v1.PauseRecord
+	(*ConflictRecord)(nil),  // 54: raftlog.v1.ConflictRecord
+	(*MasterRecord)(nil),    // 55: raftlog.v1.MasterRecord
 }
 var file_proto_raftlog_v1_raftlog_proto_depIdxs = []int32{
 	7,   // 0: raftlog.v1.Command.header:type_name -> raftlog.v1.Header
@@ -5257,111 +5354,113 @@ var file_proto_raftlog_v1_raftlog_proto_depIdxs = []int32{
 	11,  // 2: raftlog.v1.Command.found_cluster:type_name -> raftlog.v1.FoundCluster
 	12,  // 3: raftlog.v1.Command.register_node:type_name -> raftlog.v1.RegisterNode
 	13,  // 4: raftlog.v1.Command.set_feature_level:type_name -> raftlog.v1.SetFeatureLevel
-	14,  // 5: raftlog.v1.Command.monitor:type_name -> raftlog.v1.Monitor
-	15,  // 6: raftlog.v1.Command.remove:type_name -> raftlog.v1.Remove
-	16,  // 7: raftlog.v1.Command.set:type_name -> raftlog.v1.Set
-	17,  // 8: raftlog.v1.Command.reset:type_name -> raftlog.v1.Reset
-	18,  // 9: raftlog.v1.Command.forget:type_name -> raftlog.v1.Forget
-	19,  // 10: raftlog.v1.Command.pause:type_name -> raftlog.v1.Pause
-	20,  // 11: raftlog.v1.Command.resume:type_name -> raftlog.v1.Resume
-	21,  // 12: raftlog.v1.Command.hold:type_name -> raftlog.v1.Hold
-	22,  // 13: raftlog.v1.Command.settle:type_name -> raftlog.v1.Settle
-	24,  // 14: raftlog.v1.Command.configure:type_name -> raftlog.v1.Configure
-	23,  // 15: raftlog.v1.Command.maintain:type_name -> raftlog.v1.Maintain
-	26,  // 16: raftlog.v1.Command.report:type_name -> raftlog.v1.Report
-	27,  // 17: raftlog.v1.Command.expire_reports:type_name -> raftlog.v1.ExpireReports
-	29,  // 18: raftlog.v1.Command.state_facts:type_name -> raftlog.v1.StateFacts
-	31,  // 19: raftlog.v1.Command.resolve_hosts:type_name -> raftlog.v1.ResolveHosts
-	34,  // 20: raftlog.v1.Command.begin_failover:type_name -> raftlog.v1.BeginFailover
-	35,  // 21: raftlog.v1.Command.switch_master:type_name -> raftlog.v1.SwitchMaster
-	36,  // 22: raftlog.v1.Command.record_step:type_name -> raftlog.v1.RecordStep
-	38,  // 23: raftlog.v1.Command.end_failover:type_name -> raftlog.v1.EndFailover
-	39,  // 24: raftlog.v1.Command.adopt:type_name -> raftlog.v1.Adopt
-	40,  // 25: raftlog.v1.Command.correct:type_name -> raftlog.v1.Correct
-	41,  // 26: raftlog.v1.Command.delivered:type_name -> raftlog.v1.Delivered
-	8,   // 27: raftlog.v1.RegisterNode.raft:type_name -> raftlog.v1.Address
-	8,   // 28: raftlog.v1.RegisterNode.grpc:type_name -> raftlog.v1.Address
-	8,   // 29: raftlog.v1.RegisterNode.resp:type_name -> raftlog.v1.Address
-	8,   // 30: raftlog.v1.RegisterNode.http:type_name -> raftlog.v1.Address
-	8,   // 31: raftlog.v1.Monitor.address:type_name -> raftlog.v1.Address
-	9,   // 32: raftlog.v1.Monitor.options:type_name -> raftlog.v1.OptionValue
-	8,   // 33: raftlog.v1.Monitor.replicas:type_name -> raftlog.v1.Address
-	9,   // 34: raftlog.v1.Set.options:type_name -> raftlog.v1.OptionValue
-	8,   // 35: raftlog.v1.Forget.address:type_name -> raftlog.v1.Address
-	8,   // 36: raftlog.v1.Resume.adopt:type_name -> raftlog.v1.Address
-	8,   // 37: raftlog.v1.Maintain.instance:type_name -> raftlog.v1.Address
-	9,   // 38: raftlog.v1.Configure.settings:type_name -> raftlog.v1.OptionValue
-	8,   // 39: raftlog.v1.Verdict.instance:type_name -> raftlog.v1.Address
-	0,   // 40: raftlog.v1.Verdict.cause:type_name -> raftlog.v1.Cause
-	25,  // 41: raftlog.v1.Report.down:type_name -> raftlog.v1.Verdict
-	25,  // 42: raftlog.v1.Report.up:type_name -> raftlog.v1.Verdict
-	8,   // 43: raftlog.v1.InstanceFacts.address:type_name -> raftlog.v1.Address
-	1,   // 44: raftlog.v1.InstanceFacts.role:type_name -> raftlog.v1.InstanceRole
-	28,  // 45: raftlog.v1.StateFacts.instances:type_name -> raftlog.v1.InstanceFacts
-	8,   // 46: raftlog.v1.StateFacts.gone:type_name -> raftlog.v1.Address
-	8,   // 47: raftlog.v1.ResolvedHost.address:type_name -> raftlog.v1.Address
-	30,  // 48: raftlog.v1.ResolveHosts.hosts:type_name -> raftlog.v1.ResolvedHost
-	8,   // 49: raftlog.v1.Candidate.address:type_name -> raftlog.v1.Address
-	8,   // 50: raftlog.v1.Step.instance:type_name -> raftlog.v1.Address
-	2,   // 51: raftlog.v1.BeginFailover.kind:type_name -> raftlog.v1.FailoverKind
-	8,   // 52: raftlog.v1.BeginFailover.from:type_name -> raftlog.v1.Address
-	8,   // 53: raftlog.v1.BeginFailover.candidate:type_name -> raftlog.v1.Address
-	32,  // 54: raftlog.v1.BeginFailover.candidates:type_name -> raftlog.v1.Candidate
-	8,   // 55: raftlog.v1.SwitchMaster.from:type_name -> raftlog.v1.Address
-	8,   // 56: raftlog.v1.SwitchMaster.to:type_name -> raftlog.v1.Address
-	33,  // 57: raftlog.v1.SwitchMaster.steps:type_name -> raftlog.v1.Step
-	28,  // 58: raftlog.v1.SwitchMaster.promoted:type_name -> raftlog.v1.InstanceFacts
-	33,  // 59: raftlog.v1.RecordStep.step:type_name -> raftlog.v1.Step
-	4,   // 60: raftlog.v1.Loss.kind:type_name -> raftlog.v1.LossKind
-	3,   // 61: raftlog.v1.EndFailover.outcome:type_name -> raftlog.v1.FailoverOutcome
-	37,  // 62: raftlog.v1.EndFailover.loss:type_name -> raftlog.v1.Loss
-	8,   // 63: raftlog.v1.Adopt.address:type_name -> raftlog.v1.Address
-	8,   // 64: raftlog.v1.Correct.instance:type_name -> raftlog.v1.Address
-	5,   // 65: raftlog.v1.Correct.kind:type_name -> raftlog.v1.CorrectionKind
-	37,  // 66: raftlog.v1.Correct.loss:type_name -> raftlog.v1.Loss
-	43,  // 67: raftlog.v1.SnapshotHeader.servers:type_name -> raftlog.v1.RaftServer
-	48,  // 68: raftlog.v1.SnapshotHeader.events_dropped:type_name -> raftlog.v1.EventRecord
-	9,   // 69: raftlog.v1.SnapshotHeader.settings:type_name -> raftlog.v1.OptionValue
-	41,  // 70: raftlog.v1.SnapshotHeader.delivered:type_name -> raftlog.v1.Delivered
-	46,  // 71: raftlog.v1.SnapshotRecord.node:type_name -> raftlog.v1.NodeRecord
-	54,  // 72: raftlog.v1.SnapshotRecord.master:type_name -> raftlog.v1.MasterRecord
-	47,  // 73: raftlog.v1.SnapshotRecord.tombstone:type_name -> raftlog.v1.TombstoneRecord
-	48,  // 74: raftlog.v1.SnapshotRecord.event:type_name -> raftlog.v1.EventRecord
-	45,  // 75: raftlog.v1.SnapshotRecord.trailer:type_name -> raftlog.v1.SnapshotTrailer
-	12,  // 76: raftlog.v1.NodeRecord.registration:type_name -> raftlog.v1.RegisterNode
-	1,   // 77: raftlog.v1.EventRecord.role:type_name -> raftlog.v1.InstanceRole
-	8,   // 78: raftlog.v1.EventRecord.instance:type_name -> raftlog.v1.Address
-	8,   // 79: raftlog.v1.EventRecord.master_address:type_name -> raftlog.v1.Address
-	8,   // 80: raftlog.v1.EventRecord.from:type_name -> raftlog.v1.Address
-	8,   // 81: raftlog.v1.EventRecord.to:type_name -> raftlog.v1.Address
-	0,   // 82: raftlog.v1.EventRecord.cause:type_name -> raftlog.v1.Cause
-	8,   // 83: raftlog.v1.VoteRecord.instance:type_name -> raftlog.v1.Address
-	0,   // 84: raftlog.v1.VoteRecord.cause:type_name -> raftlog.v1.Cause
-	28,  // 85: raftlog.v1.InstanceRecord.facts:type_name -> raftlog.v1.InstanceFacts
-	52,  // 86: raftlog.v1.InstanceRecord.maintenance:type_name -> raftlog.v1.PauseRecord
-	2,   // 87: raftlog.v1.FailoverRecord.kind:type_name -> raftlog.v1.FailoverKind
-	8,   // 88: raftlog.v1.FailoverRecord.from:type_name -> raftlog.v1.Address
-	8,   // 89: raftlog.v1.FailoverRecord.to:type_name -> raftlog.v1.Address
-	49,  // 90: raftlog.v1.FailoverRecord.votes:type_name -> raftlog.v1.VoteRecord
-	32,  // 91: raftlog.v1.FailoverRecord.candidates:type_name -> raftlog.v1.Candidate
-	33,  // 92: raftlog.v1.FailoverRecord.steps:type_name -> raftlog.v1.Step
-	3,   // 93: raftlog.v1.FailoverRecord.outcome:type_name -> raftlog.v1.FailoverOutcome
-	37,  // 94: raftlog.v1.FailoverRecord.loss:type_name -> raftlog.v1.Loss
-	8,   // 95: raftlog.v1.ConflictRecord.address:type_name -> raftlog.v1.Address
-	9,   // 96: raftlog.v1.MasterRecord.options:type_name -> raftlog.v1.OptionValue
-	8,   // 97: raftlog.v1.MasterRecord.address:type_name -> raftlog.v1.Address
-	50,  // 98: raftlog.v1.MasterRecord.instances:type_name -> raftlog.v1.InstanceRecord
-	49,  // 99: raftlog.v1.MasterRecord.votes:type_name -> raftlog.v1.VoteRecord
-	51,  // 100: raftlog.v1.MasterRecord.failover:type_name -> raftlog.v1.FailoverRecord
-	51,  // 101: raftlog.v1.MasterRecord.history:type_name -> raftlog.v1.FailoverRecord
-	52,  // 102: raftlog.v1.MasterRecord.pause:type_name -> raftlog.v1.PauseRecord
-	52,  // 103: raftlog.v1.MasterRecord.hold:type_name -> raftlog.v1.PauseRecord
-	53,  // 104: raftlog.v1.MasterRecord.conflicts:type_name -> raftlog.v1.ConflictRecord
-	105, // [105:105] is the sub-list for method output_type
-	105, // [105:105] is the sub-list for method input_type
-	105, // [105:105] is the sub-list for extension type_name
-	105, // [105:105] is the sub-list for extension extendee
-	0,   // [0:105] is the sub-list for field type_name
+	14,  // 5: raftlog.v1.Command.drain_node:type_name -> raftlog.v1.DrainNode
+	15,  // 6: raftlog.v1.Command.monitor:type_name -> raftlog.v1.Monitor
+	16,  // 7: raftlog.v1.Command.remove:type_name -> raftlog.v1.Remove
+	17,  // 8: raftlog.v1.Command.set:type_name -> raftlog.v1.Set
+	18,  // 9: raftlog.v1.Command.reset:type_name -> raftlog.v1.Reset
+	19,  // 10: raftlog.v1.Command.forget:type_name -> raftlog.v1.Forget
+	20,  // 11: raftlog.v1.Command.pause:type_name -> raftlog.v1.Pause
+	21,  // 12: raftlog.v1.Command.resume:type_name -> raftlog.v1.Resume
+	22,  // 13: raftlog.v1.Command.hold:type_name -> raftlog.v1.Hold
+	23,  // 14: raftlog.v1.Command.settle:type_name -> raftlog.v1.Settle
+	25,  // 15: raftlog.v1.Command.configure:type_name -> raftlog.v1.Configure
+	24,  // 16: raftlog.v1.Command.maintain:type_name -> raftlog.v1.Maintain
+	27,  // 17: raftlog.v1.Command.report:type_name -> raftlog.v1.Report
+	28,  // 18: raftlog.v1.Command.expire_reports:type_name -> raftlog.v1.ExpireReports
+	30,  // 19: raftlog.v1.Command.state_facts:type_name -> raftlog.v1.StateFacts
+	32,  // 20: raftlog.v1.Command.resolve_hosts:type_name -> raftlog.v1.ResolveHosts
+	35,  // 21: raftlog.v1.Command.begin_failover:type_name -> raftlog.v1.BeginFailover
+	36,  // 22: raftlog.v1.Command.switch_master:type_name -> raftlog.v1.SwitchMaster
+	37,  // 23: raftlog.v1.Command.record_step:type_name -> raftlog.v1.RecordStep
+	39,  // 24: raftlog.v1.Command.end_failover:type_name -> raftlog.v1.EndFailover
+	40,  // 25: raftlog.v1.Command.adopt:type_name -> raftlog.v1.Adopt
+	41,  // 26: raftlog.v1.Command.correct:type_name -> raftlog.v1.Correct
+	42,  // 27: raftlog.v1.Command.delivered:type_name -> raftlog.v1.Delivered
+	8,   // 28: raftlog.v1.RegisterNode.raft:type_name -> raftlog.v1.Address
+	8,   // 29: raftlog.v1.RegisterNode.grpc:type_name -> raftlog.v1.Address
+	8,   // 30: raftlog.v1.RegisterNode.resp:type_name -> raftlog.v1.Address
+	8,   // 31: raftlog.v1.RegisterNode.http:type_name -> raftlog.v1.Address
+	8,   // 32: raftlog.v1.Monitor.address:type_name -> raftlog.v1.Address
+	9,   // 33: raftlog.v1.Monitor.options:type_name -> raftlog.v1.OptionValue
+	8,   // 34: raftlog.v1.Monitor.replicas:type_name -> raftlog.v1.Address
+	9,   // 35: raftlog.v1.Set.options:type_name -> raftlog.v1.OptionValue
+	8,   // 36: raftlog.v1.Forget.address:type_name -> raftlog.v1.Address
+	8,   // 37: raftlog.v1.Resume.adopt:type_name -> raftlog.v1.Address
+	8,   // 38: raftlog.v1.Maintain.instance:type_name -> raftlog.v1.Address
+	9,   // 39: raftlog.v1.Configure.settings:type_name -> raftlog.v1.OptionValue
+	8,   // 40: raftlog.v1.Verdict.instance:type_name -> raftlog.v1.Address
+	0,   // 41: raftlog.v1.Verdict.cause:type_name -> raftlog.v1.Cause
+	26,  // 42: raftlog.v1.Report.down:type_name -> raftlog.v1.Verdict
+	26,  // 43: raftlog.v1.Report.up:type_name -> raftlog.v1.Verdict
+	8,   // 44: raftlog.v1.InstanceFacts.address:type_name -> raftlog.v1.Address
+	1,   // 45: raftlog.v1.InstanceFacts.role:type_name -> raftlog.v1.InstanceRole
+	29,  // 46: raftlog.v1.StateFacts.instances:type_name -> raftlog.v1.InstanceFacts
+	8,   // 47: raftlog.v1.StateFacts.gone:type_name -> raftlog.v1.Address
+	8,   // 48: raftlog.v1.ResolvedHost.address:type_name -> raftlog.v1.Address
+	31,  // 49: raftlog.v1.ResolveHosts.hosts:type_name -> raftlog.v1.ResolvedHost
+	8,   // 50: raftlog.v1.Candidate.address:type_name -> raftlog.v1.Address
+	8,   // 51: raftlog.v1.Step.instance:type_name -> raftlog.v1.Address
+	2,   // 52: raftlog.v1.BeginFailover.kind:type_name -> raftlog.v1.FailoverKind
+	8,   // 53: raftlog.v1.BeginFailover.from:type_name -> raftlog.v1.Address
+	8,   // 54: raftlog.v1.BeginFailover.candidate:type_name -> raftlog.v1.Address
+	33,  // 55: raftlog.v1.BeginFailover.candidates:type_name -> raftlog.v1.Candidate
+	8,   // 56: raftlog.v1.SwitchMaster.from:type_name -> raftlog.v1.Address
+	8,   // 57: raftlog.v1.SwitchMaster.to:type_name -> raftlog.v1.Address
+	34,  // 58: raftlog.v1.SwitchMaster.steps:type_name -> raftlog.v1.Step
+	29,  // 59: raftlog.v1.SwitchMaster.promoted:type_name -> raftlog.v1.InstanceFacts
+	34,  // 60: raftlog.v1.RecordStep.step:type_name -> raftlog.v1.Step
+	4,   // 61: raftlog.v1.Loss.kind:type_name -> raftlog.v1.LossKind
+	3,   // 62: raftlog.v1.EndFailover.outcome:type_name -> raftlog.v1.FailoverOutcome
+	38,  // 63: raftlog.v1.EndFailover.loss:type_name -> raftlog.v1.Loss
+	8,   // 64: raftlog.v1.Adopt.address:type_name -> raftlog.v1.Address
+	8,   // 65: raftlog.v1.Correct.instance:type_name -> raftlog.v1.Address
+	5,   // 66: raftlog.v1.Correct.kind:type_name -> raftlog.v1.CorrectionKind
+	38,  // 67: raftlog.v1.Correct.loss:type_name -> raftlog.v1.Loss
+	44,  // 68: raftlog.v1.SnapshotHeader.servers:type_name -> raftlog.v1.RaftServer
+	49,  // 69: raftlog.v1.SnapshotHeader.events_dropped:type_name -> raftlog.v1.EventRecord
+	9,   // 70: raftlog.v1.SnapshotHeader.settings:type_name -> raftlog.v1.OptionValue
+	42,  // 71: raftlog.v1.SnapshotHeader.delivered:type_name -> raftlog.v1.Delivered
+	47,  // 72: raftlog.v1.SnapshotRecord.node:type_name -> raftlog.v1.NodeRecord
+	55,  // 73: raftlog.v1.SnapshotRecord.master:type_name -> raftlog.v1.MasterRecord
+	48,  // 74: raftlog.v1.SnapshotRecord.tombstone:type_name -> raftlog.v1.TombstoneRecord
+	49,  // 75: raftlog.v1.SnapshotRecord.event:type_name -> raftlog.v1.EventRecord
+	46,  // 76: raftlog.v1.SnapshotRecord.trailer:type_name -> raftlog.v1.SnapshotTrailer
+	12,  // 77: raftlog.v1.NodeRecord.registration:type_name -> raftlog.v1.RegisterNode
+	53,  // 78: raftlog.v1.NodeRecord.drain:type_name -> raftlog.v1.PauseRecord
+	1,   // 79: raftlog.v1.EventRecord.role:type_name -> raftlog.v1.InstanceRole
+	8,   // 80: raftlog.v1.EventRecord.instance:type_name -> raftlog.v1.Address
+	8,   // 81: raftlog.v1.EventRecord.master_address:type_name -> raftlog.v1.Address
+	8,   // 82: raftlog.v1.EventRecord.from:type_name -> raftlog.v1.Address
+	8,   // 83: raftlog.v1.EventRecord.to:type_name -> raftlog.v1.Address
+	0,   // 84: raftlog.v1.EventRecord.cause:type_name -> raftlog.v1.Cause
+	8,   // 85: raftlog.v1.VoteRecord.instance:type_name -> raftlog.v1.Address
+	0,   // 86: raftlog.v1.VoteRecord.cause:type_name -> raftlog.v1.Cause
+	29,  // 87: raftlog.v1.InstanceRecord.facts:type_name -> raftlog.v1.InstanceFacts
+	53,  // 88: raftlog.v1.InstanceRecord.maintenance:type_name -> raftlog.v1.PauseRecord
+	2,   // 89: raftlog.v1.FailoverRecord.kind:type_name -> raftlog.v1.FailoverKind
+	8,   // 90: raftlog.v1.FailoverRecord.from:type_name -> raftlog.v1.Address
+	8,   // 91: raftlog.v1.FailoverRecord.to:type_name -> raftlog.v1.Address
+	50,  // 92: raftlog.v1.FailoverRecord.votes:type_name -> raftlog.v1.VoteRecord
+	33,  // 93: raftlog.v1.FailoverRecord.candidates:type_name -> raftlog.v1.Candidate
+	34,  // 94: raftlog.v1.FailoverRecord.steps:type_name -> raftlog.v1.Step
+	3,   // 95: raftlog.v1.FailoverRecord.outcome:type_name -> raftlog.v1.FailoverOutcome
+	38,  // 96: raftlog.v1.FailoverRecord.loss:type_name -> raftlog.v1.Loss
+	8,   // 97: raftlog.v1.ConflictRecord.address:type_name -> raftlog.v1.Address
+	9,   // 98: raftlog.v1.MasterRecord.options:type_name -> raftlog.v1.OptionValue
+	8,   // 99: raftlog.v1.MasterRecord.address:type_name -> raftlog.v1.Address
+	51,  // 100: raftlog.v1.MasterRecord.instances:type_name -> raftlog.v1.InstanceRecord
+	50,  // 101: raftlog.v1.MasterRecord.votes:type_name -> raftlog.v1.VoteRecord
+	52,  // 102: raftlog.v1.MasterRecord.failover:type_name -> raftlog.v1.FailoverRecord
+	52,  // 103: raftlog.v1.MasterRecord.history:type_name -> raftlog.v1.FailoverRecord
+	53,  // 104: raftlog.v1.MasterRecord.pause:type_name -> raftlog.v1.PauseRecord
+	53,  // 105: raftlog.v1.MasterRecord.hold:type_name -> raftlog.v1.PauseRecord
+	54,  // 106: raftlog.v1.MasterRecord.conflicts:type_name -> raftlog.v1.ConflictRecord
+	107, // [107:107] is the sub-list for method output_type
+	107, // [107:107] is the sub-list for method input_type
+	107, // [107:107] is the sub-list for extension type_name
+	107, // [107:107] is the sub-list for extension extendee
+	0,   // [0:107] is the sub-list for field type_name
 }
 
 func init() { file_proto_raftlog_v1_raftlog_proto_init() }
@@ -5374,6 +5473,7 @@ func file_proto_raftlog_v1_raftlog_proto_init() {
 		(*Command_FoundCluster)(nil),
 		(*Command_RegisterNode)(nil),
 		(*Command_SetFeatureLevel)(nil),
+		(*Command_DrainNode)(nil),
 		(*Command_Monitor)(nil),
 		(*Command_Remove)(nil),
 		(*Command_Set)(nil),
@@ -5397,8 +5497,8 @@ func file_proto_raftlog_v1_raftlog_proto_init() {
 		(*Command_Correct)(nil),
 		(*Command_Delivered)(nil),
 	}
-	file_proto_raftlog_v1_raftlog_proto_msgTypes[26].OneofWrappers = []any{}
-	file_proto_raftlog_v1_raftlog_proto_msgTypes[38].OneofWrappers = []any{
+	file_proto_raftlog_v1_raftlog_proto_msgTypes[27].OneofWrappers = []any{}
+	file_proto_raftlog_v1_raftlog_proto_msgTypes[39].OneofWrappers = []any{
 		(*SnapshotRecord_Node)(nil),
 		(*SnapshotRecord_Master)(nil),
 		(*SnapshotRecord_Tombstone)(nil),
@@ -5411,7 +5511,7 @@ func file_proto_raftlog_v1_raftlog_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_raftlog_v1_raftlog_proto_rawDesc), len(file_proto_raftlog_v1_raftlog_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   49,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

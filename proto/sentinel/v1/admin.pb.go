@@ -1724,9 +1724,11 @@ func (x *DrainHostResponse) GetRefusal() string {
 
 // UndrainHostRequest names a host.
 type UndrainHostRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Host          string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
-	ValidateOnly  bool                   `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Host         string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	ValidateOnly bool                   `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Ends only what was begun with this reason; unset: whatever its reason.
+	Reason        *string `protobuf:"bytes,3,opt,name=reason,proto3,oneof" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1773,6 +1775,13 @@ func (x *UndrainHostRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *UndrainHostRequest) GetReason() string {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return ""
 }
 
 // UndrainHostResponse is what was ended.
@@ -2797,8 +2806,11 @@ type Settings struct {
 	// failover-brake: the share of all masters, in percent, that may be down at once (and at least 10 of them) before a node
 	// doubts itself where it reaches no instance beside theirs; 0 = off; default 50.
 	FailoverBrakePercent *int32 `protobuf:"varint,3,opt,name=failover_brake_percent,json=failoverBrakePercent,proto3,oneof" json:"failover_brake_percent,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// remove-dead-nodes-after: a member that was unheard of for longer is removed, while a majority of the voters that would be
+	// left is heard and can reach the quorum of every master; whole seconds from a minute to a year, 0 = off, the default.
+	RemoveDeadNodesAfterMs *int64 `protobuf:"varint,4,opt,name=remove_dead_nodes_after_ms,json=removeDeadNodesAfterMs,proto3,oneof" json:"remove_dead_nodes_after_ms,omitempty"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
 }
 
 func (x *Settings) Reset() {
@@ -2848,6 +2860,13 @@ func (x *Settings) GetAnnounceHostnames() bool {
 func (x *Settings) GetFailoverBrakePercent() int32 {
 	if x != nil && x.FailoverBrakePercent != nil {
 		return *x.FailoverBrakePercent
+	}
+	return 0
+}
+
+func (x *Settings) GetRemoveDeadNodesAfterMs() int64 {
+	if x != nil && x.RemoveDeadNodesAfterMs != nil {
+		return *x.RemoveDeadNodesAfterMs
 	}
 	return 0
 }
@@ -3240,10 +3259,12 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	"switchover\x18\x06 \x01(\v2\x15.sentinel.v1.FailoverR\n" +
 	"switchover\x12%\n" +
 	"\x0ein_maintenance\x18\a \x01(\bR\rinMaintenance\x12\x18\n" +
-	"\arefusal\x18\b \x01(\tR\arefusal\"M\n" +
+	"\arefusal\x18\b \x01(\tR\arefusal\"u\n" +
 	"\x12UndrainHostRequest\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12#\n" +
-	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\x9e\x01\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12\x1b\n" +
+	"\x06reason\x18\x03 \x01(\tH\x00R\x06reason\x88\x01\x01B\t\n" +
+	"\a_reason\"\x9e\x01\n" +
 	"\x13UndrainHostResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
@@ -3339,14 +3360,16 @@ const file_proto_sentinel_v1_admin_proto_rawDesc = "" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x15\n" +
 	"\x06age_ms\x18\x03 \x01(\x03R\x05ageMs\x123\n" +
 	"\tfailovers\x18\x04 \x03(\v2\x15.sentinel.v1.FailoverR\tfailovers\x12&\n" +
-	"\x0fnext_page_token\x18\x05 \x01(\tR\rnextPageToken\"\xf3\x01\n" +
+	"\x0fnext_page_token\x18\x05 \x01(\tR\rnextPageToken\"\xd3\x02\n" +
 	"\bSettings\x120\n" +
 	"\x11resolve_hostnames\x18\x01 \x01(\bH\x00R\x10resolveHostnames\x88\x01\x01\x122\n" +
 	"\x12announce_hostnames\x18\x02 \x01(\bH\x01R\x11announceHostnames\x88\x01\x01\x129\n" +
-	"\x16failover_brake_percent\x18\x03 \x01(\x05H\x02R\x14failoverBrakePercent\x88\x01\x01B\x14\n" +
+	"\x16failover_brake_percent\x18\x03 \x01(\x05H\x02R\x14failoverBrakePercent\x88\x01\x01\x12?\n" +
+	"\x1aremove_dead_nodes_after_ms\x18\x04 \x01(\x03H\x03R\x16removeDeadNodesAfterMs\x88\x01\x01B\x14\n" +
 	"\x12_resolve_hostnamesB\x15\n" +
 	"\x13_announce_hostnamesB\x19\n" +
-	"\x17_failover_brake_percent\"P\n" +
+	"\x17_failover_brake_percentB\x1d\n" +
+	"\x1b_remove_dead_nodes_after_ms\"P\n" +
 	"\x12GetSettingsRequest\x12:\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\x9a\x01\n" +
 	"\x13GetSettingsResponse\x12\x1d\n" +
@@ -3543,6 +3566,7 @@ func file_proto_sentinel_v1_admin_proto_init() {
 	file_proto_sentinel_v1_common_proto_init()
 	file_proto_sentinel_v1_failover_proto_init()
 	file_proto_sentinel_v1_master_proto_init()
+	file_proto_sentinel_v1_admin_proto_msgTypes[22].OneofWrappers = []any{}
 	file_proto_sentinel_v1_admin_proto_msgTypes[31].OneofWrappers = []any{}
 	file_proto_sentinel_v1_admin_proto_msgTypes[35].OneofWrappers = []any{}
 	type x struct{}

@@ -166,7 +166,8 @@ type GetStatusResponse struct {
 	FailoversOpen uint32  `protobuf:"varint,25,opt,name=failovers_open,json=failoversOpen,proto3" json:"failovers_open,omitempty"`
 	// Highest failover epoch given.
 	Epoch uint64 `protobuf:"varint,26,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// A leader is known and was heard from, nothing is held, every master is up.
+	// A leader is known and hears every member, each of which keeps up and votes, unless it is an observer; every master is up, no
+	// failover is under way, nothing is held, and nothing else is in problems. So it is safe to stop one node.
 	Healthy bool `protobuf:"varint,27,opt,name=healthy,proto3" json:"healthy,omitempty"`
 	// What is not as it should be, in words.
 	Problems []string `protobuf:"bytes,28,rep,name=problems,proto3" json:"problems,omitempty"`
@@ -177,8 +178,16 @@ type GetStatusResponse struct {
 	// Masters that were never reached since they are monitored, and that reject the password: they count in none of the above.
 	MastersUnknown      uint32 `protobuf:"varint,31,opt,name=masters_unknown,json=mastersUnknown,proto3" json:"masters_unknown,omitempty"`
 	MastersAuthRejected uint32 `protobuf:"varint,32,opt,name=masters_auth_rejected,json=mastersAuthRejected,proto3" json:"masters_auth_rejected,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Milliseconds since the asked node was started.
+	UptimeMs int64 `protobuf:"varint,33,opt,name=uptime_ms,json=uptimeMs,proto3" json:"uptime_ms,omitempty"`
+	// Instances that it probes.
+	InstancesProbed uint32 `protobuf:"varint,34,opt,name=instances_probed,json=instancesProbed,proto3" json:"instances_probed,omitempty"`
+	// Node ids of the members that are drained.
+	Drained []string `protobuf:"bytes,35,rep,name=drained,proto3" json:"drained,omitempty"`
+	// What the members run, as they have registered; several in the midst of an upgrade.
+	Versions      []*RunningVersion `protobuf:"bytes,36,rep,name=versions,proto3" json:"versions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
@@ -435,17 +444,108 @@ func (x *GetStatusResponse) GetMastersAuthRejected() uint32 {
 	return 0
 }
 
+func (x *GetStatusResponse) GetUptimeMs() int64 {
+	if x != nil {
+		return x.UptimeMs
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetInstancesProbed() uint32 {
+	if x != nil {
+		return x.InstancesProbed
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetDrained() []string {
+	if x != nil {
+		return x.Drained
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetVersions() []*RunningVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+// RunningVersion is a version and the members that run it.
+type RunningVersion struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Version string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// The highest feature level that it supports.
+	FeatureLevel  uint32   `protobuf:"varint,2,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`
+	NodeIds       []string `protobuf:"bytes,3,rep,name=node_ids,json=nodeIds,proto3" json:"node_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunningVersion) Reset() {
+	*x = RunningVersion{}
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunningVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunningVersion) ProtoMessage() {}
+
+func (x *RunningVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunningVersion.ProtoReflect.Descriptor instead.
+func (*RunningVersion) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RunningVersion) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *RunningVersion) GetFeatureLevel() uint32 {
+	if x != nil {
+		return x.FeatureLevel
+	}
+	return 0
+}
+
+func (x *RunningVersion) GetNodeIds() []string {
+	if x != nil {
+		return x.NodeIds
+	}
+	return nil
+}
+
 // ListNodesRequest asks for the members.
 type ListNodesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Consistency   Consistency            `protobuf:"varint,1,opt,name=consistency,proto3,enum=sentinel.v1.Consistency" json:"consistency,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// LOCAL: the state of the asked node. The members are asked for what each alone knows all the same.
+	Consistency   Consistency `protobuf:"varint,1,opt,name=consistency,proto3,enum=sentinel.v1.Consistency" json:"consistency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[2]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -457,7 +557,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[2]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -470,7 +570,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{2}
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListNodesRequest) GetConsistency() Consistency {
@@ -493,7 +593,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[3]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -505,7 +605,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[3]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -518,7 +618,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListNodesResponse) GetClusterId() string {
@@ -573,13 +673,24 @@ type Node struct {
 	Heard *bool `protobuf:"varint,14,opt,name=heard,proto3,oneof" json:"heard,omitempty"`
 	// Milliseconds since it gave the leader its last sign of life; unset where no leader tells, or where there was none.
 	LastContactMs *int64 `protobuf:"varint,15,opt,name=last_contact_ms,json=lastContactMs,proto3,oneof" json:"last_contact_ms,omitempty"`
+	// What the node itself said just now; unset where it did not answer.
+	Role         *NodeRole `protobuf:"varint,16,opt,name=role,proto3,enum=sentinel.v1.NodeRole,oneof" json:"role,omitempty"`
+	Term         *uint64   `protobuf:"varint,17,opt,name=term,proto3,oneof" json:"term,omitempty"`
+	AppliedIndex *uint64   `protobuf:"varint,18,opt,name=applied_index,json=appliedIndex,proto3,oneof" json:"applied_index,omitempty"`
+	// Entries that it had not applied of those that were known to be committed.
+	LagEntries *uint64 `protobuf:"varint,19,opt,name=lag_entries,json=lagEntries,proto3,oneof" json:"lag_entries,omitempty"`
+	// Milliseconds since it was started.
+	UptimeMs        *int64  `protobuf:"varint,20,opt,name=uptime_ms,json=uptimeMs,proto3,oneof" json:"uptime_ms,omitempty"`
+	InstancesProbed *uint32 `protobuf:"varint,21,opt,name=instances_probed,json=instancesProbed,proto3,oneof" json:"instances_probed,omitempty"`
+	// It is drained: by whom, why and since when. Unset where it is not.
+	Drain         *Pause `protobuf:"bytes,22,opt,name=drain,proto3" json:"drain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[4]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -591,7 +702,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[4]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -604,7 +715,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Node) GetNodeId() string {
@@ -712,20 +823,71 @@ func (x *Node) GetLastContactMs() int64 {
 	return 0
 }
 
+func (x *Node) GetRole() NodeRole {
+	if x != nil && x.Role != nil {
+		return *x.Role
+	}
+	return NodeRole_NODE_ROLE_UNSPECIFIED
+}
+
+func (x *Node) GetTerm() uint64 {
+	if x != nil && x.Term != nil {
+		return *x.Term
+	}
+	return 0
+}
+
+func (x *Node) GetAppliedIndex() uint64 {
+	if x != nil && x.AppliedIndex != nil {
+		return *x.AppliedIndex
+	}
+	return 0
+}
+
+func (x *Node) GetLagEntries() uint64 {
+	if x != nil && x.LagEntries != nil {
+		return *x.LagEntries
+	}
+	return 0
+}
+
+func (x *Node) GetUptimeMs() int64 {
+	if x != nil && x.UptimeMs != nil {
+		return *x.UptimeMs
+	}
+	return 0
+}
+
+func (x *Node) GetInstancesProbed() uint32 {
+	if x != nil && x.InstancesProbed != nil {
+		return *x.InstancesProbed
+	}
+	return 0
+}
+
+func (x *Node) GetDrain() *Pause {
+	if x != nil {
+		return x.Drain
+	}
+	return nil
+}
+
 // RemoveNodeRequest names a member by its node id or Raft id.
 type RemoveNodeRequest struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	Node         string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	ValidateOnly bool                   `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	// The node need not exist.
-	AllowMissing  bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
+	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
+	// Also where the quorum of some master cannot be reached by the voters that are left. What Raft needs is needed all the same.
+	Force         bool `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RemoveNodeRequest) Reset() {
 	*x = RemoveNodeRequest{}
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[5]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +899,7 @@ func (x *RemoveNodeRequest) String() string {
 func (*RemoveNodeRequest) ProtoMessage() {}
 
 func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[5]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +912,7 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RemoveNodeRequest) GetNode() string {
@@ -774,6 +936,13 @@ func (x *RemoveNodeRequest) GetAllowMissing() bool {
 	return false
 }
 
+func (x *RemoveNodeRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 // RemoveNodeResponse tells whether it was a member.
 type RemoveNodeResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -786,7 +955,7 @@ type RemoveNodeResponse struct {
 
 func (x *RemoveNodeResponse) Reset() {
 	*x = RemoveNodeResponse{}
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[6]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -798,7 +967,7 @@ func (x *RemoveNodeResponse) String() string {
 func (*RemoveNodeResponse) ProtoMessage() {}
 
 func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[6]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -811,7 +980,7 @@ func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RemoveNodeResponse) GetClusterId() string {
@@ -846,7 +1015,7 @@ type TransferLeadershipRequest struct {
 
 func (x *TransferLeadershipRequest) Reset() {
 	*x = TransferLeadershipRequest{}
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[7]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +1027,7 @@ func (x *TransferLeadershipRequest) String() string {
 func (*TransferLeadershipRequest) ProtoMessage() {}
 
 func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[7]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +1040,7 @@ func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TransferLeadershipRequest) GetNode() string {
@@ -894,7 +1063,7 @@ type TransferLeadershipResponse struct {
 
 func (x *TransferLeadershipResponse) Reset() {
 	*x = TransferLeadershipResponse{}
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[8]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -906,7 +1075,7 @@ func (x *TransferLeadershipResponse) String() string {
 func (*TransferLeadershipResponse) ProtoMessage() {}
 
 func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[8]
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -919,7 +1088,7 @@ func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
-	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TransferLeadershipResponse) GetClusterId() string {
@@ -950,13 +1119,259 @@ func (x *TransferLeadershipResponse) GetLeaderNodeId() string {
 	return ""
 }
 
+// DrainNodeRequest names a member by its node id or Raft id.
+type DrainNodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Why, for those who see it; up to 512 bytes.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	ValidateOnly  bool   `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainNodeRequest) Reset() {
+	*x = DrainNodeRequest{}
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainNodeRequest) ProtoMessage() {}
+
+func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainNodeRequest.ProtoReflect.Descriptor instead.
+func (*DrainNodeRequest) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DrainNodeRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *DrainNodeRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DrainNodeRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// DrainNodeResponse tells whether it was drained by this call, or for another reason before.
+type DrainNodeResponse struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Revision  uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Changed   bool                   `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	// Who leads now. It is the drained node itself where no other voter has taken over yet; empty where that is not known.
+	LeaderNodeId  string `protobuf:"bytes,4,opt,name=leader_node_id,json=leaderNodeId,proto3" json:"leader_node_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainNodeResponse) Reset() {
+	*x = DrainNodeResponse{}
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainNodeResponse) ProtoMessage() {}
+
+func (x *DrainNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainNodeResponse.ProtoReflect.Descriptor instead.
+func (*DrainNodeResponse) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DrainNodeResponse) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *DrainNodeResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *DrainNodeResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *DrainNodeResponse) GetLeaderNodeId() string {
+	if x != nil {
+		return x.LeaderNodeId
+	}
+	return ""
+}
+
+// UndrainNodeRequest names a member by its node id or Raft id.
+type UndrainNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	ValidateOnly  bool                   `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndrainNodeRequest) Reset() {
+	*x = UndrainNodeRequest{}
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndrainNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndrainNodeRequest) ProtoMessage() {}
+
+func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndrainNodeRequest.ProtoReflect.Descriptor instead.
+func (*UndrainNodeRequest) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *UndrainNodeRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *UndrainNodeRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// UndrainNodeResponse tells whether it had been drained.
+type UndrainNodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Changed       bool                   `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndrainNodeResponse) Reset() {
+	*x = UndrainNodeResponse{}
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndrainNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndrainNodeResponse) ProtoMessage() {}
+
+func (x *UndrainNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_sentinel_v1_cluster_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndrainNodeResponse.ProtoReflect.Descriptor instead.
+func (*UndrainNodeResponse) Descriptor() ([]byte, []int) {
+	return file_proto_sentinel_v1_cluster_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *UndrainNodeResponse) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *UndrainNodeResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *UndrainNodeResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
 var File_proto_sentinel_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"\x1fproto/sentinel/v1/cluster.proto\x12\vsentinel.v1\x1a\x1eproto/sentinel/v1/common.proto\"N\n" +
 	"\x10GetStatusRequest\x12:\n" +
-	"\vconsistency\x18\x01 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\x83\b\n" +
+	"\vconsistency\x18\x01 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\x9e\t\n" +
 	"\x11GetStatusResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
@@ -993,7 +1408,15 @@ const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"\x05local\x18\x1d \x01(\bR\x05local\x12\x14\n" +
 	"\x05heard\x18\x1e \x03(\tR\x05heard\x12'\n" +
 	"\x0fmasters_unknown\x18\x1f \x01(\rR\x0emastersUnknown\x122\n" +
-	"\x15masters_auth_rejected\x18  \x01(\rR\x13mastersAuthRejected\"N\n" +
+	"\x15masters_auth_rejected\x18  \x01(\rR\x13mastersAuthRejected\x12\x1b\n" +
+	"\tuptime_ms\x18! \x01(\x03R\buptimeMs\x12)\n" +
+	"\x10instances_probed\x18\" \x01(\rR\x0finstancesProbed\x12\x18\n" +
+	"\adrained\x18# \x03(\tR\adrained\x127\n" +
+	"\bversions\x18$ \x03(\v2\x1b.sentinel.v1.RunningVersionR\bversions\"j\n" +
+	"\x0eRunningVersion\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12#\n" +
+	"\rfeature_level\x18\x02 \x01(\rR\ffeatureLevel\x12\x19\n" +
+	"\bnode_ids\x18\x03 \x03(\tR\anodeIds\"N\n" +
 	"\x10ListNodesRequest\x12:\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\x8e\x01\n" +
 	"\x11ListNodesResponse\x12\x1d\n" +
@@ -1001,7 +1424,7 @@ const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x15\n" +
 	"\x06age_ms\x18\x03 \x01(\x03R\x05ageMs\x12'\n" +
-	"\x05nodes\x18\x04 \x03(\v2\x11.sentinel.v1.NodeR\x05nodes\"\xfd\x03\n" +
+	"\x05nodes\x18\x04 \x03(\v2\x11.sentinel.v1.NodeR\x05nodes\"\xe9\x06\n" +
 	"\x04Node\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x17\n" +
 	"\araft_id\x18\x02 \x01(\tR\x06raftId\x12\x14\n" +
@@ -1020,13 +1443,29 @@ const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"registered\x18\r \x01(\bR\n" +
 	"registered\x12\x19\n" +
 	"\x05heard\x18\x0e \x01(\bH\x00R\x05heard\x88\x01\x01\x12+\n" +
-	"\x0flast_contact_ms\x18\x0f \x01(\x03H\x01R\rlastContactMs\x88\x01\x01B\b\n" +
+	"\x0flast_contact_ms\x18\x0f \x01(\x03H\x01R\rlastContactMs\x88\x01\x01\x12.\n" +
+	"\x04role\x18\x10 \x01(\x0e2\x15.sentinel.v1.NodeRoleH\x02R\x04role\x88\x01\x01\x12\x17\n" +
+	"\x04term\x18\x11 \x01(\x04H\x03R\x04term\x88\x01\x01\x12(\n" +
+	"\rapplied_index\x18\x12 \x01(\x04H\x04R\fappliedIndex\x88\x01\x01\x12$\n" +
+	"\vlag_entries\x18\x13 \x01(\x04H\x05R\n" +
+	"lagEntries\x88\x01\x01\x12 \n" +
+	"\tuptime_ms\x18\x14 \x01(\x03H\x06R\buptimeMs\x88\x01\x01\x12.\n" +
+	"\x10instances_probed\x18\x15 \x01(\rH\aR\x0finstancesProbed\x88\x01\x01\x12(\n" +
+	"\x05drain\x18\x16 \x01(\v2\x12.sentinel.v1.PauseR\x05drainB\b\n" +
 	"\x06_heardB\x12\n" +
-	"\x10_last_contact_ms\"q\n" +
+	"\x10_last_contact_msB\a\n" +
+	"\x05_roleB\a\n" +
+	"\x05_termB\x10\n" +
+	"\x0e_applied_indexB\x0e\n" +
+	"\f_lag_entriesB\f\n" +
+	"\n" +
+	"_uptime_msB\x13\n" +
+	"\x11_instances_probed\"\x87\x01\n" +
 	"\x11RemoveNodeRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12#\n" +
-	"\rallow_missing\x18\x03 \x01(\bR\fallowMissing\"i\n" +
+	"\rallow_missing\x18\x03 \x01(\bR\fallowMissing\x12\x14\n" +
+	"\x05force\x18\x04 \x01(\bR\x05force\"i\n" +
 	"\x12RemoveNodeResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
@@ -1039,7 +1478,25 @@ const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x18\n" +
 	"\achanged\x18\x03 \x01(\bR\achanged\x12$\n" +
-	"\x0eleader_node_id\x18\x04 \x01(\tR\fleaderNodeId*\xc6\x01\n" +
+	"\x0eleader_node_id\x18\x04 \x01(\tR\fleaderNodeId\"c\n" +
+	"\x10DrainNodeRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"\x8e\x01\n" +
+	"\x11DrainNodeResponse\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x18\n" +
+	"\achanged\x18\x03 \x01(\bR\achanged\x12$\n" +
+	"\x0eleader_node_id\x18\x04 \x01(\tR\fleaderNodeId\"M\n" +
+	"\x12UndrainNodeRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"j\n" +
+	"\x13UndrainNodeResponse\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x18\n" +
+	"\achanged\x18\x03 \x01(\bR\achanged*\xc6\x01\n" +
 	"\bNodeRole\x12\x19\n" +
 	"\x15NODE_ROLE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10NODE_ROLE_LEADER\x10\x01\x12\x16\n" +
@@ -1048,13 +1505,15 @@ const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"\x0eNODE_ROLE_NONE\x10\x04\x12\x15\n" +
 	"\x11NODE_ROLE_JOINING\x10\x05\x12\x16\n" +
 	"\x12NODE_ROLE_OBSERVER\x10\x06\x12\x15\n" +
-	"\x11NODE_ROLE_REMOVED\x10\a2\xde\x02\n" +
+	"\x11NODE_ROLE_REMOVED\x10\a2\xfc\x03\n" +
 	"\x0eClusterService\x12J\n" +
 	"\tGetStatus\x12\x1d.sentinel.v1.GetStatusRequest\x1a\x1e.sentinel.v1.GetStatusResponse\x12J\n" +
 	"\tListNodes\x12\x1d.sentinel.v1.ListNodesRequest\x1a\x1e.sentinel.v1.ListNodesResponse\x12M\n" +
 	"\n" +
 	"RemoveNode\x12\x1e.sentinel.v1.RemoveNodeRequest\x1a\x1f.sentinel.v1.RemoveNodeResponse\x12e\n" +
-	"\x12TransferLeadership\x12&.sentinel.v1.TransferLeadershipRequest\x1a'.sentinel.v1.TransferLeadershipResponseBCZAgithub.com/raftsentinel/raftsentinel/proto/sentinel/v1;sentinelv1b\x06proto3"
+	"\x12TransferLeadership\x12&.sentinel.v1.TransferLeadershipRequest\x1a'.sentinel.v1.TransferLeadershipResponse\x12J\n" +
+	"\tDrainNode\x12\x1d.sentinel.v1.DrainNodeRequest\x1a\x1e.sentinel.v1.DrainNodeResponse\x12P\n" +
+	"\vUndrainNode\x12\x1f.sentinel.v1.UndrainNodeRequest\x1a .sentinel.v1.UndrainNodeResponseBCZAgithub.com/raftsentinel/raftsentinel/proto/sentinel/v1;sentinelv1b\x06proto3"
 
 var (
 	file_proto_sentinel_v1_cluster_proto_rawDescOnce sync.Once
@@ -1069,43 +1528,56 @@ func file_proto_sentinel_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_sentinel_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_sentinel_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_proto_sentinel_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_proto_sentinel_v1_cluster_proto_goTypes = []any{
 	(NodeRole)(0),                      // 0: sentinel.v1.NodeRole
 	(*GetStatusRequest)(nil),           // 1: sentinel.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),          // 2: sentinel.v1.GetStatusResponse
-	(*ListNodesRequest)(nil),           // 3: sentinel.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),          // 4: sentinel.v1.ListNodesResponse
-	(*Node)(nil),                       // 5: sentinel.v1.Node
-	(*RemoveNodeRequest)(nil),          // 6: sentinel.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),         // 7: sentinel.v1.RemoveNodeResponse
-	(*TransferLeadershipRequest)(nil),  // 8: sentinel.v1.TransferLeadershipRequest
-	(*TransferLeadershipResponse)(nil), // 9: sentinel.v1.TransferLeadershipResponse
-	(Consistency)(0),                   // 10: sentinel.v1.Consistency
-	(*Address)(nil),                    // 11: sentinel.v1.Address
+	(*RunningVersion)(nil),             // 3: sentinel.v1.RunningVersion
+	(*ListNodesRequest)(nil),           // 4: sentinel.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),          // 5: sentinel.v1.ListNodesResponse
+	(*Node)(nil),                       // 6: sentinel.v1.Node
+	(*RemoveNodeRequest)(nil),          // 7: sentinel.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),         // 8: sentinel.v1.RemoveNodeResponse
+	(*TransferLeadershipRequest)(nil),  // 9: sentinel.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 10: sentinel.v1.TransferLeadershipResponse
+	(*DrainNodeRequest)(nil),           // 11: sentinel.v1.DrainNodeRequest
+	(*DrainNodeResponse)(nil),          // 12: sentinel.v1.DrainNodeResponse
+	(*UndrainNodeRequest)(nil),         // 13: sentinel.v1.UndrainNodeRequest
+	(*UndrainNodeResponse)(nil),        // 14: sentinel.v1.UndrainNodeResponse
+	(Consistency)(0),                   // 15: sentinel.v1.Consistency
+	(*Address)(nil),                    // 16: sentinel.v1.Address
+	(*Pause)(nil),                      // 17: sentinel.v1.Pause
 }
 var file_proto_sentinel_v1_cluster_proto_depIdxs = []int32{
-	10, // 0: sentinel.v1.GetStatusRequest.consistency:type_name -> sentinel.v1.Consistency
+	15, // 0: sentinel.v1.GetStatusRequest.consistency:type_name -> sentinel.v1.Consistency
 	0,  // 1: sentinel.v1.GetStatusResponse.role:type_name -> sentinel.v1.NodeRole
-	10, // 2: sentinel.v1.ListNodesRequest.consistency:type_name -> sentinel.v1.Consistency
-	5,  // 3: sentinel.v1.ListNodesResponse.nodes:type_name -> sentinel.v1.Node
-	11, // 4: sentinel.v1.Node.raft:type_name -> sentinel.v1.Address
-	11, // 5: sentinel.v1.Node.grpc:type_name -> sentinel.v1.Address
-	11, // 6: sentinel.v1.Node.resp:type_name -> sentinel.v1.Address
-	11, // 7: sentinel.v1.Node.http:type_name -> sentinel.v1.Address
-	1,  // 8: sentinel.v1.ClusterService.GetStatus:input_type -> sentinel.v1.GetStatusRequest
-	3,  // 9: sentinel.v1.ClusterService.ListNodes:input_type -> sentinel.v1.ListNodesRequest
-	6,  // 10: sentinel.v1.ClusterService.RemoveNode:input_type -> sentinel.v1.RemoveNodeRequest
-	8,  // 11: sentinel.v1.ClusterService.TransferLeadership:input_type -> sentinel.v1.TransferLeadershipRequest
-	2,  // 12: sentinel.v1.ClusterService.GetStatus:output_type -> sentinel.v1.GetStatusResponse
-	4,  // 13: sentinel.v1.ClusterService.ListNodes:output_type -> sentinel.v1.ListNodesResponse
-	7,  // 14: sentinel.v1.ClusterService.RemoveNode:output_type -> sentinel.v1.RemoveNodeResponse
-	9,  // 15: sentinel.v1.ClusterService.TransferLeadership:output_type -> sentinel.v1.TransferLeadershipResponse
-	12, // [12:16] is the sub-list for method output_type
-	8,  // [8:12] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	3,  // 2: sentinel.v1.GetStatusResponse.versions:type_name -> sentinel.v1.RunningVersion
+	15, // 3: sentinel.v1.ListNodesRequest.consistency:type_name -> sentinel.v1.Consistency
+	6,  // 4: sentinel.v1.ListNodesResponse.nodes:type_name -> sentinel.v1.Node
+	16, // 5: sentinel.v1.Node.raft:type_name -> sentinel.v1.Address
+	16, // 6: sentinel.v1.Node.grpc:type_name -> sentinel.v1.Address
+	16, // 7: sentinel.v1.Node.resp:type_name -> sentinel.v1.Address
+	16, // 8: sentinel.v1.Node.http:type_name -> sentinel.v1.Address
+	0,  // 9: sentinel.v1.Node.role:type_name -> sentinel.v1.NodeRole
+	17, // 10: sentinel.v1.Node.drain:type_name -> sentinel.v1.Pause
+	1,  // 11: sentinel.v1.ClusterService.GetStatus:input_type -> sentinel.v1.GetStatusRequest
+	4,  // 12: sentinel.v1.ClusterService.ListNodes:input_type -> sentinel.v1.ListNodesRequest
+	7,  // 13: sentinel.v1.ClusterService.RemoveNode:input_type -> sentinel.v1.RemoveNodeRequest
+	9,  // 14: sentinel.v1.ClusterService.TransferLeadership:input_type -> sentinel.v1.TransferLeadershipRequest
+	11, // 15: sentinel.v1.ClusterService.DrainNode:input_type -> sentinel.v1.DrainNodeRequest
+	13, // 16: sentinel.v1.ClusterService.UndrainNode:input_type -> sentinel.v1.UndrainNodeRequest
+	2,  // 17: sentinel.v1.ClusterService.GetStatus:output_type -> sentinel.v1.GetStatusResponse
+	5,  // 18: sentinel.v1.ClusterService.ListNodes:output_type -> sentinel.v1.ListNodesResponse
+	8,  // 19: sentinel.v1.ClusterService.RemoveNode:output_type -> sentinel.v1.RemoveNodeResponse
+	10, // 20: sentinel.v1.ClusterService.TransferLeadership:output_type -> sentinel.v1.TransferLeadershipResponse
+	12, // 21: sentinel.v1.ClusterService.DrainNode:output_type -> sentinel.v1.DrainNodeResponse
+	14, // 22: sentinel.v1.ClusterService.UndrainNode:output_type -> sentinel.v1.UndrainNodeResponse
+	17, // [17:23] is the sub-list for method output_type
+	11, // [11:17] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_proto_sentinel_v1_cluster_proto_init() }
@@ -1114,14 +1586,14 @@ func file_proto_sentinel_v1_cluster_proto_init() {
 		return
 	}
 	file_proto_sentinel_v1_common_proto_init()
-	file_proto_sentinel_v1_cluster_proto_msgTypes[4].OneofWrappers = []any{}
+	file_proto_sentinel_v1_cluster_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_sentinel_v1_cluster_proto_rawDesc), len(file_proto_sentinel_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

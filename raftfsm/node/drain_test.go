@@ -1,0 +1,160 @@
+package node
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+)
+
+func drain(m *member, end bool) *raftlogv1.Command {
+	return &raftlogv1.Command{Op: &raftlogv1.Command_DrainNode{DrainNode: &raftlogv1.DrainNode{Node: string(m.self), End: end}}}
+}
+
+// drained drains a member once the cluster knows how.
+func (w *world) drained(m *member) {
+	w.t.Helper()
+	w.eventually("level 4", func() bool { return w.leader().State().FeatureLevel() >= 4 })
+	w.mustPropose(w.leader(), drain(m, false))
+}
+
+// A drained leader gives leadership up, by hand-over and not by an election, and is no candidate for it until it is undrained.
+func TestDrainedNodeLeadsNoMore(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		m := w.leader()
+		w.drained(m)
+		begun := time.Now()
+		rest := w.others(m)
+		l := w.leader(rest...)
+		if took := time.Since(begun); took > 500*time.Millisecond {
+			t.Errorf("another leads after %v: that was an election", took)
+		}
+		for range 3 {
+			if err := l.TransferLeadership(t.Context(), string(m.self)); !errors.Is(err, ErrNoSuccessor) {
+				t.Errorf("hand-over to it: %v", err)
+			}
+			if w.leader(l) != l {
+				t.Fatal("a transfer that was refused cost the leadership")
+			}
+			// An election, and a hand-over to any.
+			w.isolate(l, true)
+			next := w.leader(w.others(l)...)
+			w.isolate(l, false)
+			if next == m {
+				t.Fatal("a drained node was elected")
+			}
+			w.settle()
+			if err := next.TransferLeadership(t.Context(), ""); err != nil {
+				t.Fatal(err)
+			}
+			if l = w.leader(rest...); l == next {
+				t.Error("leadership was not handed over")
+			}
+			m.restart()
+			w.settle()
+		}
+		if err := l.halt(); err != nil {
+			t.Fatal(err)
+		}
+		other := w.others(m)[0]
+		if other == l {
+			other = w.others(m)[1]
+		}
+		if w.leader(other, m) != other {
+			t.Fatal("a leader that stopped handed over to a drained node")
+		}
+		l.restart()
+		w.settle()
+		w.mustPropose(m, drain(m, true))
+		if err := other.TransferLeadership(t.Context(), string(m.self)); err != nil {
+			t.Fatal(err)
+		}
+		w.leader(m)
+	})
+}
+
+// A cluster of which only drained nodes are left is not frozen: one of them leads after a while, and gives leadership back.
+func TestOnlyDrainedNodesAreLeft(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		m := w.leader()
+		w.drained(m)
+		other := w.leader(w.others(m)...)
+		third := w.others(m)[0]
+		if third == other {
+			third = w.others(m)[1]
+		}
+		w.mustPropose(m, drain(other, false))
+		if w.leader(third) != third {
+			t.Fatal("the one that is left does not lead")
+		}
+		w.settle()
+		if err := third.TransferLeadership(t.Context(), ""); !errors.Is(err, ErrNoSuccessor) {
+			t.Errorf("hand-over with nobody left: %v", err)
+		}
+		if err := third.halt(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(standAfter*TimingDefault.Election - time.Second)
+		for _, d := range []*member{m, other} {
+			if d.leads.get() != nil {
+				t.Fatalf("n%d leads before its time", d.number)
+			}
+		}
+		l := w.leader(m, other)
+		w.mustPropose(l, monitor("m", 100))
+		time.Sleep(time.Minute)
+		if l.leads.get() == nil {
+			t.Error("it gave leadership up, with nobody to give it to")
+		}
+		third.restart()
+		w.eventually("the undrained one leads", func() bool { return third.leads.get() != nil })
+		w.mustPropose(m, drain(m, true))
+	})
+}
+
+// The undrained voter whose log is behind cannot lead; the drained one brings it up to date and hands over.
+func TestDrainedNodeBringsTheOthersUpToDate(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		m := w.leader()
+		rest := w.others(m)
+		behind := rest[0]
+		w.eventually("level 4", func() bool { return m.State().FeatureLevel() >= 4 })
+		w.settle()
+		if err := behind.halt(); err != nil {
+			t.Fatal(err)
+		}
+		w.mustPropose(m, drain(m, false))
+		l := w.leader(rest[1])
+		w.mustPropose(l, monitor("m", 100))
+		w.settle()
+		if err := l.halt(); err != nil {
+			t.Fatal(err)
+		}
+		behind.restart()
+		w.eventually("the one that was behind leads", func() bool { return behind.leads.get() != nil })
+		if _, ok := behind.State().Master("m"); !ok {
+			t.Error("a committed entry is lost")
+		}
+		l.restart()
+	})
+}
+
+// A node that is drained and cut off does not disturb the others when it comes back, however long it was away.
+func TestDrainedNodeComesBackQuietly(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		l := w.leader()
+		m := w.others(l)[0]
+		w.drained(m)
+		w.settle()
+		term := l.leads.get().term
+		w.isolate(m, true)
+		time.Sleep(time.Minute)
+		w.isolate(m, false)
+		time.Sleep(time.Minute)
+		w.settle()
+		if now := l.leads.get(); now == nil || now.term != term {
+			t.Error("the leader was disturbed")
+		}
+	})
+}
