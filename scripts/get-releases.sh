@@ -21,9 +21,10 @@ build() {
 	rm -f "$dir/commit"
 	room=$(mktemp -d)
 	git archive "$commit" | tar -x -C "$room"
-	# -s -w: no symbols, which would take half of the time.
+	# -s -w: no symbols, which would take half of the time. Until v0.3.0 the version was the daemon's own.
+	local module=github.com/raftsentinel/raftsentinel
 	(cd "$room" && "$go" build -o "$OLDPWD/$dir/sentineld" -ldflags \
-		"-s -w -X main.version=${version#v} -X github.com/raftsentinel/raftsentinel/cmd/sentineld/daemon.version=${version#v}" ./cmd/sentineld)
+		"-s -w -X $module/cmd/sentineld/daemon.version=${version#v} -X $module/cmd/version.linked=${version#v}" ./cmd/sentineld)
 	rm -rf "$room"
 	echo "$commit" >"$dir/commit"
 }

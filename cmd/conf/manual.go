@@ -116,6 +116,8 @@ var manual = []Chapter{
 		initial("announce-hostnames", "no", "yes tells clients host names as they were given, no the addresses that those have."),
 		initial("failover-brake", "50", "A node for which so many percent of all masters, and ten at least, are silent at once, and which "+
 			"reaches no other instance either, takes itself for the one that is cut off and withholds its verdicts. 0 turns it off."),
+		initial("remove-dead-nodes-after", "0", "Seconds, 60 or more, after which a node that is not heard of is removed, while a "+
+			"majority of the nodes that would be left is heard and no master's quorum becomes unreachable. 0 never does."),
 	}},
 }
 

@@ -179,6 +179,8 @@ type room struct {
 type verdictCounter struct {
 	slog.Handler
 	n atomic.Int64
+	// hold, not nil, keeps who logs a verdict waiting.
+	hold atomic.Pointer[chan struct{}]
 }
 
 func (c *verdictCounter) Enabled(context.Context, slog.Level) bool { return true }
@@ -186,6 +188,9 @@ func (c *verdictCounter) Enabled(context.Context, slog.Level) bool { return true
 func (c *verdictCounter) Handle(_ context.Context, r slog.Record) error {
 	if r.Message == "instance is subjectively down" {
 		c.n.Add(1)
+		if hold := c.hold.Load(); hold != nil {
+			<-*hold
+		}
 	}
 	return nil
 }

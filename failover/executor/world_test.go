@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,6 +72,8 @@ type office struct {
 	// cut is the last state that reached the node before it was cut off; nil while it is not.
 	cut *raftfsm.State
 	e   *Executor
+	// hold, not nil, keeps who asks for the members that are heard waiting.
+	hold atomic.Pointer[chan struct{}]
 }
 
 // cutOff leaves the leader with the state it has, and without a quorum.
@@ -308,6 +311,9 @@ func (o *office) Renewed() map[string]bool {
 }
 
 func (o *office) Heard() (out []string) {
+	if hold := o.hold.Load(); hold != nil {
+		<-*hold
+	}
 	o.w.mu.Lock()
 	defer o.w.mu.Unlock()
 	for id := range o.w.nodes {

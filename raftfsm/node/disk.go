@@ -2,6 +2,7 @@ package node
 
 import (
 	"io"
+	"math"
 	"sync"
 	"time"
 
@@ -13,30 +14,44 @@ import (
 type disk struct {
 	mu    sync.Mutex
 	calls int       // under way
-	last  time.Time // when the latest one ended
+	moved time.Time // when the last one that moved data ended
 }
 
-// quiet is for how long no call has been under way: 0 while one is, and before the first.
+// quiet is for how long no data has been moved; 0 while a call is under way.
 func (d *disk) quiet() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.calls > 0 || d.last.IsZero() {
+	switch {
+	case d.calls > 0:
 		return 0
+	case d.moved.IsZero():
+		return math.MaxInt64
 	}
-	return time.Since(d.last)
+	return time.Since(d.moved)
 }
 
-// call counts a call until the function that it gives is called.
+// call counts a call that looks something up, until the function that it gives is called. That it ends is no sign of progress:
+// Raft's other goroutines look now and then how long the log is.
 func (d *disk) call() (end func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.calls++
 	return func() {
-		now := time.Now()
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.calls--
-		d.last = now
+	}
+}
+
+// move counts a call that moves data.
+func (d *disk) move() (end func()) {
+	looked := d.call()
+	return func() {
+		looked()
+		now := time.Now()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.moved = now
 	}
 }
 
@@ -66,19 +81,19 @@ func (l diskLogs) GetLog(index uint64, log *raft.Log) error {
 
 // StoreLog implements raft.LogStore.
 func (l diskLogs) StoreLog(log *raft.Log) error {
-	defer l.disk.call()()
+	defer l.disk.move()()
 	return l.timedStore.StoreLog(log)
 }
 
 // StoreLogs implements raft.LogStore.
 func (l diskLogs) StoreLogs(logs []*raft.Log) error {
-	defer l.disk.call()()
+	defer l.disk.move()()
 	return l.timedStore.StoreLogs(logs)
 }
 
 // DeleteRange implements raft.LogStore.
 func (l diskLogs) DeleteRange(first, last uint64) error {
-	defer l.disk.call()()
+	defer l.disk.move()()
 	return l.timedStore.DeleteRange(first, last)
 }
 
@@ -90,7 +105,7 @@ type diskStable struct {
 
 // Set implements raft.StableStore.
 func (s diskStable) Set(key, value []byte) error {
-	defer s.disk.call()()
+	defer s.disk.move()()
 	return s.StableStore.Set(key, value)
 }
 
@@ -102,7 +117,7 @@ func (s diskStable) Get(key []byte) ([]byte, error) {
 
 // SetUint64 implements raft.StableStore.
 func (s diskStable) SetUint64(key []byte, value uint64) error {
-	defer s.disk.call()()
+	defer s.disk.move()()
 	return s.StableStore.SetUint64(key, value)
 }
 
@@ -154,13 +169,13 @@ type diskSink struct {
 
 // Write implements io.Writer.
 func (s diskSink) Write(p []byte) (int, error) {
-	defer s.disk.call()()
+	defer s.disk.move()()
 	return s.SnapshotSink.Write(p)
 }
 
 // Close implements io.Closer.
 func (s diskSink) Close() error {
-	defer s.disk.call()()
+	defer s.disk.move()()
 	return s.SnapshotSink.Close()
 }
 
@@ -178,7 +193,7 @@ type diskReader struct {
 
 // Read implements io.Reader.
 func (r diskReader) Read(p []byte) (int, error) {
-	defer r.disk.call()()
+	defer r.disk.move()()
 	return r.ReadCloser.Read(p)
 }
 
@@ -189,6 +204,6 @@ type diskApplied struct {
 }
 
 func (a diskApplied) store(index uint64) {
-	defer a.disk.call()()
+	defer a.disk.move()()
 	a.appliedStore.store(index)
 }

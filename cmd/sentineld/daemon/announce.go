@@ -2,7 +2,7 @@ package daemon
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"net"
 	"time"
 
@@ -12,7 +12,7 @@ import (
 
 // announcedHost is what nodes and clients are told: the configured one, else the local address from which the first peer
 // beyond loopback is reached, else the first address that is listened on, else, where no other machine is named, own's. It
-// is never a wildcard.
+// is never a wildcard. That none is found is no fault of the configuration: at a boot, routes and name servers may come later.
 func announcedHost(ctx context.Context, c *conf.Config, own func(context.Context) string) (string, error) {
 	if c.AnnounceIP != "" {
 		return c.AnnounceIP, nil
@@ -42,7 +42,8 @@ func announcedHost(ctx context.Context, c *conf.Config, own func(context.Context
 			return ip, nil
 		}
 	}
-	return "", fmt.Errorf("%w: cannot tell which address other machines reach this node at; say it with announce-ip", ErrConfig)
+	return "", errors.New("cannot tell which address other machines reach this node at: no peer can be looked up, or there is no route; " +
+		"say it with announce-ip")
 }
 
 // localIP is the address from which another machine is reached; "" where it is not, or not from outside. Connecting a UDP

@@ -173,10 +173,15 @@ func New(o Options) (_ *Daemon, err error) {
 
 // fault is an error of the configuration that shows only when it is carried out, with the line of the directive.
 func fault(c *conf.Config, directive string, err error) error {
+	return fmt.Errorf("%w: %w", ErrConfig, placed(c, directive, err))
+}
+
+// placed is an error with the line of the directive that it comes from.
+func placed(c *conf.Config, directive string, err error) error {
 	if p := c.Place(directive); p.File != "" {
-		return fmt.Errorf("%w: %s: %s: %w", ErrConfig, p, directive, err)
+		return fmt.Errorf("%s: %s: %w", p, directive, err)
 	}
-	return fmt.Errorf("%w: %s: %w", ErrConfig, directive, err)
+	return fmt.Errorf("%s: %w", directive, err)
 }
 
 // makeDir makes the data directory, and no parent of it: a misspelt path is not to grow a tree.

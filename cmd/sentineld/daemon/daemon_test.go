@@ -34,7 +34,7 @@ func TestNewRollsBack(t *testing.T) {
 		{"address of nobody", func(_ *world, c *conf.Config) {
 			c.Bind = []conf.Bind{{Host: "*"}}
 			c.Peers = []string{"192.0.2.1:99999"}
-		}, "announce-ip", true},
+		}, "announce-ip", false},
 		{"Sentinel port", func(w *world, c *conf.Config) { w.take(c.Port) }, "port 26379 is in use", false},
 		{"gRPC port", func(w *world, c *conf.Config) { w.take(c.GRPCPort) }, "grpc-port 26479 is in use", false},
 		{"Raft port", func(w *world, c *conf.Config) { w.take(c.RaftPort) }, "raft-port 26579 is in use", false},

@@ -36,7 +36,7 @@ func listen(
 		}
 	}
 	if len(all) == 0 {
-		return nil, fault(c, "bind", fmt.Errorf("none of the addresses is of this machine, or can be listened on at %s %d", directive, port))
+		return nil, placed(c, "bind", fmt.Errorf("none of the addresses is of this machine, or can be listened on at %s %d", directive, port))
 	}
 	if len(all) == 1 {
 		return all[0], nil
@@ -44,7 +44,8 @@ func listen(
 	return &fanIn{all: all, conns: make(chan accepted), closed: make(chan struct{})}, nil
 }
 
-// bindError says which directive is to be changed.
+// bindError says which directive is to be changed. It is no [ErrConfig]: ports become free, and at a boot addresses and name
+// servers may come later.
 func bindError(c *conf.Config, directive, host string, port int, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -55,10 +56,10 @@ func bindError(c *conf.Config, directive, host string, port int, err error) erro
 		return fmt.Errorf("%s%s %d is in use at %s by another process (ss -ltnp shows which): stop that, or give this node another %s: %w",
 			at, directive, port, host, directive, err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fault(c, "bind", fmt.Errorf("%s is no address of this machine; to pass over it where it is missing, write -%[1]s: %w", host, err))
+		return placed(c, "bind", fmt.Errorf("%s is no address of this machine; to pass over it where it is missing, write -%[1]s: %w", host, err))
 	}
 	if dns := (*net.DNSError)(nil); errors.As(err, &dns) {
-		return fault(c, "bind", err)
+		return placed(c, "bind", err)
 	}
 	return fmt.Errorf("%s %d at %s: %w", directive, port, host, err)
 }
