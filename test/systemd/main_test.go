@@ -3,6 +3,7 @@
 package systemd
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 var (
@@ -42,6 +45,7 @@ func run(m *testing.M) int {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
+		redis.SetLogger(quiet{})
 		return m.Run()
 	}
 	if err := gate(); err != nil {
@@ -55,6 +59,12 @@ func run(m *testing.M) int {
 	}
 	return code
 }
+
+// quiet keeps go-redis from telling of each dial that fails while a host is down.
+type quiet struct{}
+
+// Printf is dropped.
+func (quiet) Printf(context.Context, string, ...any) {}
 
 // gate tells everything that is missing to boot hosts.
 func gate() error {
