@@ -58,7 +58,7 @@ func (s *Server) MonitorMaster(ctx context.Context, req *sentinelv1.MonitorMaste
 	}
 	s.record(ctx, "monitor", name, out, req.GetValidateOnly())
 	return &sentinelv1.MonitorMasterResponse{
-		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, name),
+		ClusterId: out.st.Cluster().Era, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, name),
 		Warnings: append(visit.warnings, quorumWarning(out.st, name)...),
 	}, nil
 }
@@ -185,7 +185,7 @@ func (s *Server) UpdateMaster(ctx context.Context, req *sentinelv1.UpdateMasterR
 	}
 	s.record(ctx, "set", m.Name, out, req.GetValidateOnly())
 	return &sentinelv1.UpdateMasterResponse{
-		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, m.Name),
+		ClusterId: out.st.Cluster().Era, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, m.Name),
 		Warnings: append(visit.warnings, quorumWarning(out.st, m.Name)...),
 	}, nil
 }
@@ -201,7 +201,7 @@ func (s *Server) RemoveMaster(ctx context.Context, req *sentinelv1.RemoveMasterR
 		if _, removed := base.Tombstone(name); !removed && !req.GetAllowMissing() {
 			return nil, noMaster(name)
 		}
-		return &sentinelv1.RemoveMasterResponse{ClusterId: base.Cluster().ID, Revision: base.Index()}, nil
+		return &sentinelv1.RemoveMasterResponse{ClusterId: base.Cluster().Era, Revision: base.Index()}, nil
 	}
 	out, err := s.carryOut(ctx, base, change{
 		command: &raftlogv1.Command{Op: &raftlogv1.Command_Remove{Remove: &raftlogv1.Remove{Name: name}}},
@@ -211,7 +211,7 @@ func (s *Server) RemoveMaster(ctx context.Context, req *sentinelv1.RemoveMasterR
 		return nil, err
 	}
 	s.record(ctx, "remove", name, out, req.GetValidateOnly())
-	return &sentinelv1.RemoveMasterResponse{ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed}, nil
+	return &sentinelv1.RemoveMasterResponse{ClusterId: out.st.Cluster().Era, Revision: out.index, Changed: out.changed}, nil
 }
 
 // ResetMasters forgets what was learned about the sets whose names match.
@@ -227,7 +227,7 @@ func (s *Server) ResetMasters(ctx context.Context, req *sentinelv1.ResetMastersR
 	if err != nil {
 		return nil, err
 	}
-	resp := &sentinelv1.ResetMastersResponse{ClusterId: base.Cluster().ID, Revision: base.Index()}
+	resp := &sentinelv1.ResetMastersResponse{ClusterId: base.Cluster().Era, Revision: base.Index()}
 	for m := range base.Masters() {
 		if !raftfsm.Glob(pattern, m.Name) {
 			continue
@@ -266,7 +266,7 @@ func (s *Server) ForgetReplica(ctx context.Context, req *sentinelv1.ForgetReplic
 	if name == "" {
 		owner, ok := base.Owner(addr)
 		if !ok {
-			return &sentinelv1.ForgetReplicaResponse{ClusterId: base.Cluster().ID, Revision: base.Index()}, nil
+			return &sentinelv1.ForgetReplicaResponse{ClusterId: base.Cluster().Era, Revision: base.Index()}, nil
 		}
 		name = owner.Name
 	}
@@ -279,7 +279,7 @@ func (s *Server) ForgetReplica(ctx context.Context, req *sentinelv1.ForgetReplic
 	}
 	s.record(ctx, "forget", name, out, req.GetValidateOnly())
 	return &sentinelv1.ForgetReplicaResponse{
-		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, name),
+		ClusterId: out.st.Cluster().Era, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, name),
 	}, nil
 }
 
@@ -303,7 +303,7 @@ func (s *Server) PauseMaster(ctx context.Context, req *sentinelv1.PauseMasterReq
 	if m, ok := base.Master(p.GetName()); ok && pausedAlike(m, p) {
 		// Another operator's word for the same pause is no change.
 		return &sentinelv1.PauseMasterResponse{
-			ClusterId: base.Cluster().ID, Revision: base.Index(), Master: s.view(base).master(m),
+			ClusterId: base.Cluster().Era, Revision: base.Index(), Master: s.view(base).master(m),
 		}, expect(base, m.Name, req.GetExpectedRevision())
 	}
 	if m, ok := base.Master(p.GetName()); ok && m.Pause != nil && m.Pause.UntilMs == 0 && p.GetUntilMs() != 0 {
@@ -321,7 +321,7 @@ func (s *Server) PauseMaster(ctx context.Context, req *sentinelv1.PauseMasterReq
 	}
 	s.record(ctx, "pause", p.GetName(), out, req.GetValidateOnly())
 	return &sentinelv1.PauseMasterResponse{
-		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, p.GetName()),
+		ClusterId: out.st.Cluster().Era, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, p.GetName()),
 	}, nil
 }
 
@@ -364,7 +364,7 @@ func (s *Server) ResumeMaster(ctx context.Context, req *sentinelv1.ResumeMasterR
 	}
 	s.record(ctx, "resume", r.GetName(), out, req.GetValidateOnly())
 	return &sentinelv1.ResumeMasterResponse{
-		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, r.GetName()),
+		ClusterId: out.st.Cluster().Era, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, r.GetName()),
 		Warnings: visit.warnings,
 	}, nil
 }

@@ -131,7 +131,7 @@ func writeJSON(w io.Writer, m proto.Message) error {
 
 // writeList writes messages as one document, a line for each.
 func writeList(w io.Writer, st *raftfsm.State, key string, items iter.Seq[proto.Message]) error {
-	if _, err := fmt.Fprintf(w, "{\"cluster_id\":%q,\"revision\":%d,%q:[", st.Cluster().ID, st.Index(), key); err != nil {
+	if _, err := fmt.Fprintf(w, "{\"cluster_id\":%q,\"revision\":%d,%q:[", st.Cluster().Era, st.Index(), key); err != nil {
 		return err
 	}
 	between := "\n"

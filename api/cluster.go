@@ -310,7 +310,7 @@ func (s *Server) RemoveNode(ctx context.Context, req *sentinelv1.RemoveNodeReque
 	if err != nil {
 		return nil, err
 	}
-	out := &sentinelv1.RemoveNodeResponse{ClusterId: st.Cluster().ID, Revision: st.Index()}
+	out := &sentinelv1.RemoveNodeResponse{ClusterId: st.Cluster().Era, Revision: st.Index()}
 	v, ok := member(st, req.GetNode())
 	switch {
 	case !ok && !req.GetAllowMissing():
@@ -346,7 +346,7 @@ func (s *Server) TransferLeadership(ctx context.Context, req *sentinelv1.Transfe
 	}
 	status := s.node.Status()
 	out := &sentinelv1.TransferLeadershipResponse{
-		ClusterId: st.Cluster().ID, Revision: st.Index(), LeaderNodeId: status.NodeID,
+		ClusterId: st.Cluster().Era, Revision: st.Index(), LeaderNodeId: status.NodeID,
 	}
 	to := ""
 	if req.GetNode() != "" {

@@ -239,7 +239,7 @@ func (v view) event(e raftfsm.Event) *sentinelv1.Event {
 }
 
 func (v view) cursor(c raftfsm.Cursor) *sentinelv1.EventCursor {
-	return &sentinelv1.EventCursor{ClusterId: v.st.Cluster().ID, Index: c.Index, Ordinal: c.Ordinal}
+	return &sentinelv1.EventCursor{ClusterId: v.st.Cluster().Era, Index: c.Index, Ordinal: c.Ordinal}
 }
 
 // node is a member. contacts are the leader's; nil where they are not known.

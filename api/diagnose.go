@@ -46,7 +46,7 @@ func (s *Server) Diagnose(req *sentinelv1.DiagnoseRequest, stream grpc.ServerStr
 	findings := doctor.Judge(facts)
 	head := func(more []*sentinelv1.Finding, summary *sentinelv1.DiagnosisSummary) *sentinelv1.DiagnoseResponse {
 		return &sentinelv1.DiagnoseResponse{
-			ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Local: local, NodeId: s.node.Status().NodeID,
+			ClusterId: st.Cluster().Era, Revision: st.Index(), AgeMs: age, Local: local, NodeId: s.node.Status().NodeID,
 			Findings: more, Summary: summary,
 		}
 	}

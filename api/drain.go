@@ -293,7 +293,7 @@ func (d *drain) take(ctx context.Context, m *raftfsm.Master, a raftfsm.Addr, abl
 func (d *drain) tell(ctx context.Context, told *sentinelv1.DrainHostResponse) {
 	if told.GetRevision() == 0 {
 		st := d.node.State()
-		told.ClusterId, told.Revision = st.Cluster().ID, st.Index()
+		told.ClusterId, told.Revision = st.Cluster().Era, st.Index()
 	}
 	select {
 	case d.told <- told:

@@ -119,6 +119,8 @@ var refusals = map[raftfsm.Code]struct {
 	raftfsm.Duplicate:       {codes.AlreadyExists, sentinelv1.ErrorReason_ERROR_REASON_DUPLICATE_NODE},
 	raftfsm.StaleTerm:       {codes.Aborted, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT},
 	raftfsm.TooMany:         {codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT},
+	raftfsm.NotEmpty:        {codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT},
+	raftfsm.ForeignCluster:  {codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT},
 }
 
 // refused is the error of a refusal on the merits.

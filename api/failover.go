@@ -79,7 +79,7 @@ func (s *Server) place(ctx context.Context, order Order, t terms) (*sentinelv1.F
 	}
 	if order.To == m.Address {
 		// What was ordered is so already.
-		return &sentinelv1.FailoverMasterResponse{ClusterId: st.Cluster().ID, Revision: st.Index(), Epoch: m.Epoch}, nil
+		return &sentinelv1.FailoverMasterResponse{ClusterId: st.Cluster().Era, Revision: st.Index(), Epoch: m.Epoch}, nil
 	}
 	if err := t.may(m); err != nil {
 		return nil, err
@@ -137,7 +137,7 @@ func (s *Server) begin(ctx context.Context, order Order) (*sentinelv1.FailoverMa
 	}
 	s.record(ctx, orderWord[order.Kind], order.Master, outcome{st: st, index: res.Index, changed: res.Changed}, false)
 	resp := &sentinelv1.FailoverMasterResponse{
-		ClusterId: st.Cluster().ID, Revision: res.Index, Changed: res.Changed, OperationId: order.OperationID, Epoch: res.Epoch,
+		ClusterId: st.Cluster().Era, Revision: res.Index, Changed: res.Changed, OperationId: order.OperationID, Epoch: res.Epoch,
 	}
 	for _, r := range failoverRows(st, order.Master, order.OperationID) {
 		resp.Failover = s.view(st).failover(r.master, r.f)
@@ -159,7 +159,7 @@ func (s *Server) begun(st *raftfsm.State, order Order) (*sentinelv1.FailoverMast
 		return nil, invalid("request_id: %q names a failover of %s already", order.OperationID, r.master)
 	}
 	return &sentinelv1.FailoverMasterResponse{
-		ClusterId: st.Cluster().ID, Revision: st.Index(), OperationId: order.OperationID, Epoch: r.f.Epoch,
+		ClusterId: st.Cluster().Era, Revision: st.Index(), OperationId: order.OperationID, Epoch: r.f.Epoch,
 		Failover: s.view(st).failover(r.master, r.f),
 	}, nil
 }
@@ -171,7 +171,7 @@ func (s *Server) rehearse(ctx context.Context, st *raftfsm.State, order Order) (
 		return nil, s.readError(err)
 	}
 	return &sentinelv1.FailoverMasterResponse{
-		ClusterId: st.Cluster().ID, Revision: st.Index(), Changed: true, OperationId: order.OperationID,
+		ClusterId: st.Cluster().Era, Revision: st.Index(), Changed: true, OperationId: order.OperationID,
 		Failover: s.view(st).failover(order.Master, row),
 	}, nil
 }

@@ -39,7 +39,7 @@ func (s *Server) UndrainHost(ctx context.Context, req *sentinelv1.UndrainHostReq
 	if err != nil {
 		return nil, err
 	}
-	resp := &sentinelv1.UndrainHostResponse{ClusterId: st.Cluster().ID, Revision: st.Index()}
+	resp := &sentinelv1.UndrainHostResponse{ClusterId: st.Cluster().Era, Revision: st.Index()}
 	known := false
 	for m := range st.Masters() {
 		for _, in := range m.Instances {

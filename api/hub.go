@@ -58,7 +58,7 @@ func (h *hub) master(st *raftfsm.State, m *raftfsm.Master) (frame, error) {
 
 // enter drops what belongs to another cluster than st's.
 func (h *hub) enter(st *raftfsm.State) {
-	if id := st.Cluster().ID; h.cluster != id {
+	if id := st.Cluster().Era; h.cluster != id {
 		h.cluster, h.state = id, nil
 		clear(h.masters)
 		clear(h.events)
@@ -67,7 +67,7 @@ func (h *hub) enter(st *raftfsm.State) {
 
 func encodeMaster(st *raftfsm.State, m *raftfsm.Master) (frame, error) {
 	return proto.Marshal(&sentinelv1.WatchMastersResponse{
-		ClusterId: st.Cluster().ID, Revision: m.Revision,
+		ClusterId: st.Cluster().Era, Revision: m.Revision,
 		Update: &sentinelv1.WatchMastersResponse_Master{Master: view{st: st}.master(m)},
 	})
 }
@@ -87,7 +87,7 @@ func (h *hub) batch(st *raftfsm.State, events []raftfsm.Event, whole bool) (fram
 		batch.Events = append(batch.Events, v.event(e))
 	}
 	f, err := proto.Marshal(&sentinelv1.WatchEventsResponse{
-		ClusterId: st.Cluster().ID, Revision: index, Update: &sentinelv1.WatchEventsResponse_Batch{Batch: batch},
+		ClusterId: st.Cluster().Era, Revision: index, Update: &sentinelv1.WatchEventsResponse_Batch{Batch: batch},
 	})
 	if err != nil || !whole {
 		return f, err

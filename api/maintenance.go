@@ -46,7 +46,7 @@ func (s *Server) startMaintenance(
 			in.Addr, m.Name, m.Name)
 	}
 	if in.Maintenance != nil && stands(in.Maintenance) {
-		return &sentinelv1.StartMaintenanceResponse{ClusterId: base.Cluster().ID, Revision: base.Index(), Master: s.view(base).master(m)}, nil
+		return &sentinelv1.StartMaintenanceResponse{ClusterId: base.Cluster().Era, Revision: base.Index(), Master: s.view(base).master(m)}, nil
 	}
 	order := &raftlogv1.Maintain{Instance: in.Addr.Proto(), Reason: req.GetReason(), UntilMs: until}
 	if !req.GetForce() {
@@ -67,7 +67,7 @@ func (s *Server) startMaintenance(
 	}
 	s.record(ctx, "maintenance of "+in.Addr.String(), m.Name, out, req.GetValidateOnly())
 	return &sentinelv1.StartMaintenanceResponse{
-		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, m.Name),
+		ClusterId: out.st.Cluster().Era, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, m.Name),
 	}, nil
 }
 
@@ -92,7 +92,7 @@ func (s *Server) EndMaintenance(ctx context.Context, req *sentinelv1.EndMaintena
 		return nil, err
 	}
 	return &sentinelv1.EndMaintenanceResponse{
-		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, m.Name),
+		ClusterId: out.st.Cluster().Era, Revision: out.index, Changed: out.changed, Master: s.masterAfter(out, m.Name),
 	}, nil
 }
 

@@ -27,7 +27,7 @@ func (s *Server) DrainNode(ctx context.Context, req *sentinelv1.DrainNodeRequest
 	if !req.GetValidateOnly() {
 		s.awaitYield(ctx, v.ID)
 	}
-	resp := &sentinelv1.DrainNodeResponse{ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed}
+	resp := &sentinelv1.DrainNodeResponse{ClusterId: out.st.Cluster().Era, Revision: out.index, Changed: out.changed}
 	if leader := s.node.Status().LeaderID; leader != "" {
 		resp.LeaderNodeId = out.st.NodeName(leader)
 	}
@@ -40,7 +40,7 @@ func (s *Server) UndrainNode(ctx context.Context, req *sentinelv1.UndrainNodeReq
 	if err != nil {
 		return nil, err
 	}
-	return &sentinelv1.UndrainNodeResponse{ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed}, nil
+	return &sentinelv1.UndrainNodeResponse{ClusterId: out.st.Cluster().Era, Revision: out.index, Changed: out.changed}, nil
 }
 
 func (s *Server) drainNode(ctx context.Context, name string, c *raftlogv1.DrainNode, validate bool) (outcome, raftfsm.Server, error) {

@@ -20,7 +20,7 @@ func (s *Server) ListNodes(ctx context.Context, req *sentinelv1.ListNodesRequest
 	if err != nil {
 		return nil, err
 	}
-	out := &sentinelv1.ListNodesResponse{ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age}
+	out := &sentinelv1.ListNodesResponse{ClusterId: st.Cluster().Era, Revision: st.Index(), AgeMs: age}
 	var asking sync.WaitGroup
 	var contacts map[string]Contact
 	asking.Go(func() { contacts = s.contacts(ctx, req.GetConsistency()) })

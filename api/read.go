@@ -23,7 +23,7 @@ func (s *Server) GetMaster(ctx context.Context, req *sentinelv1.GetMasterRequest
 		return nil, noMaster(req.GetName())
 	}
 	return &sentinelv1.GetMasterResponse{
-		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Master: s.view(st).master(m),
+		ClusterId: st.Cluster().Era, Revision: st.Index(), AgeMs: age, Master: s.view(st).master(m),
 	}, nil
 }
 
@@ -40,7 +40,7 @@ func (s *Server) ListMasters(ctx context.Context, req *sentinelv1.ListMastersReq
 		return nil, err
 	}
 	return &sentinelv1.ListMastersResponse{
-		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Masters: masters, NextPageToken: more,
+		ClusterId: st.Cluster().Era, Revision: st.Index(), AgeMs: age, Masters: masters, NextPageToken: more,
 		Total: uint32(st.MasterCount()),
 	}, nil
 }
@@ -67,7 +67,7 @@ func (s *Server) ListReplicas(ctx context.Context, req *sentinelv1.ListReplicasR
 		return nil, err
 	}
 	return &sentinelv1.ListReplicasResponse{
-		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Replicas: replicas, NextPageToken: more, Epoch: m.Epoch,
+		ClusterId: st.Cluster().Era, Revision: st.Index(), AgeMs: age, Replicas: replicas, NextPageToken: more, Epoch: m.Epoch,
 	}, nil
 }
 
@@ -91,19 +91,19 @@ func (s *Server) ListFailovers(ctx context.Context, req *sentinelv1.ListFailover
 		req.GetPageSize(), req.GetPageToken(), "failovers",
 		func(r row, last string) bool {
 			n, err := strconv.ParseUint(last, 10, 64)
-			return err == nil && r.f.BegunIndex < n
+			return err == nil && r.f.Epoch < n
 		},
-		func(r row) string { return strconv.FormatUint(r.f.BegunIndex, 10) },
+		func(r row) string { return strconv.FormatUint(r.f.Epoch, 10) },
 		func(r row) *sentinelv1.Failover { return v.failover(r.master, r.f) })
 	if err != nil {
 		return nil, err
 	}
 	return &sentinelv1.ListFailoversResponse{
-		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Failovers: failovers, NextPageToken: more,
+		ClusterId: st.Cluster().Era, Revision: st.Index(), AgeMs: age, Failovers: failovers, NextPageToken: more,
 	}, nil
 }
 
-// failoverRows are the failovers of one master, or of all, newest first.
+// failoverRows are the failovers of one master, or of all, newest first: each has an epoch above all earlier ones.
 func failoverRows(st *raftfsm.State, master, operation string) []row {
 	masters := st.Masters()
 	if master != "" {
@@ -121,7 +121,7 @@ func failoverRows(st *raftfsm.State, master, operation string) []row {
 			}
 		}
 	}
-	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(b.f.BegunIndex, a.f.BegunIndex) })
+	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(b.f.Epoch, a.f.Epoch) })
 	return rows
 }
 
@@ -147,7 +147,7 @@ func (s *Server) CheckQuorum(ctx context.Context, req *sentinelv1.CheckQuorumReq
 	}
 	check := failover.CheckQuorum(s.usable(st), st.Voters(), m.Options.Quorum)
 	return &sentinelv1.CheckQuorumResponse{
-		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Ok: check.OK(), Usable: uint32(check.Usable),
+		ClusterId: st.Cluster().Era, Revision: st.Index(), AgeMs: age, Ok: check.OK(), Usable: uint32(check.Usable),
 		Voters: uint32(check.Voters), Quorum: uint32(check.Quorum), QuorumReachable: check.QuorumOK,
 		MajorityReachable: check.MajorityOK, Message: check.Text(),
 	}, nil
@@ -178,7 +178,7 @@ func (s *Server) ExplainMaster(ctx context.Context, req *sentinelv1.ExplainMaste
 	}
 	status := s.node.Status()
 	return &sentinelv1.ExplainMasterResponse{
-		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, CanFailover: len(x.FailoverBlockers) == 0, Winner: address(x.Winner),
+		ClusterId: st.Cluster().Era, Revision: st.Index(), AgeMs: age, CanFailover: len(x.FailoverBlockers) == 0, Winner: address(x.Winner),
 		Candidates: candidates(x.Candidates), Obstacles: details(x.FailoverBlockers), NodeId: status.NodeID,
 		FromLeader: status.Role == RoleLeader, CanSwitchover: len(x.SwitchoverBlockers) == 0,
 		FailoverBlockers: blockers(x.FailoverBlockers), SwitchoverBlockers: blockers(x.SwitchoverBlockers),

@@ -16,7 +16,7 @@ func (s *Server) GetSettings(ctx context.Context, req *sentinelv1.GetSettingsReq
 		return nil, err
 	}
 	return &sentinelv1.GetSettingsResponse{
-		ClusterId: st.Cluster().ID, Revision: st.Index(), AgeMs: age, Settings: settings(st.Settings()),
+		ClusterId: st.Cluster().Era, Revision: st.Index(), AgeMs: age, Settings: settings(st.Settings()),
 	}, nil
 }
 
@@ -74,6 +74,6 @@ func (s *Server) UpdateSettings(ctx context.Context, req *sentinelv1.UpdateSetti
 	}
 	s.record(ctx, "configure", "", out, req.GetValidateOnly())
 	return &sentinelv1.UpdateSettingsResponse{
-		ClusterId: out.st.Cluster().ID, Revision: out.index, Changed: out.changed, Settings: settings(out.st.Settings()),
+		ClusterId: out.st.Cluster().Era, Revision: out.index, Changed: out.changed, Settings: settings(out.st.Settings()),
 	}, nil
 }

@@ -241,7 +241,7 @@ func (w *operationWatch) step(st *raftfsm.State, _ time.Duration) error {
 		return nil
 	}
 	w.last = f
-	if err := w.send(st.Cluster().ID, st.Index(), f); err != nil {
+	if err := w.send(st.Cluster().Era, st.Index(), f); err != nil {
 		return err
 	}
 	if hasEnded(f) {
@@ -255,7 +255,7 @@ func (w *operationWatch) beat(st *raftfsm.State, _ time.Duration) error {
 	if w.last == nil {
 		return nil
 	}
-	return w.send(st.Cluster().ID, max(w.least, st.Index()), w.last)
+	return w.send(st.Cluster().Era, max(w.least, st.Index()), w.last)
 }
 
 // sameProgress tells whether there is nothing new to tell of a failover.

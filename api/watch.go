@@ -144,7 +144,7 @@ func (w *masterWatch) step(st *raftfsm.State, age time.Duration) error {
 
 // identify begins anew where what the watcher has is another cluster's.
 func (w *masterWatch) identify(st *raftfsm.State) error {
-	id := st.Cluster().ID
+	id := st.Cluster().Era
 	if id == w.cluster {
 		return nil
 	}
@@ -279,18 +279,20 @@ func (w *eventWatch) tell(st *raftfsm.State) error {
 }
 
 func (w *eventWatch) identify(st *raftfsm.State) error {
-	id := st.Cluster().ID
+	id := st.Cluster().Era
 	was := w.cluster
 	w.cluster = id
 	if was == "" || was == id {
 		return nil
 	}
-	w.after, w.placed, w.synced = raftfsm.Cursor{}, true, false
+	reason := "cluster " + was + " is now cluster " + id + ": a backup was restored"
+	if !w.synced { // else the watcher knows all up to its place in this node's log, which goes on
+		w.after, w.placed = raftfsm.Cursor{}, true
+		reason = "the cursor belongs to cluster " + was + ", this is cluster " + id + "; the oldest event kept is next"
+	}
+	w.synced = false
 	return w.stream.SendMsg(&sentinelv1.WatchEventsResponse{
-		ClusterId: id,
-		Update: &sentinelv1.WatchEventsResponse_Reset_{Reset_: &sentinelv1.WatchReset{
-			Reason: "the cursor belongs to cluster " + was + ", this is cluster " + id + "; the oldest event kept is next",
-		}},
+		ClusterId: id, Update: &sentinelv1.WatchEventsResponse_Reset_{Reset_: &sentinelv1.WatchReset{Reason: reason}},
 	})
 }
 

@@ -244,7 +244,7 @@ func (r *rig) events(t *testing.T, req *sentinelv1.WatchEventsRequest) (next fun
 		case *sentinelv1.WatchEventsResponse_Batch:
 			var kinds []string
 			for _, e := range u.Batch.GetEvents() {
-				if e.GetCursor().GetIndex() != m.GetRevision() || e.GetCursor().GetClusterId() != "c1" {
+				if e.GetCursor().GetIndex() != m.GetRevision() || e.GetCursor().GetClusterId() != m.GetClusterId() {
 					return "an event of another entry"
 				}
 				kinds = append(kinds, strings.TrimSpace(e.GetKind()+" "+e.GetMaster()))

@@ -31,7 +31,7 @@ func Next(v View) Step {
 			}
 		}
 	}
-	if m.Enforce && !m.Resting() && m.Failover == nil && len(m.VotesAgainst(m.Address)) == 0 && v.alone() {
+	if (m.Enforce || m.Restored) && !m.Resting() && m.Failover == nil && len(m.VotesAgainst(m.Address)) == 0 && v.alone() {
 		return Settle{}
 	}
 	if row != nil && v.unmoved(row) {
@@ -80,7 +80,7 @@ func idle(v View, r reconciliation) Step {
 // NeedsCare tells, from the state alone, whether a set must be looked at when observations change, and not only when the
 // state does.
 func NeedsCare(m *raftfsm.Master) bool {
-	if m.Failover != nil || m.IsODown() || len(m.Votes) > 0 || m.Enforce || m.Pause != nil && m.Pause.UntilMs != 0 {
+	if m.Failover != nil || m.IsODown() || len(m.Votes) > 0 || m.Enforce || m.Restored && !m.Resting() || m.Pause != nil && m.Pause.UntilMs != 0 {
 		return true
 	}
 	if m.Resting() {

@@ -116,7 +116,7 @@ type EndMaintenance struct {
 	UntilMs  int64
 }
 
-// Settle: the instances were enforced to follow the committed master, and do.
+// Settle: the instances of a set that was enforced or restored are as committed.
 type Settle struct{}
 
 // Transfer: this node cannot reach what the set needs and another voter can; it is to lead.

@@ -43,12 +43,7 @@ func ApplyServersAt(old *State, index uint64, atMs int64, servers []Server) *Sta
 	d := newDraft(old, index, &raftlogv1.Header{ProposedAtMs: atMs})
 	d.s.servers = slices.Clone(servers)
 	slices.SortFunc(d.s.servers, func(a, b Server) int { return cmpString(a.ID, b.ID) })
-	for n := range old.Nodes() {
-		if !slices.ContainsFunc(servers, func(v Server) bool { return v.ID == n.RaftID }) {
-			d.s.nodes, _, _ = d.s.nodes.Delete([]byte(n.RaftID))
-			d.emit(Event{Kind: EventNodeGone, Node: n.RaftID, Detail: n.NodeID})
-		}
-	}
+	d.dropNodes(servers)
 	for m := range old.Masters() {
 		if len(m.Votes) == 0 {
 			continue
@@ -60,6 +55,16 @@ func ApplyServersAt(old *State, index uint64, atMs int64, servers []Server) *Sta
 		d.recount(e)
 	}
 	return d.commit()
+}
+
+// dropNodes forgets the nodes that are no members.
+func (d *draft) dropNodes(members []Server) {
+	for n := range d.s.Nodes() {
+		if !slices.ContainsFunc(members, func(v Server) bool { return v.ID == n.RaftID }) {
+			d.s.nodes, _, _ = d.s.nodes.Delete([]byte(n.RaftID))
+			d.emit(Event{Kind: EventNodeGone, Node: n.RaftID, Detail: n.NodeID})
+		}
+	}
 }
 
 // verdict is how a command ended.
@@ -114,6 +119,8 @@ func (d *draft) apply(c *raftlogv1.Command) verdict {
 		return d.setFeatureLevel(op.SetFeatureLevel)
 	case *raftlogv1.Command_DrainNode:
 		return d.drainNode(op.DrainNode)
+	case *raftlogv1.Command_Restore:
+		return d.restore(op.Restore)
 	case *raftlogv1.Command_Monitor:
 		return d.monitor(op.Monitor)
 	case *raftlogv1.Command_Remove:
@@ -221,7 +228,7 @@ func (d *draft) commit() *State {
 // same tells whether an edit came to nothing. Slices are replaced, never edited, so that comparing their headers is enough.
 func same(a, b *Master) bool {
 	return a.Options.Equal(b.Options) && a.Generation == b.Generation && a.Address == b.Address && a.Epoch == b.Epoch &&
-		a.ODown == b.ODown && a.Failover == b.Failover && a.Pause == b.Pause && a.Hold == b.Hold && a.Enforce == b.Enforce &&
+		a.ODown == b.ODown && a.Failover == b.Failover && a.Pause == b.Pause && a.Hold == b.Hold && a.Enforce == b.Enforce && a.Restored == b.Restored &&
 		a.AutomaticAtMs == b.AutomaticAtMs && a.AutomaticBeforeMs == b.AutomaticBeforeMs &&
 		slices.Equal(a.Instances, b.Instances) && slices.Equal(a.Votes, b.Votes) && slices.Equal(a.Conflicts, b.Conflicts) &&
 		slices.Equal(a.History, b.History)

@@ -15,7 +15,7 @@ func (d *draft) foundCluster(c *raftlogv1.FoundCluster) verdict {
 	default:
 		return refuse(AlreadyFounded, "cluster %s exists; it cannot be founded again as %s", d.s.cluster.ID, c.GetClusterId())
 	}
-	d.s.cluster = Cluster{ID: c.GetClusterId(), Name: c.GetClusterName()}
+	d.s.cluster = Cluster{ID: c.GetClusterId(), Name: c.GetClusterName(), Era: c.GetClusterId()}
 	d.s.level = 1
 	d.changed = true
 	d.emit(Event{Kind: EventFounded, Detail: c.GetClusterId()})

@@ -32,7 +32,7 @@ func (d *draft) stateFacts(c *raftlogv1.StateFacts) verdict {
 		a := AddrOf(p)
 		in, known := e.Instance(a)
 		candidate := e.Failover != nil && e.Failover.To == a
-		if known && in.Unconfirmed && a != e.Address && !candidate {
+		if known && in.Unconfirmed && a != e.Address && !candidate && !e.Restored {
 			d.drop(e, a)
 		}
 	}

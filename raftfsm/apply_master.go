@@ -293,8 +293,9 @@ func (d *draft) settle(c *raftlogv1.Settle) verdict {
 	if m.Generation != c.GetGeneration() {
 		return refuse(StaleGeneration, "master %s is at generation %d", m.Name, m.Generation)
 	}
-	if m.Enforce {
-		d.edit(m.Name).Enforce = false
+	if m.Enforce || m.Restored {
+		e := d.edit(m.Name)
+		e.Enforce, e.Restored = false, false
 	}
 	return done()
 }
@@ -360,7 +361,7 @@ func (d *draft) moveTo(m *Master, to Addr, reason string) {
 func (d *draft) install(m *Master, from, to Addr) {
 	m.Address = to
 	m.ODown, m.ODownAtMs = 0, 0
-	m.Enforce = false
+	m.Enforce, m.Restored = false, false
 	if in, _ := m.Instance(to); in.Maintenance != nil {
 		d.over(m, in)
 	}

@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
@@ -11,16 +12,25 @@ const ArchiveBytes = 8 << 20
 
 // archive orders the past failovers of all masters by their end, so that the oldest go first.
 type archive struct {
-	// tree: (index of the end, name of the master) -> size of the story
+	// tree: (index of the end, epoch, name of the master) -> size of the story. The stories of a backup end, for this log, with
+	// the entry that restored them.
 	tree  *iradix.Tree[int]
 	bytes int
+}
+
+// storyName is where the name begins in a key of the archive.
+const storyName = 16
+
+func storyKey(name string, f *Failover) []byte {
+	key := binary.BigEndian.AppendUint64(make([]byte, 0, storyName+len(name)), f.EndedIndex)
+	return append(binary.BigEndian.AppendUint64(key, f.Epoch), name...)
 }
 
 func newArchive() archive { return archive{tree: iradix.New[int]()} }
 
 func (a archive) with(name string, f *Failover, level uint32) archive {
 	size := f.size(level)
-	tree, old, replaced := a.tree.Insert(changeKey(f.EndedIndex, name), size)
+	tree, old, replaced := a.tree.Insert(storyKey(name, f), size)
 	a.tree = tree
 	a.bytes += size
 	if replaced {
@@ -31,7 +41,7 @@ func (a archive) with(name string, f *Failover, level uint32) archive {
 
 func (a archive) without(name string, past []*Failover) archive {
 	for _, f := range past {
-		tree, size, ok := a.tree.Delete(changeKey(f.EndedIndex, name))
+		tree, size, ok := a.tree.Delete(storyKey(name, f))
 		if ok {
 			a.tree = tree
 			a.bytes -= size
@@ -45,12 +55,12 @@ func (d *draft) remember(m *Master, f *Failover) {
 	d.s.archive = d.s.archive.with(m.Name, f, d.s.level)
 	it := d.s.archive.tree.Root().Iterator()
 	for key, _, ok := it.Next(); ok && d.s.archive.bytes > ArchiveBytes; key, _, ok = it.Next() {
-		name := string(key[8:])
+		name := string(key[storyName:])
 		holder, _ := d.s.Master(name)
 		if e, edited := d.edited[name]; edited {
 			holder = e
 		}
-		if holder == nil || len(holder.History) < 2 || !bytes.Equal(changeKey(holder.History[0].EndedIndex, name), key) {
+		if holder == nil || len(holder.History) < 2 || !bytes.Equal(storyKey(name, holder.History[0]), key) {
 			continue
 		}
 		e := d.edit(name)

@@ -53,6 +53,10 @@ const (
 	MasterDown Code = 21
 	// Cooldown: the master was failed over again and again lately.
 	Cooldown Code = 22
+	// NotEmpty: the cluster has masters; a restore would have to replace them.
+	NotEmpty Code = 30
+	// ForeignCluster: of a cluster of another name.
+	ForeignCluster Code = 31
 )
 
 // Result is what applying a command gave. Code and Detail are the same on every node.

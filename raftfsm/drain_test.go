@@ -9,12 +9,6 @@ import (
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
-func level4(t testing.TB) *log {
-	l := newLog(t)
-	l.ok(raise(4))
-	return l
-}
-
 func drainOf(l *log, node string) *raftfsm.Pause {
 	l.t.Helper()
 	return must(l.state.Node(node)).Drain

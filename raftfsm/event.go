@@ -53,6 +53,8 @@ const (
 	EventReportsExpired   = "+reports-expired"
 	EventFeatureLevel     = "+feature-level"
 	EventFounded          = "+founded"
+	EventRestored         = "+restored"
+	EventRecovered        = "+recovered"
 	EventConfigure        = "+configure"
 	EventQuorumImpossible = "+quorum-impossible"
 )

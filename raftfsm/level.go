@@ -36,6 +36,8 @@ func featureOf(c *raftlogv1.Command) (level uint32, feature string) {
 		if sets(op.Set.GetOptions(), optionCooldown) {
 			return 3, "the option " + optionCooldown
 		}
+	case *raftlogv1.Command_Restore:
+		return 4, "restoring a backup"
 	case *raftlogv1.Command_Maintain:
 		return 3, "maintenance of an instance"
 	case *raftlogv1.Command_BeginFailover:

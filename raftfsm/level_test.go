@@ -37,6 +37,7 @@ func TestCommandsAboveTheLevelAreRefused(t *testing.T) {
 		{"configure the removal of the dead", 4, func(*log) *raftlogv1.Command {
 			return configure("Remove-Dead-Nodes-After", "60", "failover-brake", "60")
 		}},
+		{"restore", 4, func(l *log) *raftlogv1.Command { return restore(l.backup(), "era-2", true) }},
 		{"delivered", 2, func(*log) *raftlogv1.Command { return deliver(1, 0) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -16,16 +16,22 @@ func FuzzApply(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 9, 1, 0, 1, 1, 4, 0, 4, 1, 4, 2, 6, 1, 6, 2, 12, 0, 11, 0, 8, 1, 7, 0})
 	f.Add([]byte{15, 2, 0, 6, 1, 6, 16, 0, 17, 6, 17, 8, 16, 1, 18, 8, 19, 3, 12, 0, 20, 8, 17, 8, 7, 140, 8, 0, 16, 3, 19, 2})
 	f.Add([]byte{15, 3, 0, 0, 1, 0, 1, 2, 7, 202, 8, 0, 7, 204, 18, 158, 10, 3, 8, 0, 14, 4})
-	f.Add([]byte{15, 4, 24, 1, 24, 130, 24, 2, 24, 0, 24, 131, 16, 3, 0, 1, 24, 9})
+	f.Add([]byte{15, 4, 25, 1, 25, 130, 25, 2, 25, 0, 25, 131, 16, 3, 0, 1, 25, 9})
+	f.Add([]byte{15, 3, 0, 0, 1, 0, 1, 2, 24, 0, 8, 0, 24, 0, 15, 4, 7, 202, 24, 255, 7, 204, 24, 1, 24, 3, 26, 0, 7, 202, 6, 1, 24, 0, 24, 1, 24, 7})
 	f.Add(bytes.Repeat([]byte{0, 1, 1, 2, 4, 3, 5, 4, 6, 5, 7, 6, 8, 7, 9, 8, 10, 9, 11, 10, 12, 11, 13, 12, 14, 13}, 8))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		l := newLog(t)
 		twin := &log{t: t, state: l.state, index: l.index}
 		for i := 0; i+1 < len(script) && i < 400; i += 2 {
 			before := l.state
-			c := l.verb(script[i], script[i+1])
-			l.apply(c)
-			twin.apply(c)
+			if script[i]%verbs == verbs-1 {
+				l.recover("new")
+				twin.recover("new")
+			} else {
+				c := l.verb(script[i], script[i+1])
+				l.apply(c)
+				twin.apply(c)
+			}
 			l.check(before)
 		}
 		if !bytes.Equal(image(t, l.state), image(t, twin.state)) {
@@ -41,6 +47,9 @@ func FuzzApply(f *testing.F) {
 	})
 }
 
+// verbs are those of [log.verb], and the recovery of a lost cluster.
+const verbs = 27
+
 // verb makes one plausible command: kind picks the verb, x whom and how.
 func (l *log) verb(kind, x byte) *raftlogv1.Command {
 	name := []string{"m", "n"}[x%2]
@@ -49,16 +58,21 @@ func (l *log) verb(kind, x byte) *raftlogv1.Command {
 		port += 900 // its host is a name
 	}
 	node := string(rune('a' + x%3))
-	switch kind % 25 {
+	switch kind % verbs {
 	case 15:
 		return raise(uint32(x % 5))
+	case 24:
+		if l.kept == nil || x%4 == 0 {
+			l.kept = l.backup()
+		}
+		return restore(l.kept, fmt.Sprint("era-", l.index), x%2 == 1)
 	case 16:
 		c := configure([]string{"announce-hostnames", "resolve-hostnames", "failover-brake", "remove-dead-nodes-after"}[x%4], []string{"yes", "NO", "maybe", "70"}[x/4%4])
 		c.GetConfigure().Seed = x > 200
 		return c
 	case 19:
 		return deliver(l.index-min(l.index, uint64(x%8))+1, uint32(x%3))
-	case 24:
+	case 25:
 		if x > 128 {
 			return undrain(node)
 		}
@@ -75,7 +89,7 @@ func (l *log) verb(kind, x byte) *raftlogv1.Command {
 	if f := m.Failover; f != nil {
 		epoch, from, to = f.Epoch, f.From, f.To
 	}
-	switch kind % 25 {
+	switch kind % verbs {
 	case 23:
 		c := maintain(port, "work")
 		c.GetMaintain().End = x > 128
@@ -153,7 +167,13 @@ func (l *log) check(before *raftfsm.State) {
 	if drained >= l.state.Voters() || drained > 0 && l.state.FeatureLevel() < 4 {
 		l.t.Fatalf("%d of %d voters are drained at level %d", drained, l.state.Voters(), l.state.FeatureLevel())
 	}
+	if e := l.state.Cluster().Era; e != before.Cluster().Era && l.state.Epoch() <= before.Epoch() {
+		l.t.Fatalf("era %s does not begin above epoch %d", e, before.Epoch())
+	}
 	for m := range l.state.Masters() {
+		if _, removed := l.state.Tombstone(m.Name); removed {
+			l.t.Fatalf("%s is watched and removed by hand", m.Name)
+		}
 		l.checkTold(before, m)
 		for _, f := range m.History {
 			if f.Switched && f.EndedIndex == l.index && l.state.FeatureLevel() >= 3 && f.Loss.Kind == 0 {

@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,8 +19,12 @@ import (
 // snapshotFormat is raised when the layout of the records changes, not when a record gains a field.
 const snapshotFormat = 1
 
-// maxRecord bounds one record of a snapshot.
-const maxRecord = 64 << 20
+const (
+	// maxRecord bounds one record of a snapshot.
+	maxRecord = 64 << 20
+	// snapshotBuffer is how much of one is read at a time.
+	snapshotBuffer = 64 << 10
+)
 
 // ErrDamaged: a snapshot that is cut short or does not match its checksum.
 var ErrDamaged = errors.New("snapshot is damaged")
@@ -27,12 +32,18 @@ var ErrDamaged = errors.New("snapshot is damaged")
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // WriteSnapshot writes a whole state: a header, records in key order, and a trailer with their number and checksum.
-func WriteSnapshot(w io.Writer, s *State) error {
+func WriteSnapshot(w io.Writer, s *State) error { return writeSnapshot(w, s, nil) }
+
+func writeSnapshot(w io.Writer, s *State, backup *raftlogv1.Backup) error {
 	out := &recordWriter{w: bufio.NewWriterSize(w, 64<<10)}
 	head := &raftlogv1.SnapshotHeader{
 		Format: snapshotFormat, Index: s.index, Level: s.level, ClusterId: s.cluster.ID, ClusterName: s.cluster.Name, Epoch: s.epoch,
 		Term: s.term, AtMs: s.atMs, Settings: s.settings.values(), Delivered: deliveredRecord(s.delivered),
-		EventsDropped: &raftlogv1.EventRecord{Index: s.events.dropped.Index, Ordinal: s.events.dropped.Ordinal},
+		EventsDropped:    &raftlogv1.EventRecord{Index: s.events.dropped.Index, Ordinal: s.events.dropped.Ordinal},
+		FormerClusterIds: s.former, Backup: backup,
+	}
+	if s.cluster.Era != s.cluster.ID {
+		head.Era = s.cluster.Era
 	}
 	for _, v := range s.servers {
 		head.Servers = append(head.Servers, &raftlogv1.RaftServer{Id: v.ID, Address: v.Address, Voter: v.Voter})
@@ -109,24 +120,30 @@ func (c *crcReader) ReadByte() (byte, error) {
 
 // ReadSnapshot reads what WriteSnapshot wrote, and refuses a truncated or damaged one.
 func ReadSnapshot(r io.Reader) (*State, error) {
-	in := &crcReader{r: bufio.NewReaderSize(r, 64<<10)}
+	s, _, err := readSnapshot(r)
+	return s, err
+}
+
+func readSnapshot(r io.Reader) (*State, *raftlogv1.Backup, error) {
+	in := &crcReader{r: bufio.NewReaderSize(r, snapshotBuffer)}
 	opts := protodelim.UnmarshalOptions{MaxSize: maxRecord}
 	var head raftlogv1.SnapshotHeader
 	if err := opts.UnmarshalFrom(in, &head); err != nil {
-		return nil, fmt.Errorf("%w: header: %v", ErrDamaged, err) //nolint:errorlint // the cause is text; the kind is ErrDamaged
+		return nil, nil, fmt.Errorf("%w: header: %v", ErrDamaged, err) //nolint:errorlint // the cause is text; the kind is ErrDamaged
 	}
 	if head.GetFormat() != snapshotFormat || head.GetLevel() > Level {
-		return nil, fmt.Errorf("%w: snapshot format %d level %d; this build knows format %d level %d: upgrade this node",
+		return nil, nil, fmt.Errorf("%w: snapshot format %d level %d; this build knows format %d level %d: upgrade this node",
 			ErrTooNew, head.GetFormat(), head.GetLevel(), snapshotFormat, Level)
 	}
 	var err error
 	s := New()
 	s.index, s.level, s.epoch = head.GetIndex(), head.GetLevel(), head.GetEpoch()
 	s.term, s.atMs = head.GetTerm(), head.GetAtMs()
-	s.cluster = Cluster{ID: head.GetClusterId(), Name: head.GetClusterName()}
+	s.cluster = Cluster{ID: head.GetClusterId(), Name: head.GetClusterName(), Era: cmp.Or(head.GetEra(), head.GetClusterId())}
+	s.former = head.GetFormerClusterIds()
 	s.delivered = Cursor{Index: head.GetDelivered().GetIndex(), Ordinal: head.GetDelivered().GetOrdinal()}
 	if s.settings, err = s.settings.with(head.GetSettings(), false); err != nil {
-		return nil, fmt.Errorf("%w: header: %v", ErrDamaged, err) //nolint:errorlint // as above
+		return nil, nil, fmt.Errorf("%w: header: %v", ErrDamaged, err) //nolint:errorlint // as above
 	}
 	s.events.dropped = Cursor{Index: head.GetEventsDropped().GetIndex(), Ordinal: head.GetEventsDropped().GetOrdinal()}
 	for _, v := range head.GetServers() {
@@ -136,17 +153,17 @@ func ReadSnapshot(r io.Reader) (*State, error) {
 		sum := in.crc
 		var rec raftlogv1.SnapshotRecord
 		if err := opts.UnmarshalFrom(in, &rec); err != nil {
-			return nil, fmt.Errorf("%w: record %d: %v", ErrDamaged, records, err) //nolint:errorlint // as above
+			return nil, nil, fmt.Errorf("%w: record %d: %v", ErrDamaged, records, err) //nolint:errorlint // as above
 		}
 		if t := rec.GetTrailer(); t != nil {
 			if t.GetRecords() != records || t.GetCrc32C() != sum {
-				return nil, fmt.Errorf("%w: %d records, checksum %08x; its trailer says %d, %08x",
+				return nil, nil, fmt.Errorf("%w: %d records, checksum %08x; its trailer says %d, %08x",
 					ErrDamaged, records, sum, t.GetRecords(), t.GetCrc32C())
 			}
-			return s, nil
+			return s, head.GetBackup(), nil
 		}
 		if err := s.load(&rec); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 }
@@ -204,7 +221,7 @@ func masterRecord(m *Master) *raftlogv1.MasterRecord {
 		Name: m.Name, Options: m.Options.Values(), Generation: m.Generation, Revision: m.Revision, Address: m.Address.Proto(),
 		Epoch: m.Epoch, Votes: voteRecords(m.Votes), OdownIndex: m.ODown, OdownAtMs: m.ODownAtMs,
 		Pause: pauseRecord(m.Pause), Hold: pauseRecord(m.Hold), Enforce: m.Enforce,
-		AutomaticAtMs: m.AutomaticAtMs, AutomaticBeforeMs: m.AutomaticBeforeMs,
+		AutomaticAtMs: m.AutomaticAtMs, AutomaticBeforeMs: m.AutomaticBeforeMs, Restored: m.Restored,
 	}
 	for _, in := range m.Instances {
 		r.Instances = append(r.Instances, &raftlogv1.InstanceRecord{
@@ -233,7 +250,7 @@ func masterOf(r *raftlogv1.MasterRecord) (*Master, error) {
 		Name: r.GetName(), Options: opts, Generation: r.GetGeneration(), Revision: r.GetRevision(), Address: AddrOf(r.GetAddress()),
 		Epoch: r.GetEpoch(), Votes: votesOf(r.GetVotes()), ODown: r.GetOdownIndex(), ODownAtMs: r.GetOdownAtMs(),
 		Pause: pauseOf(r.GetPause()), Hold: pauseOf(r.GetHold()), Enforce: r.GetEnforce(),
-		AutomaticAtMs: r.GetAutomaticAtMs(), AutomaticBeforeMs: r.GetAutomaticBeforeMs(),
+		AutomaticAtMs: r.GetAutomaticAtMs(), AutomaticBeforeMs: r.GetAutomaticBeforeMs(), Restored: r.GetRestored(),
 	}
 	for _, in := range r.GetInstances() {
 		i := withFacts(Instance{Addr: AddrOf(in.GetFacts().GetAddress())}, in.GetFacts())

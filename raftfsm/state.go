@@ -15,6 +15,7 @@ type State struct {
 	index   uint64
 	level   uint32
 	cluster Cluster
+	former  []string // ids of clusters that were lost and went on as this one
 	epoch   uint64
 	term    uint64 // of the latest Mark
 	atMs    int64  // of the latest command
@@ -34,10 +35,14 @@ type State struct {
 	archive    archive
 }
 
-// Cluster is the identity of a cluster, given when it was founded.
+// Cluster is the identity of a cluster.
 type Cluster struct {
+	// ID was given when it was founded, or recovered. It is what nodes belong to: one that lags behind a restore still does.
 	ID   string
 	Name string
+	// Era is the id that clients know the cluster by: revisions, cursors and epochs are told under it. It is ID until a backup
+	// is restored, which takes the state back to where it was and begins another.
+	Era string
 }
 
 // Server is a member of Raft's own configuration, which alone says who is a member and who votes.
@@ -99,6 +104,9 @@ type Master struct {
 	Hold  *Pause
 	// Enforce: after a hold, the instances are to follow the committed master whatever they say, until they were seen to.
 	Enforce bool
+	// Restored: it came out of a backup, or of a cluster that was recovered, and was not seen yet to be as committed. No instance
+	// is dropped because the committed master does not list it: that one may be the wrong one.
+	Restored bool
 	// Conflicts are addresses that the master lists as replicas and another set owns.
 	Conflicts []Conflict
 }
@@ -114,7 +122,7 @@ type Instance struct {
 	SecondOffset int64
 	// SyncedReplID is the replication id under which it was last seen in sync with its master; "" for never.
 	SyncedReplID string
-	// Unconfirmed: known from before a Reset, or to another control plane, and not listed by the master since.
+	// Unconfirmed: known from before a Reset or a restore, or to another control plane, and not listed by the master since.
 	Unconfirmed bool
 	// Since is the index at which it became known.
 	Since uint64
@@ -246,6 +254,9 @@ func (s *State) FeatureLevel() uint32 { return s.level }
 
 // Cluster is the cluster's identity; zero before it is founded.
 func (s *State) Cluster() Cluster { return s.cluster }
+
+// WasCluster tells whether the cluster with the id was lost, and went on as this one.
+func (s *State) WasCluster(id string) bool { return id != "" && slices.Contains(s.former, id) }
 
 // Epoch is the highest failover epoch ever given.
 func (s *State) Epoch() uint64 { return s.epoch }

@@ -78,7 +78,7 @@ func requestID(st *raftfsm.State, m *raftfsm.Master) string {
 	if m.Failover != nil {
 		last = m.Failover.Epoch
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%d", st.Cluster().ID, m.Name, m.Generation, last))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%d", st.Cluster().Era, m.Name, m.Generation, last))
 	return "sentinel-" + hex.EncodeToString(sum[:12])
 }
 

@@ -215,8 +215,8 @@ func TestTally(t *testing.T) {
 	rows := func(history ...*raftfsm.Failover) []row {
 		return []row{{m: &raftfsm.Master{Name: "m", History: history}}}
 	}
-	ended := func(index uint64, at int64) *raftfsm.Failover {
-		return &raftfsm.Failover{Kind: raftfsm.KindAutomatic, Outcome: raftfsm.OutcomeCompleted, EndedIndex: index, EndedAtMs: at}
+	ended := func(epoch uint64, at int64) *raftfsm.Failover {
+		return &raftfsm.Failover{Kind: raftfsm.KindAutomatic, Outcome: raftfsm.OutcomeCompleted, Epoch: epoch, EndedIndex: 7, EndedAtMs: at}
 	}
 	tl := tally{began: 1000}
 	for i, c := range []struct {

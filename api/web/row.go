@@ -145,7 +145,7 @@ func names[T interface{ String() string }](prefix string, values []T) []string {
 
 // counts are a master's failovers that ended since this process began, by kind and outcome.
 type counts struct {
-	upTo uint64 // the index at which the last of them ended
+	upTo uint64 // the epoch of the last of them, which a restore does not change
 	n    [len(kinds)][len(outcomes)]uint64
 }
 
@@ -178,10 +178,10 @@ func (t *tally) count(rows []row) {
 }
 
 func (c *counts) take(f *raftfsm.Failover, began int64) {
-	if f.EndedIndex <= c.upTo {
+	if f.Epoch <= c.upTo {
 		return
 	}
-	c.upTo = f.EndedIndex
+	c.upTo = f.Epoch
 	if f.EndedAtMs < began {
 		return
 	}

@@ -64,6 +64,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 no node reachable or no leader, 
 		a.maintenanceCmd(), a.hostCmd(),
 		a.switchoverCmd(), a.failoverCmd(), a.operationCmd(), a.pauseCmd(), a.resumeCmd(), a.ckquorumCmd(), a.explainCmd(),
 		a.eventsCmd(), a.historyCmd(), a.statusCmd(), a.nodesCmd(), a.nodeCmd(), a.doctorCmd(), a.debugCmd(),
+		a.backupCmd(), a.inspectCmd(), a.restoreCmd(),
 		a.versionCmd(), a.completionCmd(), a.docsCmd(), a.demoCmd(),
 	)
 	return root

@@ -40,6 +40,8 @@ type cluster struct {
 	hang bool
 	// silent operations are never told to end.
 	silent bool
+	// backup is what CreateBackup gives.
+	backup []byte
 	// changed is what changes answer.
 	changed bool
 

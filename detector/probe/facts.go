@@ -222,7 +222,7 @@ func (t *stater) difference(s *raftfsm.State, name string) *raftlogv1.StateFacts
 		told, ok := t.f.told(m, in)
 		seen := listed[in.Addr] || !in.Unconfirmed || in.Addr == m.Address
 		switch {
-		case !seen && listed != nil:
+		case !seen && listed != nil && !m.Restored:
 			out.Gone = append(out.Gone, in.Addr.Proto())
 		case !seen:
 		case ok && told != in:

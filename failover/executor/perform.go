@@ -71,7 +71,7 @@ func (d *duties) perform(ctx context.Context, s *set, step failover.Step) error 
 		}}})
 		return err
 	case failover.Settle:
-		d.e.o.Log.Info("instances are as committed, enforcing ends", "master", m.Name)
+		d.e.o.Log.Info("instances are as committed", "master", m.Name)
 		_, err := d.propose(ctx, &raftlogv1.Command{Op: &raftlogv1.Command_Settle{Settle: &raftlogv1.Settle{
 			Name: m.Name, Generation: m.Generation,
 		}}})

@@ -189,7 +189,7 @@ func (f *fsm) Restore(rc io.ReadCloser) error {
 		return err
 	}
 	before := f.State()
-	if s.Cluster() == before.Cluster() && s.Index() <= before.Index() {
+	if s.Cluster().ID == before.Cluster().ID && s.Index() <= before.Index() {
 		return nil
 	}
 	f.publish(batch{before: before, after: s})

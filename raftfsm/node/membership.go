@@ -192,17 +192,18 @@ func (n *Node) join(ctx context.Context, req *peerv1.JoinRequest) (*peerv1.JoinR
 	}
 	s, r := n.State(), n.raft.Load()
 	cluster := s.Cluster().ID
-	if id := req.GetClusterId(); id != "" && id != cluster {
+	if id := req.GetClusterId(); id != "" && id != cluster && !s.WasCluster(id) {
 		return refuseJoin("this is cluster %s, not %s: to join it, empty the node's dir", cluster, id), nil
 	}
 	f := r.GetConfiguration()
 	id := raft.ServerID(req.GetNode().GetRaftId())
 	at := slices.IndexFunc(f.Configuration().Servers, func(v raft.Server) bool { return v.ID == id })
 	switch {
-	case at >= 0:
+	case at >= 0 && !s.WasCluster(req.GetClusterId()):
 		return n.welcomeBack(ctx, r, f.Configuration().Servers[at], f.Index(), req)
 	case req.GetClusterId() != "":
-		// It holds state of this cluster and is no member: it was one. Only a leader that still leads may say so.
+		// It holds state of this cluster, or of the one that was lost and went on as this, and is no member: it was one. Only a
+		// leader that still leads may say so.
 		if err := n.confirm(ctx, l); err != nil {
 			return nil, err
 		}

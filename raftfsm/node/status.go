@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -22,8 +23,9 @@ type Status struct {
 	AppliedIndex uint64
 	// LastContact is the time since this node heard a leader; 0 on the leader, -1 for never.
 	LastContact time.Duration
-	ClusterID   string
-	Peers       int
+	// ClusterID is what clients know the cluster by: its era; before this node has any state, the id that it was admitted under.
+	ClusterID string
+	Peers     int
 	// Waiting says why this node has no cluster yet; empty once it has one.
 	Waiting string
 	// Loading: the state is older than what was answered before a restart.
@@ -36,7 +38,7 @@ func (n *Node) Status() Status {
 	s := n.State()
 	st := Status{
 		Role: "none", RaftID: string(n.self), NodeID: n.o.NodeID, AppliedIndex: s.Index(), LastContact: n.lastContact(),
-		ClusterID: n.id.get().ClusterID, Peers: len(s.Servers()), Loading: !n.told(s),
+		ClusterID: cmp.Or(s.Cluster().Era, n.id.get().ClusterID), Peers: len(s.Servers()), Loading: !n.told(s),
 	}
 	if t := n.timed.Load(); t != nil {
 		st.FsyncP50 = t.P50()

@@ -383,6 +383,7 @@ type Command struct {
 	//	*Command_RegisterNode
 	//	*Command_SetFeatureLevel
 	//	*Command_DrainNode
+	//	*Command_Restore
 	//	*Command_Monitor
 	//	*Command_Remove
 	//	*Command_Set
@@ -494,6 +495,15 @@ func (x *Command) GetDrainNode() *DrainNode {
 	if x != nil {
 		if x, ok := x.Op.(*Command_DrainNode); ok {
 			return x.DrainNode
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRestore() *Restore {
+	if x != nil {
+		if x, ok := x.Op.(*Command_Restore); ok {
+			return x.Restore
 		}
 	}
 	return nil
@@ -721,6 +731,10 @@ type Command_DrainNode struct {
 	DrainNode *DrainNode `protobuf:"bytes,14,opt,name=drain_node,json=drainNode,proto3,oneof"`
 }
 
+type Command_Restore struct {
+	Restore *Restore `protobuf:"bytes,15,opt,name=restore,proto3,oneof"`
+}
+
 type Command_Monitor struct {
 	Monitor *Monitor `protobuf:"bytes,20,opt,name=monitor,proto3,oneof"`
 }
@@ -818,6 +832,8 @@ func (*Command_RegisterNode) isCommand_Op() {}
 func (*Command_SetFeatureLevel) isCommand_Op() {}
 
 func (*Command_DrainNode) isCommand_Op() {}
+
+func (*Command_Restore) isCommand_Op() {}
 
 func (*Command_Monitor) isCommand_Op() {}
 
@@ -1368,6 +1384,137 @@ func (x *DrainNode) GetReason() string {
 	return ""
 }
 
+// Restore brings back what a backup holds, all or nothing, and begins a new era. Masters come up paused. Level 4.
+type Restore struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id that clients know the cluster by from here on; not empty, and never used before.
+	Era string `protobuf:"bytes,1,opt,name=era,proto3" json:"era,omitempty"`
+	// The masters that exist give way; otherwise there must be none.
+	Replace bool `protobuf:"varint,2,opt,name=replace,proto3" json:"replace,omitempty"`
+	// Of what the backup was taken, and when: Unix milliseconds on the clock of the node that took it.
+	ClusterName string `protobuf:"bytes,3,opt,name=cluster_name,json=clusterName,proto3" json:"cluster_name,omitempty"`
+	ClusterId   string `protobuf:"bytes,4,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Revision    uint64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	Level       uint32 `protobuf:"varint,6,opt,name=level,proto3" json:"level,omitempty"`
+	TakenAtMs   int64  `protobuf:"varint,7,opt,name=taken_at_ms,json=takenAtMs,proto3" json:"taken_at_ms,omitempty"`
+	// The highest failover epoch that the backup knows.
+	Epoch    uint64         `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Settings []*OptionValue `protobuf:"bytes,9,rep,name=settings,proto3" json:"settings,omitempty"`
+	// In name order.
+	Masters []*MasterRecord `protobuf:"bytes,10,rep,name=masters,proto3" json:"masters,omitempty"`
+	// Names that were removed by hand, in their order.
+	Tombstones    []string `protobuf:"bytes,11,rep,name=tombstones,proto3" json:"tombstones,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Restore) Reset() {
+	*x = Restore{}
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Restore) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Restore) ProtoMessage() {}
+
+func (x *Restore) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Restore.ProtoReflect.Descriptor instead.
+func (*Restore) Descriptor() ([]byte, []int) {
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Restore) GetEra() string {
+	if x != nil {
+		return x.Era
+	}
+	return ""
+}
+
+func (x *Restore) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
+func (x *Restore) GetClusterName() string {
+	if x != nil {
+		return x.ClusterName
+	}
+	return ""
+}
+
+func (x *Restore) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *Restore) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Restore) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *Restore) GetTakenAtMs() int64 {
+	if x != nil {
+		return x.TakenAtMs
+	}
+	return 0
+}
+
+func (x *Restore) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Restore) GetSettings() []*OptionValue {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *Restore) GetMasters() []*MasterRecord {
+	if x != nil {
+		return x.Masters
+	}
+	return nil
+}
+
+func (x *Restore) GetTombstones() []string {
+	if x != nil {
+		return x.Tombstones
+	}
+	return nil
+}
+
 // Monitor puts a master under watch.
 type Monitor struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1390,7 +1537,7 @@ type Monitor struct {
 
 func (x *Monitor) Reset() {
 	*x = Monitor{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[9]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1402,7 +1549,7 @@ func (x *Monitor) String() string {
 func (*Monitor) ProtoMessage() {}
 
 func (x *Monitor) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[9]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1415,7 +1562,7 @@ func (x *Monitor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Monitor.ProtoReflect.Descriptor instead.
 func (*Monitor) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{9}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Monitor) GetName() string {
@@ -1484,7 +1631,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[10]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1496,7 +1643,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[10]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1509,7 +1656,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{10}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Remove) GetName() string {
@@ -1532,7 +1679,7 @@ type Set struct {
 
 func (x *Set) Reset() {
 	*x = Set{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[11]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +1691,7 @@ func (x *Set) String() string {
 func (*Set) ProtoMessage() {}
 
 func (x *Set) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[11]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +1704,7 @@ func (x *Set) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Set.ProtoReflect.Descriptor instead.
 func (*Set) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{11}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Set) GetName() string {
@@ -1591,7 +1738,7 @@ type Reset struct {
 
 func (x *Reset) Reset() {
 	*x = Reset{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[12]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1603,7 +1750,7 @@ func (x *Reset) String() string {
 func (*Reset) ProtoMessage() {}
 
 func (x *Reset) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[12]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1616,7 +1763,7 @@ func (x *Reset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reset.ProtoReflect.Descriptor instead.
 func (*Reset) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{12}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Reset) GetPattern() string {
@@ -1637,7 +1784,7 @@ type Forget struct {
 
 func (x *Forget) Reset() {
 	*x = Forget{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[13]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +1796,7 @@ func (x *Forget) String() string {
 func (*Forget) ProtoMessage() {}
 
 func (x *Forget) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[13]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +1809,7 @@ func (x *Forget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forget.ProtoReflect.Descriptor instead.
 func (*Forget) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{13}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Forget) GetName() string {
@@ -1692,7 +1839,7 @@ type Pause struct {
 
 func (x *Pause) Reset() {
 	*x = Pause{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[14]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +1851,7 @@ func (x *Pause) String() string {
 func (*Pause) ProtoMessage() {}
 
 func (x *Pause) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[14]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +1864,7 @@ func (x *Pause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pause.ProtoReflect.Descriptor instead.
 func (*Pause) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{14}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Pause) GetName() string {
@@ -1759,7 +1906,7 @@ type Resume struct {
 
 func (x *Resume) Reset() {
 	*x = Resume{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[15]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +1918,7 @@ func (x *Resume) String() string {
 func (*Resume) ProtoMessage() {}
 
 func (x *Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[15]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +1931,7 @@ func (x *Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resume.ProtoReflect.Descriptor instead.
 func (*Resume) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{15}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Resume) GetName() string {
@@ -1834,7 +1981,7 @@ type Hold struct {
 
 func (x *Hold) Reset() {
 	*x = Hold{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[16]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1846,7 +1993,7 @@ func (x *Hold) String() string {
 func (*Hold) ProtoMessage() {}
 
 func (x *Hold) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[16]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1859,7 +2006,7 @@ func (x *Hold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hold.ProtoReflect.Descriptor instead.
 func (*Hold) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{16}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Hold) GetName() string {
@@ -1883,7 +2030,7 @@ func (x *Hold) GetReason() string {
 	return ""
 }
 
-// Settle says that the instances of a set were seen to be as committed: what enforce allowed is over.
+// Settle says that the instances of a set were seen to be as committed: what enforce allowed, or a restore demanded, is over.
 type Settle struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1894,7 +2041,7 @@ type Settle struct {
 
 func (x *Settle) Reset() {
 	*x = Settle{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +2053,7 @@ func (x *Settle) String() string {
 func (*Settle) ProtoMessage() {}
 
 func (x *Settle) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[17]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +2066,7 @@ func (x *Settle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settle.ProtoReflect.Descriptor instead.
 func (*Settle) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{17}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Settle) GetName() string {
@@ -1954,7 +2101,7 @@ type Maintain struct {
 
 func (x *Maintain) Reset() {
 	*x = Maintain{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1966,7 +2113,7 @@ func (x *Maintain) String() string {
 func (*Maintain) ProtoMessage() {}
 
 func (x *Maintain) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[18]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1979,7 +2126,7 @@ func (x *Maintain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Maintain.ProtoReflect.Descriptor instead.
 func (*Maintain) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{18}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Maintain) GetInstance() *Address {
@@ -2031,7 +2178,7 @@ type Configure struct {
 
 func (x *Configure) Reset() {
 	*x = Configure{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2043,7 +2190,7 @@ func (x *Configure) String() string {
 func (*Configure) ProtoMessage() {}
 
 func (x *Configure) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[19]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2056,7 +2203,7 @@ func (x *Configure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configure.ProtoReflect.Descriptor instead.
 func (*Configure) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{19}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Configure) GetSettings() []*OptionValue {
@@ -2089,7 +2236,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +2248,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[20]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +2261,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{20}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Verdict) GetMaster() string {
@@ -2167,7 +2314,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2179,7 +2326,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[21]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2192,7 +2339,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{21}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Report) GetNode() string {
@@ -2234,7 +2381,7 @@ type ExpireReports struct {
 
 func (x *ExpireReports) Reset() {
 	*x = ExpireReports{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2246,7 +2393,7 @@ func (x *ExpireReports) String() string {
 func (*ExpireReports) ProtoMessage() {}
 
 func (x *ExpireReports) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[22]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2259,7 +2406,7 @@ func (x *ExpireReports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireReports.ProtoReflect.Descriptor instead.
 func (*ExpireReports) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{22}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ExpireReports) GetNode() string {
@@ -2295,7 +2442,7 @@ type InstanceFacts struct {
 
 func (x *InstanceFacts) Reset() {
 	*x = InstanceFacts{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2307,7 +2454,7 @@ func (x *InstanceFacts) String() string {
 func (*InstanceFacts) ProtoMessage() {}
 
 func (x *InstanceFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[23]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2320,7 +2467,7 @@ func (x *InstanceFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceFacts.ProtoReflect.Descriptor instead.
 func (*InstanceFacts) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{23}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *InstanceFacts) GetAddress() *Address {
@@ -2387,7 +2534,7 @@ type StateFacts struct {
 
 func (x *StateFacts) Reset() {
 	*x = StateFacts{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2399,7 +2546,7 @@ func (x *StateFacts) String() string {
 func (*StateFacts) ProtoMessage() {}
 
 func (x *StateFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[24]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2412,7 +2559,7 @@ func (x *StateFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateFacts.ProtoReflect.Descriptor instead.
 func (*StateFacts) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{24}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StateFacts) GetMaster() string {
@@ -2454,7 +2601,7 @@ type ResolvedHost struct {
 
 func (x *ResolvedHost) Reset() {
 	*x = ResolvedHost{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2466,7 +2613,7 @@ func (x *ResolvedHost) String() string {
 func (*ResolvedHost) ProtoMessage() {}
 
 func (x *ResolvedHost) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[25]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2479,7 +2626,7 @@ func (x *ResolvedHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvedHost.ProtoReflect.Descriptor instead.
 func (*ResolvedHost) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{25}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ResolvedHost) GetAddress() *Address {
@@ -2508,7 +2655,7 @@ type ResolveHosts struct {
 
 func (x *ResolveHosts) Reset() {
 	*x = ResolveHosts{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2520,7 +2667,7 @@ func (x *ResolveHosts) String() string {
 func (*ResolveHosts) ProtoMessage() {}
 
 func (x *ResolveHosts) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[26]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2533,7 +2680,7 @@ func (x *ResolveHosts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveHosts.ProtoReflect.Descriptor instead.
 func (*ResolveHosts) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{26}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ResolveHosts) GetMaster() string {
@@ -2580,7 +2727,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2592,7 +2739,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[27]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2605,7 +2752,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{27}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Candidate) GetAddress() *Address {
@@ -2694,7 +2841,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2706,7 +2853,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[28]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2719,7 +2866,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{28}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Step) GetName() string {
@@ -2785,7 +2932,7 @@ type BeginFailover struct {
 
 func (x *BeginFailover) Reset() {
 	*x = BeginFailover{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2797,7 +2944,7 @@ func (x *BeginFailover) String() string {
 func (*BeginFailover) ProtoMessage() {}
 
 func (x *BeginFailover) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[29]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2810,7 +2957,7 @@ func (x *BeginFailover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginFailover.ProtoReflect.Descriptor instead.
 func (*BeginFailover) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{29}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *BeginFailover) GetMaster() string {
@@ -2922,7 +3069,7 @@ type SwitchMaster struct {
 
 func (x *SwitchMaster) Reset() {
 	*x = SwitchMaster{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2934,7 +3081,7 @@ func (x *SwitchMaster) String() string {
 func (*SwitchMaster) ProtoMessage() {}
 
 func (x *SwitchMaster) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[30]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2947,7 +3094,7 @@ func (x *SwitchMaster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchMaster.ProtoReflect.Descriptor instead.
 func (*SwitchMaster) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{30}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SwitchMaster) GetMaster() string {
@@ -3011,7 +3158,7 @@ type RecordStep struct {
 
 func (x *RecordStep) Reset() {
 	*x = RecordStep{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3023,7 +3170,7 @@ func (x *RecordStep) String() string {
 func (*RecordStep) ProtoMessage() {}
 
 func (x *RecordStep) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[31]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3036,7 +3183,7 @@ func (x *RecordStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordStep.ProtoReflect.Descriptor instead.
 func (*RecordStep) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{31}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RecordStep) GetMaster() string {
@@ -3071,7 +3218,7 @@ type Loss struct {
 
 func (x *Loss) Reset() {
 	*x = Loss{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3083,7 +3230,7 @@ func (x *Loss) String() string {
 func (*Loss) ProtoMessage() {}
 
 func (x *Loss) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[32]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3096,7 +3243,7 @@ func (x *Loss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Loss.ProtoReflect.Descriptor instead.
 func (*Loss) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{32}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Loss) GetKind() LossKind {
@@ -3127,7 +3274,7 @@ type EndFailover struct {
 
 func (x *EndFailover) Reset() {
 	*x = EndFailover{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3139,7 +3286,7 @@ func (x *EndFailover) String() string {
 func (*EndFailover) ProtoMessage() {}
 
 func (x *EndFailover) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[33]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3152,7 +3299,7 @@ func (x *EndFailover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndFailover.ProtoReflect.Descriptor instead.
 func (*EndFailover) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{33}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *EndFailover) GetMaster() string {
@@ -3203,7 +3350,7 @@ type Adopt struct {
 
 func (x *Adopt) Reset() {
 	*x = Adopt{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3215,7 +3362,7 @@ func (x *Adopt) String() string {
 func (*Adopt) ProtoMessage() {}
 
 func (x *Adopt) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[34]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3228,7 +3375,7 @@ func (x *Adopt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adopt.ProtoReflect.Descriptor instead.
 func (*Adopt) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{34}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Adopt) GetMaster() string {
@@ -3276,7 +3423,7 @@ type Correct struct {
 
 func (x *Correct) Reset() {
 	*x = Correct{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3288,7 +3435,7 @@ func (x *Correct) String() string {
 func (*Correct) ProtoMessage() {}
 
 func (x *Correct) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[35]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3301,7 +3448,7 @@ func (x *Correct) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Correct.ProtoReflect.Descriptor instead.
 func (*Correct) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{35}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Correct) GetMaster() string {
@@ -3364,7 +3511,7 @@ type Delivered struct {
 
 func (x *Delivered) Reset() {
 	*x = Delivered{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3376,7 +3523,7 @@ func (x *Delivered) String() string {
 func (*Delivered) ProtoMessage() {}
 
 func (x *Delivered) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[36]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3389,7 +3536,7 @@ func (x *Delivered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivered.ProtoReflect.Descriptor instead.
 func (*Delivered) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{36}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Delivered) GetIndex() uint64 {
@@ -3426,14 +3573,20 @@ type SnapshotHeader struct {
 	// Settings of the cluster that were given a value, in name order.
 	Settings []*OptionValue `protobuf:"bytes,11,rep,name=settings,proto3" json:"settings,omitempty"`
 	// The webhooks' cursor.
-	Delivered     *Delivered `protobuf:"bytes,12,opt,name=delivered,proto3" json:"delivered,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Delivered *Delivered `protobuf:"bytes,12,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	// Level 4. The id that clients know the cluster by, where that is not cluster_id.
+	Era string `protobuf:"bytes,14,opt,name=era,proto3" json:"era,omitempty"`
+	// What makes a backup of a snapshot; not in a node's own.
+	Backup *Backup `protobuf:"bytes,15,opt,name=backup,proto3" json:"backup,omitempty"`
+	// Level 4. Ids of clusters that were lost and went on as this one, the latest last.
+	FormerClusterIds []string `protobuf:"bytes,16,rep,name=former_cluster_ids,json=formerClusterIds,proto3" json:"former_cluster_ids,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3445,7 +3598,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[37]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3458,7 +3611,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{37}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SnapshotHeader) GetFormat() uint32 {
@@ -3545,6 +3698,107 @@ func (x *SnapshotHeader) GetDelivered() *Delivered {
 	return nil
 }
 
+func (x *SnapshotHeader) GetEra() string {
+	if x != nil {
+		return x.Era
+	}
+	return ""
+}
+
+func (x *SnapshotHeader) GetBackup() *Backup {
+	if x != nil {
+		return x.Backup
+	}
+	return nil
+}
+
+func (x *SnapshotHeader) GetFormerClusterIds() []string {
+	if x != nil {
+		return x.FormerClusterIds
+	}
+	return nil
+}
+
+// Backup says how a backup was taken.
+type Backup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unix milliseconds on the clock of the node that wrote it.
+	TakenAtMs int64 `protobuf:"varint,1,opt,name=taken_at_ms,json=takenAtMs,proto3" json:"taken_at_ms,omitempty"`
+	// The name of that node, and its version.
+	NodeId  string `protobuf:"bytes,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// No leader answered: the state is the node's own, and this many milliseconds old; -1 for unknown.
+	Local         bool  `protobuf:"varint,4,opt,name=local,proto3" json:"local,omitempty"`
+	AgeMs         int64 `protobuf:"varint,5,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Backup) Reset() {
+	*x = Backup{}
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Backup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Backup) ProtoMessage() {}
+
+func (x *Backup) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Backup.ProtoReflect.Descriptor instead.
+func (*Backup) Descriptor() ([]byte, []int) {
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Backup) GetTakenAtMs() int64 {
+	if x != nil {
+		return x.TakenAtMs
+	}
+	return 0
+}
+
+func (x *Backup) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *Backup) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Backup) GetLocal() bool {
+	if x != nil {
+		return x.Local
+	}
+	return false
+}
+
+func (x *Backup) GetAgeMs() int64 {
+	if x != nil {
+		return x.AgeMs
+	}
+	return 0
+}
+
 // RaftServer is a member of Raft's own configuration.
 type RaftServer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3557,7 +3811,7 @@ type RaftServer struct {
 
 func (x *RaftServer) Reset() {
 	*x = RaftServer{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3569,7 +3823,7 @@ func (x *RaftServer) String() string {
 func (*RaftServer) ProtoMessage() {}
 
 func (x *RaftServer) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[38]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3582,7 +3836,7 @@ func (x *RaftServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaftServer.ProtoReflect.Descriptor instead.
 func (*RaftServer) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{38}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RaftServer) GetId() string {
@@ -3623,7 +3877,7 @@ type SnapshotRecord struct {
 
 func (x *SnapshotRecord) Reset() {
 	*x = SnapshotRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3635,7 +3889,7 @@ func (x *SnapshotRecord) String() string {
 func (*SnapshotRecord) ProtoMessage() {}
 
 func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[39]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3648,7 +3902,7 @@ func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRecord.ProtoReflect.Descriptor instead.
 func (*SnapshotRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{39}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SnapshotRecord) GetRecord() isSnapshotRecord_Record {
@@ -3750,7 +4004,7 @@ type SnapshotTrailer struct {
 
 func (x *SnapshotTrailer) Reset() {
 	*x = SnapshotTrailer{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3762,7 +4016,7 @@ func (x *SnapshotTrailer) String() string {
 func (*SnapshotTrailer) ProtoMessage() {}
 
 func (x *SnapshotTrailer) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[40]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3775,7 +4029,7 @@ func (x *SnapshotTrailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotTrailer.ProtoReflect.Descriptor instead.
 func (*SnapshotTrailer) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{40}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SnapshotTrailer) GetRecords() uint64 {
@@ -3807,7 +4061,7 @@ type NodeRecord struct {
 
 func (x *NodeRecord) Reset() {
 	*x = NodeRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3819,7 +4073,7 @@ func (x *NodeRecord) String() string {
 func (*NodeRecord) ProtoMessage() {}
 
 func (x *NodeRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[41]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3832,7 +4086,7 @@ func (x *NodeRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeRecord.ProtoReflect.Descriptor instead.
 func (*NodeRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{41}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *NodeRecord) GetRegistration() *RegisterNode {
@@ -3874,7 +4128,7 @@ type TombstoneRecord struct {
 
 func (x *TombstoneRecord) Reset() {
 	*x = TombstoneRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3886,7 +4140,7 @@ func (x *TombstoneRecord) String() string {
 func (*TombstoneRecord) ProtoMessage() {}
 
 func (x *TombstoneRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[42]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3899,7 +4153,7 @@ func (x *TombstoneRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TombstoneRecord.ProtoReflect.Descriptor instead.
 func (*TombstoneRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{42}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *TombstoneRecord) GetName() string {
@@ -3948,7 +4202,7 @@ type EventRecord struct {
 
 func (x *EventRecord) Reset() {
 	*x = EventRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[43]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3960,7 +4214,7 @@ func (x *EventRecord) String() string {
 func (*EventRecord) ProtoMessage() {}
 
 func (x *EventRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[43]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3973,7 +4227,7 @@ func (x *EventRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventRecord.ProtoReflect.Descriptor instead.
 func (*EventRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{43}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *EventRecord) GetIndex() uint64 {
@@ -4131,7 +4385,7 @@ type VoteRecord struct {
 
 func (x *VoteRecord) Reset() {
 	*x = VoteRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[44]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4143,7 +4397,7 @@ func (x *VoteRecord) String() string {
 func (*VoteRecord) ProtoMessage() {}
 
 func (x *VoteRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[44]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4156,7 +4410,7 @@ func (x *VoteRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoteRecord.ProtoReflect.Descriptor instead.
 func (*VoteRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{44}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *VoteRecord) GetNode() string {
@@ -4216,7 +4470,7 @@ type InstanceRecord struct {
 
 func (x *InstanceRecord) Reset() {
 	*x = InstanceRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[45]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4228,7 +4482,7 @@ func (x *InstanceRecord) String() string {
 func (*InstanceRecord) ProtoMessage() {}
 
 func (x *InstanceRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[45]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4241,7 +4495,7 @@ func (x *InstanceRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceRecord.ProtoReflect.Descriptor instead.
 func (*InstanceRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{45}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *InstanceRecord) GetFacts() *InstanceFacts {
@@ -4316,7 +4570,7 @@ type FailoverRecord struct {
 
 func (x *FailoverRecord) Reset() {
 	*x = FailoverRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[46]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4328,7 +4582,7 @@ func (x *FailoverRecord) String() string {
 func (*FailoverRecord) ProtoMessage() {}
 
 func (x *FailoverRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[46]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4341,7 +4595,7 @@ func (x *FailoverRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailoverRecord.ProtoReflect.Descriptor instead.
 func (*FailoverRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{46}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *FailoverRecord) GetOperationId() string {
@@ -4553,7 +4807,7 @@ type PauseRecord struct {
 
 func (x *PauseRecord) Reset() {
 	*x = PauseRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[47]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4565,7 +4819,7 @@ func (x *PauseRecord) String() string {
 func (*PauseRecord) ProtoMessage() {}
 
 func (x *PauseRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[47]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4578,7 +4832,7 @@ func (x *PauseRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRecord.ProtoReflect.Descriptor instead.
 func (*PauseRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{47}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *PauseRecord) GetActor() string {
@@ -4620,7 +4874,7 @@ type ConflictRecord struct {
 
 func (x *ConflictRecord) Reset() {
 	*x = ConflictRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[48]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4632,7 +4886,7 @@ func (x *ConflictRecord) String() string {
 func (*ConflictRecord) ProtoMessage() {}
 
 func (x *ConflictRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[48]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4645,7 +4899,7 @@ func (x *ConflictRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConflictRecord.ProtoReflect.Descriptor instead.
 func (*ConflictRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{48}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ConflictRecord) GetAddress() *Address {
@@ -4685,13 +4939,15 @@ type MasterRecord struct {
 	// Level 3.
 	AutomaticAtMs     int64 `protobuf:"varint,17,opt,name=automatic_at_ms,json=automaticAtMs,proto3" json:"automatic_at_ms,omitempty"`
 	AutomaticBeforeMs int64 `protobuf:"varint,18,opt,name=automatic_before_ms,json=automaticBeforeMs,proto3" json:"automatic_before_ms,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Level 4. It came out of a backup, or of a cluster that was recovered, and was not seen yet to be as committed.
+	Restored      bool `protobuf:"varint,19,opt,name=restored,proto3" json:"restored,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MasterRecord) Reset() {
 	*x = MasterRecord{}
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[49]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4703,7 +4959,7 @@ func (x *MasterRecord) String() string {
 func (*MasterRecord) ProtoMessage() {}
 
 func (x *MasterRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[49]
+	mi := &file_proto_raftlog_v1_raftlog_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4716,7 +4972,7 @@ func (x *MasterRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterRecord.ProtoReflect.Descriptor instead.
 func (*MasterRecord) Descriptor() ([]byte, []int) {
-	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{49}
+	return file_proto_raftlog_v1_raftlog_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *MasterRecord) GetName() string {
@@ -4845,12 +5101,19 @@ func (x *MasterRecord) GetAutomaticBeforeMs() int64 {
 	return 0
 }
 
+func (x *MasterRecord) GetRestored() bool {
+	if x != nil {
+		return x.Restored
+	}
+	return false
+}
+
 var File_proto_raftlog_v1_raftlog_proto protoreflect.FileDescriptor
 
 const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\n" +
 	"\x1eproto/raftlog/v1/raftlog.proto\x12\n" +
-	"raftlog.v1\"\xde\v\n" +
+	"raftlog.v1\"\x8f\f\n" +
 	"\aCommand\x12*\n" +
 	"\x06header\x18\x01 \x01(\v2\x12.raftlog.v1.HeaderR\x06header\x12&\n" +
 	"\x04mark\x18\n" +
@@ -4860,6 +5123,7 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x11set_feature_level\x18\r \x01(\v2\x1b.raftlog.v1.SetFeatureLevelH\x00R\x0fsetFeatureLevel\x126\n" +
 	"\n" +
 	"drain_node\x18\x0e \x01(\v2\x15.raftlog.v1.DrainNodeH\x00R\tdrainNode\x12/\n" +
+	"\arestore\x18\x0f \x01(\v2\x13.raftlog.v1.RestoreH\x00R\arestore\x12/\n" +
 	"\amonitor\x18\x14 \x01(\v2\x13.raftlog.v1.MonitorH\x00R\amonitor\x12,\n" +
 	"\x06remove\x18\x15 \x01(\v2\x12.raftlog.v1.RemoveH\x00R\x06remove\x12#\n" +
 	"\x03set\x18\x16 \x01(\v2\x0f.raftlog.v1.SetH\x00R\x03set\x12)\n" +
@@ -4918,7 +5182,23 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\tDrainNode\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\bR\x03end\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xa7\x02\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xe8\x02\n" +
+	"\aRestore\x12\x10\n" +
+	"\x03era\x18\x01 \x01(\tR\x03era\x12\x18\n" +
+	"\areplace\x18\x02 \x01(\bR\areplace\x12!\n" +
+	"\fcluster_name\x18\x03 \x01(\tR\vclusterName\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x04 \x01(\tR\tclusterId\x12\x1a\n" +
+	"\brevision\x18\x05 \x01(\x04R\brevision\x12\x14\n" +
+	"\x05level\x18\x06 \x01(\rR\x05level\x12\x1e\n" +
+	"\vtaken_at_ms\x18\a \x01(\x03R\ttakenAtMs\x12\x14\n" +
+	"\x05epoch\x18\b \x01(\x04R\x05epoch\x123\n" +
+	"\bsettings\x18\t \x03(\v2\x17.raftlog.v1.OptionValueR\bsettings\x122\n" +
+	"\amasters\x18\n" +
+	" \x03(\v2\x18.raftlog.v1.MasterRecordR\amasters\x12\x1e\n" +
+	"\n" +
+	"tombstones\x18\v \x03(\tR\n" +
+	"tombstones\"\xa7\x02\n" +
 	"\aMonitor\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12-\n" +
 	"\aaddress\x18\x02 \x01(\v2\x13.raftlog.v1.AddressR\aaddress\x121\n" +
@@ -5094,7 +5374,7 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x04loss\x18\a \x01(\v2\x10.raftlog.v1.LossR\x04loss\";\n" +
 	"\tDelivered\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x18\n" +
-	"\aordinal\x18\x02 \x01(\rR\aordinal\"\xb1\x03\n" +
+	"\aordinal\x18\x02 \x01(\rR\aordinal\"\x9d\x04\n" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x14\n" +
@@ -5109,7 +5389,16 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x05at_ms\x18\n" +
 	" \x01(\x03R\x04atMs\x123\n" +
 	"\bsettings\x18\v \x03(\v2\x17.raftlog.v1.OptionValueR\bsettings\x123\n" +
-	"\tdelivered\x18\f \x01(\v2\x15.raftlog.v1.DeliveredR\tdelivered\"L\n" +
+	"\tdelivered\x18\f \x01(\v2\x15.raftlog.v1.DeliveredR\tdelivered\x12\x10\n" +
+	"\x03era\x18\x0e \x01(\tR\x03era\x12*\n" +
+	"\x06backup\x18\x0f \x01(\v2\x12.raftlog.v1.BackupR\x06backup\x12,\n" +
+	"\x12former_cluster_ids\x18\x10 \x03(\tR\x10formerClusterIds\"\x88\x01\n" +
+	"\x06Backup\x12\x1e\n" +
+	"\vtaken_at_ms\x18\x01 \x01(\x03R\ttakenAtMs\x12\x17\n" +
+	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x14\n" +
+	"\x05local\x18\x04 \x01(\bR\x05local\x12\x15\n" +
+	"\x06age_ms\x18\x05 \x01(\x03R\x05ageMs\"L\n" +
 	"\n" +
 	"RaftServer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
@@ -5216,7 +5505,7 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\"U\n" +
 	"\x0eConflictRecord\x12-\n" +
 	"\aaddress\x18\x01 \x01(\v2\x13.raftlog.v1.AddressR\aaddress\x12\x14\n" +
-	"\x05other\x18\x02 \x01(\tR\x05other\"\xf5\x05\n" +
+	"\x05other\x18\x02 \x01(\tR\x05other\"\x91\x06\n" +
 	"\fMasterRecord\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
 	"\aoptions\x18\x02 \x03(\v2\x17.raftlog.v1.OptionValueR\aoptions\x12\x1e\n" +
@@ -5239,7 +5528,8 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\tconflicts\x18\x0f \x03(\v2\x1a.raftlog.v1.ConflictRecordR\tconflicts\x12\x18\n" +
 	"\aenforce\x18\x10 \x01(\bR\aenforce\x12&\n" +
 	"\x0fautomatic_at_ms\x18\x11 \x01(\x03R\rautomaticAtMs\x12.\n" +
-	"\x13automatic_before_ms\x18\x12 \x01(\x03R\x11automaticBeforeMs*\x9f\x01\n" +
+	"\x13automatic_before_ms\x18\x12 \x01(\x03R\x11automaticBeforeMs\x12\x1a\n" +
+	"\brestored\x18\x13 \x01(\bR\brestored*\x9f\x01\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rCAUSE_TIMEOUT\x10\x01\x12\x11\n" +
@@ -5289,7 +5579,7 @@ func file_proto_raftlog_v1_raftlog_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_raftlog_v1_raftlog_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_proto_raftlog_v1_raftlog_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_proto_raftlog_v1_raftlog_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_proto_raftlog_v1_raftlog_proto_goTypes = []any{
 	(Cause)(0),              // 0: raftlog.v1.Cause
 	(InstanceRole)(0),       // 1: raftlog.v1.InstanceRole
@@ -5306,47 +5596,49 @@ var file_proto_raftlog_v1_raftlog_proto_goTypes = []any{
 	(*RegisterNode)(nil),    // 12: raftlog.v1.RegisterNode
 	(*SetFeatureLevel)(nil), // 13: raftlog.v1.SetFeatureLevel
 	(*DrainNode)(nil),       // 14: raftlog.v1.DrainNode
-	(*Monitor)(nil),         // 15: raftlog.v1.Monitor
-	(*Remove)(nil),          // 16: raftlog.v1.Remove
-	(*Set)(nil),             // 17: raftlog.v1.Set
-	(*Reset)(nil),           // 18: raftlog.v1.Reset
-	(*Forget)(nil),          // 19: raftlog.v1.Forget
-	(*Pause)(nil),           // 20: raftlog.v1.Pause
-	(*Resume)(nil),          // 21: raftlog.v1.Resume
-	(*Hold)(nil),            // 22: raftlog.v1.Hold
-	(*Settle)(nil),          // 23: raftlog.v1.Settle
-	(*Maintain)(nil),        // 24: raftlog.v1.Maintain
-	(*Configure)(nil),       // 25: raftlog.v1.Configure
-	(*Verdict)(nil),         // 26: raftlog.v1.Verdict
-	(*Report)(nil),          // 27: raftlog.v1.Report
-	(*ExpireReports)(nil),   // 28: raftlog.v1.ExpireReports
-	(*InstanceFacts)(nil),   // 29: raftlog.v1.InstanceFacts
-	(*StateFacts)(nil),      // 30: raftlog.v1.StateFacts
-	(*ResolvedHost)(nil),    // 31: raftlog.v1.ResolvedHost
-	(*ResolveHosts)(nil),    // 32: raftlog.v1.ResolveHosts
-	(*Candidate)(nil),       // 33: raftlog.v1.Candidate
-	(*Step)(nil),            // 34: raftlog.v1.Step
-	(*BeginFailover)(nil),   // 35: raftlog.v1.BeginFailover
-	(*SwitchMaster)(nil),    // 36: raftlog.v1.SwitchMaster
-	(*RecordStep)(nil),      // 37: raftlog.v1.RecordStep
-	(*Loss)(nil),            // 38: raftlog.v1.Loss
-	(*EndFailover)(nil),     // 39: raftlog.v1.EndFailover
-	(*Adopt)(nil),           // 40: raftlog.v1.Adopt
-	(*Correct)(nil),         // 41: raftlog.v1.Correct
-	(*Delivered)(nil),       // 42: raftlog.v1.Delivered
-	(*SnapshotHeader)(nil),  // 43: raftlog.v1.SnapshotHeader
-	(*RaftServer)(nil),      // 44: raftlog.v1.RaftServer
-	(*SnapshotRecord)(nil),  // 45: raftlog.v1.SnapshotRecord
-	(*SnapshotTrailer)(nil), // 46: raftlog.v1.SnapshotTrailer
-	(*NodeRecord)(nil),      // 47: raftlog.v1.NodeRecord
-	(*TombstoneRecord)(nil), // 48: raftlog.v1.TombstoneRecord
-	(*EventRecord)(nil),     // 49: raftlog.v1.EventRecord
-	(*VoteRecord)(nil),      // 50: raftlog.v1.VoteRecord
-	(*InstanceRecord)(nil),  // 51: raftlog.v1.InstanceRecord
-	(*FailoverRecord)(nil),  // 52: raftlog.v1.FailoverRecord
-	(*PauseRecord)(nil),     // 53: raftlog.v1.PauseRecord
-	(*ConflictRecord)(nil),  // 54: raftlog.v1.ConflictRecord
-	(*MasterRecord)(nil),    // 55: raftlog.v1.MasterRecord
+	(*Restore)(nil),         // 15: raftlog.v1.Restore
+	(*Monitor)(nil),         // 16: raftlog.v1.Monitor
+	(*Remove)(nil),          // 17: raftlog.v1.Remove
+	(*Set)(nil),             // 18: raftlog.v1.Set
+	(*Reset)(nil),           // 19: raftlog.v1.Reset
+	(*Forget)(nil),          // 20: raftlog.v1.Forget
+	(*Pause)(nil),           // 21: raftlog.v1.Pause
+	(*Resume)(nil),          // 22: raftlog.v1.Resume
+	(*Hold)(nil),            // 23: raftlog.v1.Hold
+	(*Settle)(nil),          // 24: raftlog.v1.Settle
+	(*Maintain)(nil),        // 25: raftlog.v1.Maintain
+	(*Configure)(nil),       // 26: raftlog.v1.Configure
+	(*Verdict)(nil),         // 27: raftlog.v1.Verdict
+	(*Report)(nil),          // 28: raftlog.v1.Report
+	(*ExpireReports)(nil),   // 29: raftlog.v1.ExpireReports
+	(*InstanceFacts)(nil),   // 30: raftlog.v1.InstanceFacts
+	(*StateFacts)(nil),      // 31: raftlog.v1.StateFacts
+	(*ResolvedHost)(nil),    // 32: raftlog.v1.ResolvedHost
+	(*ResolveHosts)(nil),    // 33: raftlog.v1.ResolveHosts
+	(*Candidate)(nil),       // 34: raftlog.v1.Candidate
+	(*Step)(nil),            // 35: raftlog.v1.Step
+	(*BeginFailover)(nil),   // 36: raftlog.v1.BeginFailover
+	(*SwitchMaster)(nil),    // 37: raftlog.v1.SwitchMaster
+	(*RecordStep)(nil),      // 38: raftlog.v1.RecordStep
+	(*Loss)(nil),            // 39: raftlog.v1.Loss
+	(*EndFailover)(nil),     // 40: raftlog.v1.EndFailover
+	(*Adopt)(nil),           // 41: raftlog.v1.Adopt
+	(*Correct)(nil),         // 42: raftlog.v1.Correct
+	(*Delivered)(nil),       // 43: raftlog.v1.Delivered
+	(*SnapshotHeader)(nil),  // 44: raftlog.v1.SnapshotHeader
+	(*Backup)(nil),          // 45: raftlog.v1.Backup
+	(*RaftServer)(nil),      // 46: raftlog.v1.RaftServer
+	(*SnapshotRecord)(nil),  // 47: raftlog.v1.SnapshotRecord
+	(*SnapshotTrailer)(nil), // 48: raftlog.v1.SnapshotTrailer
+	(*NodeRecord)(nil),      // 49: raftlog.v1.NodeRecord
+	(*TombstoneRecord)(nil), // 50: raftlog.v1.TombstoneRecord
+	(*EventRecord)(nil),     // 51: raftlog.v1.EventRecord
+	(*VoteRecord)(nil),      // 52: raftlog.v1.VoteRecord
+	(*InstanceRecord)(nil),  // 53: raftlog.v1.InstanceRecord
+	(*FailoverRecord)(nil),  // 54: raftlog.v1.FailoverRecord
+	(*PauseRecord)(nil),     // 55: raftlog.v1.PauseRecord
+	(*ConflictRecord)(nil),  // 56: raftlog.v1.ConflictRecord
+	(*MasterRecord)(nil),    // 57: raftlog.v1.MasterRecord
 }
 var file_proto_raftlog_v1_raftlog_proto_depIdxs = []int32{
 	7,   // 0: raftlog.v1.Command.header:type_name -> raftlog.v1.Header
@@ -5355,112 +5647,116 @@ var file_proto_raftlog_v1_raftlog_proto_depIdxs = []int32{
 	12,  // 3: raftlog.v1.Command.register_node:type_name -> raftlog.v1.RegisterNode
 	13,  // 4: raftlog.v1.Command.set_feature_level:type_name -> raftlog.v1.SetFeatureLevel
 	14,  // 5: raftlog.v1.Command.drain_node:type_name -> raftlog.v1.DrainNode
-	15,  // 6: raftlog.v1.Command.monitor:type_name -> raftlog.v1.Monitor
-	16,  // 7: raftlog.v1.Command.remove:type_name -> raftlog.v1.Remove
-	17,  // 8: raftlog.v1.Command.set:type_name -> raftlog.v1.Set
-	18,  // 9: raftlog.v1.Command.reset:type_name -> raftlog.v1.Reset
-	19,  // 10: raftlog.v1.Command.forget:type_name -> raftlog.v1.Forget
-	20,  // 11: raftlog.v1.Command.pause:type_name -> raftlog.v1.Pause
-	21,  // 12: raftlog.v1.Command.resume:type_name -> raftlog.v1.Resume
-	22,  // 13: raftlog.v1.Command.hold:type_name -> raftlog.v1.Hold
-	23,  // 14: raftlog.v1.Command.settle:type_name -> raftlog.v1.Settle
-	25,  // 15: raftlog.v1.Command.configure:type_name -> raftlog.v1.Configure
-	24,  // 16: raftlog.v1.Command.maintain:type_name -> raftlog.v1.Maintain
-	27,  // 17: raftlog.v1.Command.report:type_name -> raftlog.v1.Report
-	28,  // 18: raftlog.v1.Command.expire_reports:type_name -> raftlog.v1.ExpireReports
-	30,  // 19: raftlog.v1.Command.state_facts:type_name -> raftlog.v1.StateFacts
-	32,  // 20: raftlog.v1.Command.resolve_hosts:type_name -> raftlog.v1.ResolveHosts
-	35,  // 21: raftlog.v1.Command.begin_failover:type_name -> raftlog.v1.BeginFailover
-	36,  // 22: raftlog.v1.Command.switch_master:type_name -> raftlog.v1.SwitchMaster
-	37,  // 23: raftlog.v1.Command.record_step:type_name -> raftlog.v1.RecordStep
-	39,  // 24: raftlog.v1.Command.end_failover:type_name -> raftlog.v1.EndFailover
-	40,  // 25: raftlog.v1.Command.adopt:type_name -> raftlog.v1.Adopt
-	41,  // 26: raftlog.v1.Command.correct:type_name -> raftlog.v1.Correct
-	42,  // 27: raftlog.v1.Command.delivered:type_name -> raftlog.v1.Delivered
-	8,   // 28: raftlog.v1.RegisterNode.raft:type_name -> raftlog.v1.Address
-	8,   // 29: raftlog.v1.RegisterNode.grpc:type_name -> raftlog.v1.Address
-	8,   // 30: raftlog.v1.RegisterNode.resp:type_name -> raftlog.v1.Address
-	8,   // 31: raftlog.v1.RegisterNode.http:type_name -> raftlog.v1.Address
-	8,   // 32: raftlog.v1.Monitor.address:type_name -> raftlog.v1.Address
-	9,   // 33: raftlog.v1.Monitor.options:type_name -> raftlog.v1.OptionValue
-	8,   // 34: raftlog.v1.Monitor.replicas:type_name -> raftlog.v1.Address
-	9,   // 35: raftlog.v1.Set.options:type_name -> raftlog.v1.OptionValue
-	8,   // 36: raftlog.v1.Forget.address:type_name -> raftlog.v1.Address
-	8,   // 37: raftlog.v1.Resume.adopt:type_name -> raftlog.v1.Address
-	8,   // 38: raftlog.v1.Maintain.instance:type_name -> raftlog.v1.Address
-	9,   // 39: raftlog.v1.Configure.settings:type_name -> raftlog.v1.OptionValue
-	8,   // 40: raftlog.v1.Verdict.instance:type_name -> raftlog.v1.Address
-	0,   // 41: raftlog.v1.Verdict.cause:type_name -> raftlog.v1.Cause
-	26,  // 42: raftlog.v1.Report.down:type_name -> raftlog.v1.Verdict
-	26,  // 43: raftlog.v1.Report.up:type_name -> raftlog.v1.Verdict
-	8,   // 44: raftlog.v1.InstanceFacts.address:type_name -> raftlog.v1.Address
-	1,   // 45: raftlog.v1.InstanceFacts.role:type_name -> raftlog.v1.InstanceRole
-	29,  // 46: raftlog.v1.StateFacts.instances:type_name -> raftlog.v1.InstanceFacts
-	8,   // 47: raftlog.v1.StateFacts.gone:type_name -> raftlog.v1.Address
-	8,   // 48: raftlog.v1.ResolvedHost.address:type_name -> raftlog.v1.Address
-	31,  // 49: raftlog.v1.ResolveHosts.hosts:type_name -> raftlog.v1.ResolvedHost
-	8,   // 50: raftlog.v1.Candidate.address:type_name -> raftlog.v1.Address
-	8,   // 51: raftlog.v1.Step.instance:type_name -> raftlog.v1.Address
-	2,   // 52: raftlog.v1.BeginFailover.kind:type_name -> raftlog.v1.FailoverKind
-	8,   // 53: raftlog.v1.BeginFailover.from:type_name -> raftlog.v1.Address
-	8,   // 54: raftlog.v1.BeginFailover.candidate:type_name -> raftlog.v1.Address
-	33,  // 55: raftlog.v1.BeginFailover.candidates:type_name -> raftlog.v1.Candidate
-	8,   // 56: raftlog.v1.SwitchMaster.from:type_name -> raftlog.v1.Address
-	8,   // 57: raftlog.v1.SwitchMaster.to:type_name -> raftlog.v1.Address
-	34,  // 58: raftlog.v1.SwitchMaster.steps:type_name -> raftlog.v1.Step
-	29,  // 59: raftlog.v1.SwitchMaster.promoted:type_name -> raftlog.v1.InstanceFacts
-	34,  // 60: raftlog.v1.RecordStep.step:type_name -> raftlog.v1.Step
-	4,   // 61: raftlog.v1.Loss.kind:type_name -> raftlog.v1.LossKind
-	3,   // 62: raftlog.v1.EndFailover.outcome:type_name -> raftlog.v1.FailoverOutcome
-	38,  // 63: raftlog.v1.EndFailover.loss:type_name -> raftlog.v1.Loss
-	8,   // 64: raftlog.v1.Adopt.address:type_name -> raftlog.v1.Address
-	8,   // 65: raftlog.v1.Correct.instance:type_name -> raftlog.v1.Address
-	5,   // 66: raftlog.v1.Correct.kind:type_name -> raftlog.v1.CorrectionKind
-	38,  // 67: raftlog.v1.Correct.loss:type_name -> raftlog.v1.Loss
-	44,  // 68: raftlog.v1.SnapshotHeader.servers:type_name -> raftlog.v1.RaftServer
-	49,  // 69: raftlog.v1.SnapshotHeader.events_dropped:type_name -> raftlog.v1.EventRecord
-	9,   // 70: raftlog.v1.SnapshotHeader.settings:type_name -> raftlog.v1.OptionValue
-	42,  // 71: raftlog.v1.SnapshotHeader.delivered:type_name -> raftlog.v1.Delivered
-	47,  // 72: raftlog.v1.SnapshotRecord.node:type_name -> raftlog.v1.NodeRecord
-	55,  // 73: raftlog.v1.SnapshotRecord.master:type_name -> raftlog.v1.MasterRecord
-	48,  // 74: raftlog.v1.SnapshotRecord.tombstone:type_name -> raftlog.v1.TombstoneRecord
-	49,  // 75: raftlog.v1.SnapshotRecord.event:type_name -> raftlog.v1.EventRecord
-	46,  // 76: raftlog.v1.SnapshotRecord.trailer:type_name -> raftlog.v1.SnapshotTrailer
-	12,  // 77: raftlog.v1.NodeRecord.registration:type_name -> raftlog.v1.RegisterNode
-	53,  // 78: raftlog.v1.NodeRecord.drain:type_name -> raftlog.v1.PauseRecord
-	1,   // 79: raftlog.v1.EventRecord.role:type_name -> raftlog.v1.InstanceRole
-	8,   // 80: raftlog.v1.EventRecord.instance:type_name -> raftlog.v1.Address
-	8,   // 81: raftlog.v1.EventRecord.master_address:type_name -> raftlog.v1.Address
-	8,   // 82: raftlog.v1.EventRecord.from:type_name -> raftlog.v1.Address
-	8,   // 83: raftlog.v1.EventRecord.to:type_name -> raftlog.v1.Address
-	0,   // 84: raftlog.v1.EventRecord.cause:type_name -> raftlog.v1.Cause
-	8,   // 85: raftlog.v1.VoteRecord.instance:type_name -> raftlog.v1.Address
-	0,   // 86: raftlog.v1.VoteRecord.cause:type_name -> raftlog.v1.Cause
-	29,  // 87: raftlog.v1.InstanceRecord.facts:type_name -> raftlog.v1.InstanceFacts
-	53,  // 88: raftlog.v1.InstanceRecord.maintenance:type_name -> raftlog.v1.PauseRecord
-	2,   // 89: raftlog.v1.FailoverRecord.kind:type_name -> raftlog.v1.FailoverKind
-	8,   // 90: raftlog.v1.FailoverRecord.from:type_name -> raftlog.v1.Address
-	8,   // 91: raftlog.v1.FailoverRecord.to:type_name -> raftlog.v1.Address
-	50,  // 92: raftlog.v1.FailoverRecord.votes:type_name -> raftlog.v1.VoteRecord
-	33,  // 93: raftlog.v1.FailoverRecord.candidates:type_name -> raftlog.v1.Candidate
-	34,  // 94: raftlog.v1.FailoverRecord.steps:type_name -> raftlog.v1.Step
-	3,   // 95: raftlog.v1.FailoverRecord.outcome:type_name -> raftlog.v1.FailoverOutcome
-	38,  // 96: raftlog.v1.FailoverRecord.loss:type_name -> raftlog.v1.Loss
-	8,   // 97: raftlog.v1.ConflictRecord.address:type_name -> raftlog.v1.Address
-	9,   // 98: raftlog.v1.MasterRecord.options:type_name -> raftlog.v1.OptionValue
-	8,   // 99: raftlog.v1.MasterRecord.address:type_name -> raftlog.v1.Address
-	51,  // 100: raftlog.v1.MasterRecord.instances:type_name -> raftlog.v1.InstanceRecord
-	50,  // 101: raftlog.v1.MasterRecord.votes:type_name -> raftlog.v1.VoteRecord
-	52,  // 102: raftlog.v1.MasterRecord.failover:type_name -> raftlog.v1.FailoverRecord
-	52,  // 103: raftlog.v1.MasterRecord.history:type_name -> raftlog.v1.FailoverRecord
-	53,  // 104: raftlog.v1.MasterRecord.pause:type_name -> raftlog.v1.PauseRecord
-	53,  // 105: raftlog.v1.MasterRecord.hold:type_name -> raftlog.v1.PauseRecord
-	54,  // 106: raftlog.v1.MasterRecord.conflicts:type_name -> raftlog.v1.ConflictRecord
-	107, // [107:107] is the sub-list for method output_type
-	107, // [107:107] is the sub-list for method input_type
-	107, // [107:107] is the sub-list for extension type_name
-	107, // [107:107] is the sub-list for extension extendee
-	0,   // [0:107] is the sub-list for field type_name
+	15,  // 6: raftlog.v1.Command.restore:type_name -> raftlog.v1.Restore
+	16,  // 7: raftlog.v1.Command.monitor:type_name -> raftlog.v1.Monitor
+	17,  // 8: raftlog.v1.Command.remove:type_name -> raftlog.v1.Remove
+	18,  // 9: raftlog.v1.Command.set:type_name -> raftlog.v1.Set
+	19,  // 10: raftlog.v1.Command.reset:type_name -> raftlog.v1.Reset
+	20,  // 11: raftlog.v1.Command.forget:type_name -> raftlog.v1.Forget
+	21,  // 12: raftlog.v1.Command.pause:type_name -> raftlog.v1.Pause
+	22,  // 13: raftlog.v1.Command.resume:type_name -> raftlog.v1.Resume
+	23,  // 14: raftlog.v1.Command.hold:type_name -> raftlog.v1.Hold
+	24,  // 15: raftlog.v1.Command.settle:type_name -> raftlog.v1.Settle
+	26,  // 16: raftlog.v1.Command.configure:type_name -> raftlog.v1.Configure
+	25,  // 17: raftlog.v1.Command.maintain:type_name -> raftlog.v1.Maintain
+	28,  // 18: raftlog.v1.Command.report:type_name -> raftlog.v1.Report
+	29,  // 19: raftlog.v1.Command.expire_reports:type_name -> raftlog.v1.ExpireReports
+	31,  // 20: raftlog.v1.Command.state_facts:type_name -> raftlog.v1.StateFacts
+	33,  // 21: raftlog.v1.Command.resolve_hosts:type_name -> raftlog.v1.ResolveHosts
+	36,  // 22: raftlog.v1.Command.begin_failover:type_name -> raftlog.v1.BeginFailover
+	37,  // 23: raftlog.v1.Command.switch_master:type_name -> raftlog.v1.SwitchMaster
+	38,  // 24: raftlog.v1.Command.record_step:type_name -> raftlog.v1.RecordStep
+	40,  // 25: raftlog.v1.Command.end_failover:type_name -> raftlog.v1.EndFailover
+	41,  // 26: raftlog.v1.Command.adopt:type_name -> raftlog.v1.Adopt
+	42,  // 27: raftlog.v1.Command.correct:type_name -> raftlog.v1.Correct
+	43,  // 28: raftlog.v1.Command.delivered:type_name -> raftlog.v1.Delivered
+	8,   // 29: raftlog.v1.RegisterNode.raft:type_name -> raftlog.v1.Address
+	8,   // 30: raftlog.v1.RegisterNode.grpc:type_name -> raftlog.v1.Address
+	8,   // 31: raftlog.v1.RegisterNode.resp:type_name -> raftlog.v1.Address
+	8,   // 32: raftlog.v1.RegisterNode.http:type_name -> raftlog.v1.Address
+	9,   // 33: raftlog.v1.Restore.settings:type_name -> raftlog.v1.OptionValue
+	57,  // 34: raftlog.v1.Restore.masters:type_name -> raftlog.v1.MasterRecord
+	8,   // 35: raftlog.v1.Monitor.address:type_name -> raftlog.v1.Address
+	9,   // 36: raftlog.v1.Monitor.options:type_name -> raftlog.v1.OptionValue
+	8,   // 37: raftlog.v1.Monitor.replicas:type_name -> raftlog.v1.Address
+	9,   // 38: raftlog.v1.Set.options:type_name -> raftlog.v1.OptionValue
+	8,   // 39: raftlog.v1.Forget.address:type_name -> raftlog.v1.Address
+	8,   // 40: raftlog.v1.Resume.adopt:type_name -> raftlog.v1.Address
+	8,   // 41: raftlog.v1.Maintain.instance:type_name -> raftlog.v1.Address
+	9,   // 42: raftlog.v1.Configure.settings:type_name -> raftlog.v1.OptionValue
+	8,   // 43: raftlog.v1.Verdict.instance:type_name -> raftlog.v1.Address
+	0,   // 44: raftlog.v1.Verdict.cause:type_name -> raftlog.v1.Cause
+	27,  // 45: raftlog.v1.Report.down:type_name -> raftlog.v1.Verdict
+	27,  // 46: raftlog.v1.Report.up:type_name -> raftlog.v1.Verdict
+	8,   // 47: raftlog.v1.InstanceFacts.address:type_name -> raftlog.v1.Address
+	1,   // 48: raftlog.v1.InstanceFacts.role:type_name -> raftlog.v1.InstanceRole
+	30,  // 49: raftlog.v1.StateFacts.instances:type_name -> raftlog.v1.InstanceFacts
+	8,   // 50: raftlog.v1.StateFacts.gone:type_name -> raftlog.v1.Address
+	8,   // 51: raftlog.v1.ResolvedHost.address:type_name -> raftlog.v1.Address
+	32,  // 52: raftlog.v1.ResolveHosts.hosts:type_name -> raftlog.v1.ResolvedHost
+	8,   // 53: raftlog.v1.Candidate.address:type_name -> raftlog.v1.Address
+	8,   // 54: raftlog.v1.Step.instance:type_name -> raftlog.v1.Address
+	2,   // 55: raftlog.v1.BeginFailover.kind:type_name -> raftlog.v1.FailoverKind
+	8,   // 56: raftlog.v1.BeginFailover.from:type_name -> raftlog.v1.Address
+	8,   // 57: raftlog.v1.BeginFailover.candidate:type_name -> raftlog.v1.Address
+	34,  // 58: raftlog.v1.BeginFailover.candidates:type_name -> raftlog.v1.Candidate
+	8,   // 59: raftlog.v1.SwitchMaster.from:type_name -> raftlog.v1.Address
+	8,   // 60: raftlog.v1.SwitchMaster.to:type_name -> raftlog.v1.Address
+	35,  // 61: raftlog.v1.SwitchMaster.steps:type_name -> raftlog.v1.Step
+	30,  // 62: raftlog.v1.SwitchMaster.promoted:type_name -> raftlog.v1.InstanceFacts
+	35,  // 63: raftlog.v1.RecordStep.step:type_name -> raftlog.v1.Step
+	4,   // 64: raftlog.v1.Loss.kind:type_name -> raftlog.v1.LossKind
+	3,   // 65: raftlog.v1.EndFailover.outcome:type_name -> raftlog.v1.FailoverOutcome
+	39,  // 66: raftlog.v1.EndFailover.loss:type_name -> raftlog.v1.Loss
+	8,   // 67: raftlog.v1.Adopt.address:type_name -> raftlog.v1.Address
+	8,   // 68: raftlog.v1.Correct.instance:type_name -> raftlog.v1.Address
+	5,   // 69: raftlog.v1.Correct.kind:type_name -> raftlog.v1.CorrectionKind
+	39,  // 70: raftlog.v1.Correct.loss:type_name -> raftlog.v1.Loss
+	46,  // 71: raftlog.v1.SnapshotHeader.servers:type_name -> raftlog.v1.RaftServer
+	51,  // 72: raftlog.v1.SnapshotHeader.events_dropped:type_name -> raftlog.v1.EventRecord
+	9,   // 73: raftlog.v1.SnapshotHeader.settings:type_name -> raftlog.v1.OptionValue
+	43,  // 74: raftlog.v1.SnapshotHeader.delivered:type_name -> raftlog.v1.Delivered
+	45,  // 75: raftlog.v1.SnapshotHeader.backup:type_name -> raftlog.v1.Backup
+	49,  // 76: raftlog.v1.SnapshotRecord.node:type_name -> raftlog.v1.NodeRecord
+	57,  // 77: raftlog.v1.SnapshotRecord.master:type_name -> raftlog.v1.MasterRecord
+	50,  // 78: raftlog.v1.SnapshotRecord.tombstone:type_name -> raftlog.v1.TombstoneRecord
+	51,  // 79: raftlog.v1.SnapshotRecord.event:type_name -> raftlog.v1.EventRecord
+	48,  // 80: raftlog.v1.SnapshotRecord.trailer:type_name -> raftlog.v1.SnapshotTrailer
+	12,  // 81: raftlog.v1.NodeRecord.registration:type_name -> raftlog.v1.RegisterNode
+	55,  // 82: raftlog.v1.NodeRecord.drain:type_name -> raftlog.v1.PauseRecord
+	1,   // 83: raftlog.v1.EventRecord.role:type_name -> raftlog.v1.InstanceRole
+	8,   // 84: raftlog.v1.EventRecord.instance:type_name -> raftlog.v1.Address
+	8,   // 85: raftlog.v1.EventRecord.master_address:type_name -> raftlog.v1.Address
+	8,   // 86: raftlog.v1.EventRecord.from:type_name -> raftlog.v1.Address
+	8,   // 87: raftlog.v1.EventRecord.to:type_name -> raftlog.v1.Address
+	0,   // 88: raftlog.v1.EventRecord.cause:type_name -> raftlog.v1.Cause
+	8,   // 89: raftlog.v1.VoteRecord.instance:type_name -> raftlog.v1.Address
+	0,   // 90: raftlog.v1.VoteRecord.cause:type_name -> raftlog.v1.Cause
+	30,  // 91: raftlog.v1.InstanceRecord.facts:type_name -> raftlog.v1.InstanceFacts
+	55,  // 92: raftlog.v1.InstanceRecord.maintenance:type_name -> raftlog.v1.PauseRecord
+	2,   // 93: raftlog.v1.FailoverRecord.kind:type_name -> raftlog.v1.FailoverKind
+	8,   // 94: raftlog.v1.FailoverRecord.from:type_name -> raftlog.v1.Address
+	8,   // 95: raftlog.v1.FailoverRecord.to:type_name -> raftlog.v1.Address
+	52,  // 96: raftlog.v1.FailoverRecord.votes:type_name -> raftlog.v1.VoteRecord
+	34,  // 97: raftlog.v1.FailoverRecord.candidates:type_name -> raftlog.v1.Candidate
+	35,  // 98: raftlog.v1.FailoverRecord.steps:type_name -> raftlog.v1.Step
+	3,   // 99: raftlog.v1.FailoverRecord.outcome:type_name -> raftlog.v1.FailoverOutcome
+	39,  // 100: raftlog.v1.FailoverRecord.loss:type_name -> raftlog.v1.Loss
+	8,   // 101: raftlog.v1.ConflictRecord.address:type_name -> raftlog.v1.Address
+	9,   // 102: raftlog.v1.MasterRecord.options:type_name -> raftlog.v1.OptionValue
+	8,   // 103: raftlog.v1.MasterRecord.address:type_name -> raftlog.v1.Address
+	53,  // 104: raftlog.v1.MasterRecord.instances:type_name -> raftlog.v1.InstanceRecord
+	52,  // 105: raftlog.v1.MasterRecord.votes:type_name -> raftlog.v1.VoteRecord
+	54,  // 106: raftlog.v1.MasterRecord.failover:type_name -> raftlog.v1.FailoverRecord
+	54,  // 107: raftlog.v1.MasterRecord.history:type_name -> raftlog.v1.FailoverRecord
+	55,  // 108: raftlog.v1.MasterRecord.pause:type_name -> raftlog.v1.PauseRecord
+	55,  // 109: raftlog.v1.MasterRecord.hold:type_name -> raftlog.v1.PauseRecord
+	56,  // 110: raftlog.v1.MasterRecord.conflicts:type_name -> raftlog.v1.ConflictRecord
+	111, // [111:111] is the sub-list for method output_type
+	111, // [111:111] is the sub-list for method input_type
+	111, // [111:111] is the sub-list for extension type_name
+	111, // [111:111] is the sub-list for extension extendee
+	0,   // [0:111] is the sub-list for field type_name
 }
 
 func init() { file_proto_raftlog_v1_raftlog_proto_init() }
@@ -5474,6 +5770,7 @@ func file_proto_raftlog_v1_raftlog_proto_init() {
 		(*Command_RegisterNode)(nil),
 		(*Command_SetFeatureLevel)(nil),
 		(*Command_DrainNode)(nil),
+		(*Command_Restore)(nil),
 		(*Command_Monitor)(nil),
 		(*Command_Remove)(nil),
 		(*Command_Set)(nil),
@@ -5497,8 +5794,8 @@ func file_proto_raftlog_v1_raftlog_proto_init() {
 		(*Command_Correct)(nil),
 		(*Command_Delivered)(nil),
 	}
-	file_proto_raftlog_v1_raftlog_proto_msgTypes[27].OneofWrappers = []any{}
-	file_proto_raftlog_v1_raftlog_proto_msgTypes[39].OneofWrappers = []any{
+	file_proto_raftlog_v1_raftlog_proto_msgTypes[28].OneofWrappers = []any{}
+	file_proto_raftlog_v1_raftlog_proto_msgTypes[41].OneofWrappers = []any{
 		(*SnapshotRecord_Node)(nil),
 		(*SnapshotRecord_Master)(nil),
 		(*SnapshotRecord_Tombstone)(nil),
@@ -5511,7 +5808,7 @@ func file_proto_raftlog_v1_raftlog_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_raftlog_v1_raftlog_proto_rawDesc), len(file_proto_raftlog_v1_raftlog_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   50,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

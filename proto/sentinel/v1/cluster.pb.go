@@ -1369,7 +1369,7 @@ var File_proto_sentinel_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x1fproto/sentinel/v1/cluster.proto\x12\vsentinel.v1\x1a\x1eproto/sentinel/v1/common.proto\"N\n" +
+	"\x1fproto/sentinel/v1/cluster.proto\x12\vsentinel.v1\x1a\x1eproto/sentinel/v1/backup.proto\x1a\x1eproto/sentinel/v1/common.proto\"N\n" +
 	"\x10GetStatusRequest\x12:\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2\x18.sentinel.v1.ConsistencyR\vconsistency\"\x9e\t\n" +
 	"\x11GetStatusResponse\x12\x1d\n" +
@@ -1505,7 +1505,7 @@ const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"\x0eNODE_ROLE_NONE\x10\x04\x12\x15\n" +
 	"\x11NODE_ROLE_JOINING\x10\x05\x12\x16\n" +
 	"\x12NODE_ROLE_OBSERVER\x10\x06\x12\x15\n" +
-	"\x11NODE_ROLE_REMOVED\x10\a2\xfc\x03\n" +
+	"\x11NODE_ROLE_REMOVED\x10\a2\xad\x05\n" +
 	"\x0eClusterService\x12J\n" +
 	"\tGetStatus\x12\x1d.sentinel.v1.GetStatusRequest\x1a\x1e.sentinel.v1.GetStatusResponse\x12J\n" +
 	"\tListNodes\x12\x1d.sentinel.v1.ListNodesRequest\x1a\x1e.sentinel.v1.ListNodesResponse\x12M\n" +
@@ -1513,7 +1513,9 @@ const file_proto_sentinel_v1_cluster_proto_rawDesc = "" +
 	"RemoveNode\x12\x1e.sentinel.v1.RemoveNodeRequest\x1a\x1f.sentinel.v1.RemoveNodeResponse\x12e\n" +
 	"\x12TransferLeadership\x12&.sentinel.v1.TransferLeadershipRequest\x1a'.sentinel.v1.TransferLeadershipResponse\x12J\n" +
 	"\tDrainNode\x12\x1d.sentinel.v1.DrainNodeRequest\x1a\x1e.sentinel.v1.DrainNodeResponse\x12P\n" +
-	"\vUndrainNode\x12\x1f.sentinel.v1.UndrainNodeRequest\x1a .sentinel.v1.UndrainNodeResponseBCZAgithub.com/raftsentinel/raftsentinel/proto/sentinel/v1;sentinelv1b\x06proto3"
+	"\vUndrainNode\x12\x1f.sentinel.v1.UndrainNodeRequest\x1a .sentinel.v1.UndrainNodeResponse\x12U\n" +
+	"\fCreateBackup\x12 .sentinel.v1.CreateBackupRequest\x1a!.sentinel.v1.CreateBackupResponse0\x01\x12X\n" +
+	"\rRestoreBackup\x12!.sentinel.v1.RestoreBackupRequest\x1a\".sentinel.v1.RestoreBackupResponse(\x01BCZAgithub.com/raftsentinel/raftsentinel/proto/sentinel/v1;sentinelv1b\x06proto3"
 
 var (
 	file_proto_sentinel_v1_cluster_proto_rawDescOnce sync.Once
@@ -1548,6 +1550,10 @@ var file_proto_sentinel_v1_cluster_proto_goTypes = []any{
 	(Consistency)(0),                   // 15: sentinel.v1.Consistency
 	(*Address)(nil),                    // 16: sentinel.v1.Address
 	(*Pause)(nil),                      // 17: sentinel.v1.Pause
+	(*CreateBackupRequest)(nil),        // 18: sentinel.v1.CreateBackupRequest
+	(*RestoreBackupRequest)(nil),       // 19: sentinel.v1.RestoreBackupRequest
+	(*CreateBackupResponse)(nil),       // 20: sentinel.v1.CreateBackupResponse
+	(*RestoreBackupResponse)(nil),      // 21: sentinel.v1.RestoreBackupResponse
 }
 var file_proto_sentinel_v1_cluster_proto_depIdxs = []int32{
 	15, // 0: sentinel.v1.GetStatusRequest.consistency:type_name -> sentinel.v1.Consistency
@@ -1567,14 +1573,18 @@ var file_proto_sentinel_v1_cluster_proto_depIdxs = []int32{
 	9,  // 14: sentinel.v1.ClusterService.TransferLeadership:input_type -> sentinel.v1.TransferLeadershipRequest
 	11, // 15: sentinel.v1.ClusterService.DrainNode:input_type -> sentinel.v1.DrainNodeRequest
 	13, // 16: sentinel.v1.ClusterService.UndrainNode:input_type -> sentinel.v1.UndrainNodeRequest
-	2,  // 17: sentinel.v1.ClusterService.GetStatus:output_type -> sentinel.v1.GetStatusResponse
-	5,  // 18: sentinel.v1.ClusterService.ListNodes:output_type -> sentinel.v1.ListNodesResponse
-	8,  // 19: sentinel.v1.ClusterService.RemoveNode:output_type -> sentinel.v1.RemoveNodeResponse
-	10, // 20: sentinel.v1.ClusterService.TransferLeadership:output_type -> sentinel.v1.TransferLeadershipResponse
-	12, // 21: sentinel.v1.ClusterService.DrainNode:output_type -> sentinel.v1.DrainNodeResponse
-	14, // 22: sentinel.v1.ClusterService.UndrainNode:output_type -> sentinel.v1.UndrainNodeResponse
-	17, // [17:23] is the sub-list for method output_type
-	11, // [11:17] is the sub-list for method input_type
+	18, // 17: sentinel.v1.ClusterService.CreateBackup:input_type -> sentinel.v1.CreateBackupRequest
+	19, // 18: sentinel.v1.ClusterService.RestoreBackup:input_type -> sentinel.v1.RestoreBackupRequest
+	2,  // 19: sentinel.v1.ClusterService.GetStatus:output_type -> sentinel.v1.GetStatusResponse
+	5,  // 20: sentinel.v1.ClusterService.ListNodes:output_type -> sentinel.v1.ListNodesResponse
+	8,  // 21: sentinel.v1.ClusterService.RemoveNode:output_type -> sentinel.v1.RemoveNodeResponse
+	10, // 22: sentinel.v1.ClusterService.TransferLeadership:output_type -> sentinel.v1.TransferLeadershipResponse
+	12, // 23: sentinel.v1.ClusterService.DrainNode:output_type -> sentinel.v1.DrainNodeResponse
+	14, // 24: sentinel.v1.ClusterService.UndrainNode:output_type -> sentinel.v1.UndrainNodeResponse
+	20, // 25: sentinel.v1.ClusterService.CreateBackup:output_type -> sentinel.v1.CreateBackupResponse
+	21, // 26: sentinel.v1.ClusterService.RestoreBackup:output_type -> sentinel.v1.RestoreBackupResponse
+	19, // [19:27] is the sub-list for method output_type
+	11, // [11:19] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -1585,6 +1595,7 @@ func file_proto_sentinel_v1_cluster_proto_init() {
 	if File_proto_sentinel_v1_cluster_proto != nil {
 		return
 	}
+	file_proto_sentinel_v1_backup_proto_init()
 	file_proto_sentinel_v1_common_proto_init()
 	file_proto_sentinel_v1_cluster_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}

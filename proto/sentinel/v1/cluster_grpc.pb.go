@@ -25,6 +25,8 @@ const (
 	ClusterService_TransferLeadership_FullMethodName = "/sentinel.v1.ClusterService/TransferLeadership"
 	ClusterService_DrainNode_FullMethodName          = "/sentinel.v1.ClusterService/DrainNode"
 	ClusterService_UndrainNode_FullMethodName        = "/sentinel.v1.ClusterService/UndrainNode"
+	ClusterService_CreateBackup_FullMethodName       = "/sentinel.v1.ClusterService/CreateBackup"
+	ClusterService_RestoreBackup_FullMethodName      = "/sentinel.v1.ClusterService/RestoreBackup"
 )
 
 // ClusterServiceClient is the client API for ClusterService service.
@@ -45,6 +47,10 @@ type ClusterServiceClient interface {
 	DrainNode(ctx context.Context, in *DrainNodeRequest, opts ...grpc.CallOption) (*DrainNodeResponse, error)
 	// UndrainNode lets a member lead again.
 	UndrainNode(ctx context.Context, in *UndrainNodeRequest, opts ...grpc.CallOption) (*UndrainNodeResponse, error)
+	// CreateBackup streams a backup of the replicated state, passwords included, in pieces that are written one after another.
+	CreateBackup(ctx context.Context, in *CreateBackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CreateBackupResponse], error)
+	// RestoreBackup brings back what a backup holds, all or nothing, and begins a new cluster_id. Masters come up paused.
+	RestoreBackup(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[RestoreBackupRequest, RestoreBackupResponse], error)
 }
 
 type clusterServiceClient struct {
@@ -115,6 +121,38 @@ func (c *clusterServiceClient) UndrainNode(ctx context.Context, in *UndrainNodeR
 	return out, nil
 }
 
+func (c *clusterServiceClient) CreateBackup(ctx context.Context, in *CreateBackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CreateBackupResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ClusterService_ServiceDesc.Streams[0], ClusterService_CreateBackup_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CreateBackupRequest, CreateBackupResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ClusterService_CreateBackupClient = grpc.ServerStreamingClient[CreateBackupResponse]
+
+func (c *clusterServiceClient) RestoreBackup(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[RestoreBackupRequest, RestoreBackupResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ClusterService_ServiceDesc.Streams[1], ClusterService_RestoreBackup_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[RestoreBackupRequest, RestoreBackupResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ClusterService_RestoreBackupClient = grpc.ClientStreamingClient[RestoreBackupRequest, RestoreBackupResponse]
+
 // ClusterServiceServer is the server API for ClusterService service.
 // All implementations must embed UnimplementedClusterServiceServer
 // for forward compatibility.
@@ -133,6 +171,10 @@ type ClusterServiceServer interface {
 	DrainNode(context.Context, *DrainNodeRequest) (*DrainNodeResponse, error)
 	// UndrainNode lets a member lead again.
 	UndrainNode(context.Context, *UndrainNodeRequest) (*UndrainNodeResponse, error)
+	// CreateBackup streams a backup of the replicated state, passwords included, in pieces that are written one after another.
+	CreateBackup(*CreateBackupRequest, grpc.ServerStreamingServer[CreateBackupResponse]) error
+	// RestoreBackup brings back what a backup holds, all or nothing, and begins a new cluster_id. Masters come up paused.
+	RestoreBackup(grpc.ClientStreamingServer[RestoreBackupRequest, RestoreBackupResponse]) error
 	mustEmbedUnimplementedClusterServiceServer()
 }
 
@@ -160,6 +202,12 @@ func (UnimplementedClusterServiceServer) DrainNode(context.Context, *DrainNodeRe
 }
 func (UnimplementedClusterServiceServer) UndrainNode(context.Context, *UndrainNodeRequest) (*UndrainNodeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UndrainNode not implemented")
+}
+func (UnimplementedClusterServiceServer) CreateBackup(*CreateBackupRequest, grpc.ServerStreamingServer[CreateBackupResponse]) error {
+	return status.Error(codes.Unimplemented, "method CreateBackup not implemented")
+}
+func (UnimplementedClusterServiceServer) RestoreBackup(grpc.ClientStreamingServer[RestoreBackupRequest, RestoreBackupResponse]) error {
+	return status.Error(codes.Unimplemented, "method RestoreBackup not implemented")
 }
 func (UnimplementedClusterServiceServer) mustEmbedUnimplementedClusterServiceServer() {}
 func (UnimplementedClusterServiceServer) testEmbeddedByValue()                        {}
@@ -290,6 +338,24 @@ func _ClusterService_UndrainNode_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ClusterService_CreateBackup_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(CreateBackupRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ClusterServiceServer).CreateBackup(m, &grpc.GenericServerStream[CreateBackupRequest, CreateBackupResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ClusterService_CreateBackupServer = grpc.ServerStreamingServer[CreateBackupResponse]
+
+func _ClusterService_RestoreBackup_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ClusterServiceServer).RestoreBackup(&grpc.GenericServerStream[RestoreBackupRequest, RestoreBackupResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ClusterService_RestoreBackupServer = grpc.ClientStreamingServer[RestoreBackupRequest, RestoreBackupResponse]
+
 // ClusterService_ServiceDesc is the grpc.ServiceDesc for ClusterService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -322,6 +388,17 @@ var ClusterService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ClusterService_UndrainNode_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "CreateBackup",
+			Handler:       _ClusterService_CreateBackup_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "RestoreBackup",
+			Handler:       _ClusterService_RestoreBackup_Handler,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "proto/sentinel/v1/cluster.proto",
 }
