@@ -297,18 +297,6 @@ func (h *host) crash(ctx context.Context) error {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		return err
 	}
-	return h.wentOff(ctx)
-}
-
-// shutdown has systemd stop everything and power off.
-func (h *host) shutdown(ctx context.Context) error {
-	if _, err := h.run(ctx, "systemctl", "poweroff"); err != nil {
-		return err
-	}
-	return h.wentOff(ctx)
-}
-
-func (h *host) wentOff(ctx context.Context) error {
 	h.mu.Lock()
 	off := h.off
 	h.mu.Unlock()
@@ -320,6 +308,15 @@ func (h *host) wentOff(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// freeze has everything on the host stand still, or go on.
+func (h *host) freeze(still bool) error {
+	state := "0"
+	if still {
+		state = "1"
+	}
+	return os.WriteFile(filepath.Join(h.cgroups()[0], "payload", "cgroup.freeze"), []byte(state), 0o644)
 }
 
 // until asks until the answer is no error, at most for the limit.

@@ -25,16 +25,19 @@ func TestSystemd(t *testing.T) {
 		tell func(*testing.T, *lab)
 	}{
 		{"install", install},
+		{"unconfigured", unconfigured},
 		{"bad configuration", badConfiguration},
 		{"form", form},
 		{"form by names", formByNames},
 		{"failover", failover},
 		{"kill", kill},
 		{"freeze", freeze},
+		{"stall", stall},
 		{"reload", reload},
 		{"restart the leader", restartLeader},
 		{"drain a node", drainNode},
 		{"reboot", reboot},
+		{"power cut", powerCut},
 		{"partition", partition},
 		{"replace", replace},
 		{"upgrade", upgrade},
@@ -107,6 +110,15 @@ func install(t *testing.T, l *lab) {
 		t.Errorf("%s: want at most 1.5", exposure)
 	}
 	l.say(t, "%s: systemd-analyze verify has nothing against %d units; %s", h.name, len(units), exposure)
+}
+
+// unconfigured: a node that nobody has configured is passed over, at each boot too, and says what is missing.
+func unconfigured(t *testing.T, l *lab) {
+	h := l.hosts[1]
+	since := mark(t, h)
+	sh(t, h, "systemctl", "start", sentineld)
+	unitIs(t, h, sentineld, "ActiveState=inactive")
+	l.say(t, "%s: %s", h.name, tells(t, h, sentineld, since, "^not configured"))
 }
 
 // badConfiguration: a node with a fault in its configuration says where, and is not started again and again.
@@ -238,6 +250,49 @@ func freeze(t *testing.T, l *lab) {
 	l.say(t, "%s: back after %.1f s; %s", leader.name, time.Since(begun).Seconds(), line)
 	l.healthy(t, leader)
 	l.unmoved(t, leader, before)
+}
+
+// stall: a whole host stands still for a while, as virtual machines do. The others go on; when it goes on itself, it takes its own
+// absence for nobody else's, and its watchdog does not take the stall for a stuck process.
+func stall(t *testing.T, l *lab) {
+	before := l.picture(t, l.hosts[0])
+	h := l.others(before.master)[0]
+	eventually(t, h.name+" leads", soon, func(ctx context.Context) error {
+		_, err := h.run(ctx, "sentinelctl", "node", "transfer-leadership", h.name)
+		return err
+	})
+	n := restarts(t, h)
+	since := mark(t, h)
+	begun := time.Now()
+	must(t, h.freeze(true))
+	thawed := false
+	defer func() {
+		if !thawed {
+			_ = h.freeze(false)
+		}
+	}()
+	next := l.leader(t, l.others(h)...)
+	eventually(t, "its Redis is held down", soon, func(ctx context.Context) error {
+		r, err := next.api.masters.GetMaster(ctx, &sentinelv1.GetMasterRequest{Name: setName})
+		if err != nil {
+			return err
+		}
+		for _, in := range r.GetMaster().GetInstances() {
+			if text(in.GetAddress()) == h.redis() && len(in.GetVotes()) == 2 {
+				return nil
+			}
+		}
+		return errors.New("it is not")
+	})
+	must(t, h.freeze(false))
+	thawed = true
+	l.say(t, "%s: stood still for %.1f s, %s leads", h.name, time.Since(begun).Seconds(), next.name)
+	l.following(t, before.master)
+	l.healthy(t, h)
+	if now := restarts(t, h); now != n {
+		t.Fatalf("%s was restarted: %s", h.name, tells(t, h, sentineld, since, "(?i)watchdog"))
+	}
+	l.unmoved(t, h, before)
 }
 
 // reload: a good file is taken over, a bad one is refused and the node runs on.
@@ -379,6 +434,44 @@ func (l *lab) givenBack(ctx context.Context, h *host) error {
 	return nil
 }
 
+// powerCut: all hosts lose their power at once. The one that comes back first is ready for systemd, says what it lacks, and names the
+// master that it knew; it touches nothing until a majority is back.
+func powerCut(t *testing.T, l *lab) {
+	before := l.picture(t, l.hosts[0])
+	for _, h := range l.hosts {
+		must(t, h.crash(t.Context()))
+	}
+	begun := time.Now()
+	first := before.master
+	must(t, first.boot(t.Context()))
+	unitIs(t, first, sentineld, "ActiveState=active", "SubState=running")
+	eventually(t, first.name+" tells systemd what it lacks", soon, func(ctx context.Context) error {
+		told, err := property(ctx, first, sentineld, "StatusText")
+		if err != nil || !strings.Contains(told, "leader") {
+			return fmt.Errorf("STATUS is %q, %v", told, err)
+		}
+		l.say(t, "%s: alone after the power cut, ready, STATUS=%s", first.name, told)
+		return nil
+	})
+	eventually(t, first.name+" names the master", soon, func(ctx context.Context) error {
+		named, err := l.named(ctx, first)
+		if err == nil && named != before.master {
+			t.Fatalf("%s names %s", first.name, named.name)
+		}
+		return err
+	})
+	if f := fails(t, first, "sentinelctl", "status", "--wait", "healthy", "--max-wait", "1s"); f.code != 5 && f.code != 3 {
+		t.Errorf("%v", f)
+	}
+	for _, h := range l.others(first) {
+		must(t, h.boot(t.Context()))
+	}
+	l.following(t, before.master)
+	l.healthy(t, first)
+	l.say(t, "all are back after %.1f s", time.Since(begun).Seconds())
+	l.unmoved(t, first, before)
+}
+
 // partition: the host of leader and master together is cut off. It loses both, and joins again as a follower and a replica.
 func partition(t *testing.T, l *lab) {
 	alone := l.picture(t, l.hosts[0]).master
@@ -423,6 +516,7 @@ func replace(t *testing.T, l *lab) {
 	begun := time.Now()
 	l.startAlone(t, lost)
 	startRedis(t, lost, before.master)
+	l.say(t, "%s: a blank host asks to join, STATUS=%s", lost.name, sh(t, lost, "systemctl", "show", "--property=StatusText", "--value", sentineld))
 	var n *sentinelv1.Node
 	eventually(t, "the new "+lost.name+" is a voter and the old one no member", patience, func(context.Context) error {
 		if n = l.member(t, asked, lost.name); n.GetRaftId() == id || !n.GetVoter() {
