@@ -127,6 +127,11 @@ func fails(t *testing.T, h *host, args ...string) *failed {
 	return f
 }
 
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	return text[strings.LastIndex(text, "\n")+1:]
+}
+
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")
 	return line

@@ -30,6 +30,8 @@ func TestSystemd(t *testing.T) {
 		{"form", form},
 		{"form by names", formByNames},
 		{"failover", failover},
+		{"examine", examine},
+		{"back up", backUp},
 		{"kill", kill},
 		{"freeze", freeze},
 		{"stall", stall},
@@ -105,7 +107,7 @@ func install(t *testing.T, l *lab) {
 	units := strings.Fields(sh(t, h, "sh", "-c", "dpkg -L sentineld | grep -E '/systemd/system/[^/]*[.](service|timer)$'"))
 	sh(t, h, append([]string{"systemd-analyze", "verify", "--man=no", "--recursive-errors=yes"}, units...)...)
 	exposure, err := h.run(t.Context(), "systemd-analyze", "security", "--no-pager", "--threshold=15", sentineld)
-	exposure = strings.TrimSpace(exposure[strings.LastIndex(strings.TrimSpace(exposure), "\n")+1:])
+	exposure = lastLine(exposure)
 	if err != nil {
 		t.Errorf("%s: want at most 1.5", exposure)
 	}
@@ -219,6 +221,69 @@ func failover(t *testing.T, l *lab) {
 	}
 	_, told, _ := strings.Cut(sh(t, master, "sentinelctl", "history", setName), "\n")
 	l.say(t, "%s: sentinelctl history: %s", master.name, told)
+}
+
+// examine: the doctor finds nothing, and then a cut cable, from both ends.
+func examine(t *testing.T, l *lab) {
+	a, b, c := l.hosts[0], l.hosts[1], l.hosts[2]
+	var told string
+	eventually(t, "the doctor finds no problem", soon, func(ctx context.Context) (err error) {
+		told, err = a.run(ctx, "sentinelctl", "doctor")
+		if err != nil {
+			err = fmt.Errorf("%w\n%s", err, told)
+		}
+		return err
+	})
+	l.say(t, "%s: sentinelctl doctor: %s", a.name, lastLine(told))
+	must(t, l.network.cutOff(b.name, c.name))
+	told, err := a.run(t.Context(), "sentinelctl", "doctor")
+	f, ok := errors.AsType[*failed](err)
+	if !ok || f.code != 5 {
+		t.Fatalf("the doctor with a cut cable: %v\n%s", err, told)
+	}
+	for _, pair := range [][2]*host{{b, c}, {c, b}} {
+		if !regexp.MustCompile(`(?s)node ` + pair[0].name + `\n.*` + regexp.QuoteMeta(pair[1].addr)).MatchString(told) {
+			t.Errorf("the doctor does not say that %s does not reach %s:\n%s", pair[0].name, pair[1].name, told)
+		}
+	}
+	must(t, l.network.heal())
+	l.say(t, "%s: with a cable cut between %s and %s: exit 5, %s", a.name, b.name, c.name, lastLine(told))
+	l.healthy(t, a)
+}
+
+// backUp: the timer's service writes backups, and keeps as many as it is told.
+func backUp(t *testing.T, l *lab) {
+	const unit = "sentineld-backup.service"
+	h := l.hosts[1]
+	must(t, h.write("/etc/default/sentineld-backup", "KEEP=1\n", 0o644))
+	sh(t, h, "systemctl", "start", unit)
+	list := func(ctx context.Context) (string, error) {
+		return h.run(ctx, "sh", "-c", "stat --format='%n %a %U' /var/lib/sentineld-backup/*")
+	}
+	first, err := list(t.Context())
+	must(t, err)
+	// The name tells the second; two in the same one would be the same file.
+	eventually(t, "another backup takes the place of the first", soon, func(ctx context.Context) error {
+		if _, err := h.run(ctx, "systemctl", "start", unit); err != nil {
+			return err
+		}
+		second, err := list(ctx)
+		if err == nil && (second == first || strings.Count(second, "\n") != 1) {
+			err = fmt.Errorf("it was %s, and is %s", first, second)
+		}
+		first = second
+		return err
+	})
+	file, rest, _ := strings.Cut(strings.TrimSpace(first), " ")
+	if rest != "600 sentineld" {
+		t.Errorf("%s is %s", file, rest)
+	}
+	if told := sh(t, h, "sentinelctl", "inspect", file); !strings.Contains(told, setName) {
+		t.Errorf("the backup does not hold %s:\n%s", setName, told)
+	}
+	sh(t, h, "systemctl", "enable", "--now", "sentineld-backup.timer")
+	unitIs(t, h, "sentineld-backup.timer", "ActiveState=active", "SubState=waiting")
+	l.say(t, "%s: %s, mode and owner %s, holds %s", h.name, file, rest, setName)
 }
 
 // kill: a process that is killed is started again; no master is moved.
