@@ -73,6 +73,14 @@ test-systemd: ## packages on hosts with a real systemd; needs root. LAB_ROOTFS=t
 e2e-long: redis cc ## the same with 200 sets that are explained and 20 rounds of losses and frozen nodes
 	E2E_SETS=200 E2E_ROUNDS=20 CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m ./test/e2e
 
+.PHONY: releases
+releases: ## bin/releases: sentineld of the oldest and of the last release, from their commits
+	@GO=$(GO) scripts/get-releases.sh
+
+.PHONY: test-upgrade
+test-upgrade: redis releases ## clusters of released programs, rolled to this build and back while masters fail
+	$(GO) test -count 1 -v -timeout 15m ./test/upgrade -args -releases $(CURDIR)/bin/releases
+
 .PHONY: bench-failover
 bench-failover: redis ## the figures of docs/benchmarks.md; ROUNDS=20 by default
 	$(GO) run ./test/bench -rounds $(or $(ROUNDS),20) -write docs/benchmarks.md
@@ -104,6 +112,7 @@ lint: ## Go, protobuf, shell and systemd units
 	$(LINT) fmt --diff ./...
 	$(BUF) lint
 	@for f in .ci/run scripts/*.sh; do bash -n $$f; done
+	@for f in deploy/packages/deb/* deploy/packages/rpm/*; do sh -n $$f; done
 	@scripts/check-units.sh
 
 .PHONY: proto

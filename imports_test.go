@@ -36,14 +36,15 @@ var allowed = map[string][]string{
 	"api/client/goredis": {"api/client"},
 	"cmd/conf":           {"raftfsm"},
 	"cmd/stage":          {},
+	"cmd/terminal":       {},
 	"cmd/version":        {},
 	"cmd/sentineld/daemon": {
 		"proto/sentinel/v1", "proto/raftlog/v1", "proto/peer/v1", "raftfsm", "raftfsm/node", "detector", "detector/instance",
 		"detector/probe", "failover", "failover/executor", "doctor", "api", "api/resp", "api/web", "api/notify", "cmd/conf",
 		"cmd/version",
 	},
-	"cmd/sentineld":   {"cmd/sentineld/daemon", "cmd/conf", "cmd/version"},
-	"cmd/sentinelctl": {"api/client", "proto/sentinel/v1", "raftfsm", "cmd/conf", "cmd/stage", "cmd/version"},
+	"cmd/sentineld":   {"cmd/sentineld/daemon", "cmd/conf", "cmd/terminal", "cmd/version"},
+	"cmd/sentinelctl": {"api/client", "proto/sentinel/v1", "raftfsm", "cmd/conf", "cmd/stage", "cmd/terminal", "cmd/version"},
 }
 
 // pure packages decide and do nothing else: nothing that acts on the world may be imported there.

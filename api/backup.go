@@ -161,10 +161,13 @@ func (s *Server) restoreHere(ctx context.Context, wish *sentinelv1.RestoreBackup
 	if wish.GetReplace() || base.Cluster().Era == era { // it comes back once more
 		era = eraOf(base.Cluster().ID, wish.GetData(), rand.Text())
 	}
-	restore := b.Restore(era, wish.GetReplace())
+	restore, err := b.Restore(era, wish.GetReplace())
+	if err != nil {
+		return nil, invalid("data: %v", err)
+	}
 	if size := proto.Size(restore); size > raftfsm.MaxRestoreBytes {
 		return nil, fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT,
-			"the backup's masters take %d bytes; at most %d can be restored at once", size, raftfsm.MaxRestoreBytes)
+			"the backup takes %d bytes in the log; at most %d are allowed", size, raftfsm.MaxRestoreBytes)
 	}
 	out, err := s.carryOut(ctx, base, change{
 		command:  &raftlogv1.Command{Op: &raftlogv1.Command_Restore{Restore: restore}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -18,40 +19,59 @@ import (
 // staleContact is the silence of the leader from which a node calls itself unwell.
 const staleContact = 3 * time.Second
 
+// mostProblems are told.
+const mostProblems = 50
+
 var nodeRoles = map[string]sentinelv1.NodeRole{
 	"leader": sentinelv1.NodeRole_NODE_ROLE_LEADER, "follower": sentinelv1.NodeRole_NODE_ROLE_FOLLOWER,
 	"candidate": sentinelv1.NodeRole_NODE_ROLE_CANDIDATE, "none": sentinelv1.NodeRole_NODE_ROLE_NONE,
 	"joining": sentinelv1.NodeRole_NODE_ROLE_JOINING, "observer": sentinelv1.NodeRole_NODE_ROLE_OBSERVER,
-	"removed": sentinelv1.NodeRole_NODE_ROLE_REMOVED,
+	roleRemoved: sentinelv1.NodeRole_NODE_ROLE_REMOVED,
 }
 
-// GetStatus is this node's account of itself, together with what the leader finds wrong. It always answers.
+// GetStatus is this node's account of itself, together with what the leader and the other members find wrong. It always answers.
 func (s *Server) GetStatus(ctx context.Context, req *sentinelv1.GetStatusRequest) (*sentinelv1.GetStatusResponse, error) {
 	out := s.status()
-	if out.GetRole() == sentinelv1.NodeRole_NODE_ROLE_LEADER {
-		return out, nil
-	}
-	out.Local = true
+	leads := out.GetRole() == sentinelv1.NodeRole_NODE_ROLE_LEADER
 	if req.GetConsistency() == sentinelv1.Consistency_CONSISTENCY_LOCAL {
+		out.Local = !leads
 		return out, nil
 	}
-	leader := s.leaderStatus(ctx)
-	if leader == nil {
-		if out.GetLeaderRaftId() != "" {
-			out.Problems = append(out.Problems, fmt.Sprintf("the leader %s does not tell node %s which nodes it hears",
-				out.GetLeaderNodeId(), out.GetNodeId()))
+	st, leader := s.node.State(), out
+	var asking sync.WaitGroup
+	if !leads {
+		asking.Go(func() { leader = s.leaderStatus(ctx) })
+	}
+	accounts := s.accounts(ctx, st)
+	asking.Wait()
+	out.Local, out.Heard = leader == nil, leader.GetHeard()
+	if leader == nil && out.GetLeaderRaftId() != "" {
+		out.Problems = append(out.Problems, fmt.Sprintf("the leader %s does not tell node %s which nodes it hears",
+			out.GetLeaderNodeId(), out.GetNodeId()))
+	}
+	addProblems(out, leader.GetProblems())
+	for _, v := range st.Servers() {
+		n, registered := st.Node(v.ID)
+		switch account := accounts[v.ID]; {
+		case !registered:
+			addProblems(out, []string{fmt.Sprintf("node %s has not introduced itself yet", v.ID)})
+		case account != nil:
+			addProblems(out, account.GetProblems())
+		case slices.Contains(out.GetHeard(), v.ID):
+			addProblems(out, []string{fmt.Sprintf("node %s is heard by the leader and does not answer at %s", n.NodeID, n.GRPC)})
 		}
-		out.Healthy = false
-		return out, nil
 	}
-	out.Local, out.Heard = false, leader.GetHeard()
-	for _, p := range leader.GetProblems() {
-		if !slices.Contains(out.GetProblems(), p) {
+	out.Healthy = leader != nil && len(out.GetProblems()) == 0
+	return out, nil
+}
+
+// addProblems adds what is not among the problems yet.
+func addProblems(out *sentinelv1.GetStatusResponse, problems []string) {
+	for _, p := range problems {
+		if !slices.Contains(out.GetProblems(), p) && len(out.GetProblems()) < mostProblems {
 			out.Problems = append(out.Problems, p)
 		}
 	}
-	out.Healthy = len(out.GetProblems()) == 0
-	return out, nil
 }
 
 // leaderStatus is the leader's account of itself; nil where none leads or it does not answer soon.
@@ -126,14 +146,10 @@ func (s *Server) status() *sentinelv1.GetStatusResponse {
 		Members: uint32(len(st.Servers())), Voters: uint32(st.Voters()), Loading: status.Loading, Version: s.version,
 		FeatureLevel: st.FeatureLevel(), FsyncP50Ms: float64(status.FsyncP50) / float64(time.Millisecond),
 		Masters: uint32(st.MasterCount()), Epoch: st.Epoch(), Heard: status.Heard, UptimeMs: time.Since(s.began).Milliseconds(),
+		Drained: st.DrainedNodes(),
 	}
 	if s.fleet != nil {
 		out.InstancesProbed = uint32(s.fleet.Probed())
-	}
-	for n := range st.Nodes() {
-		if n.Drain != nil {
-			out.Drained = append(out.Drained, n.NodeID)
-		}
 	}
 	if status.LeaderID != "" {
 		out.LeaderNodeId = st.NodeName(status.LeaderID)
@@ -156,8 +172,7 @@ func (s *Server) status() *sentinelv1.GetStatusResponse {
 func count(out *sentinelv1.GetStatusResponse, v view, m *raftfsm.Master) {
 	st := v.st
 	problem := func(format string, args ...any) {
-		const most = 50
-		if len(out.GetProblems()) < most {
+		if len(out.GetProblems()) < mostProblems {
 			out.Problems = append(out.Problems, fmt.Sprintf(format, args...))
 		}
 	}
@@ -231,7 +246,7 @@ func passwordProblem(m *raftfsm.Master, a raftfsm.Addr, node string) string {
 func nodeProblems(st *raftfsm.State, status NodeStatus) []string {
 	var out []string
 	switch {
-	case status.Role == "removed":
+	case status.Role == roleRemoved:
 		out = append(out, fmt.Sprintf("node %s was removed from its cluster", status.NodeID))
 	case status.Waiting != "":
 		out = append(out, "no cluster yet: "+status.Waiting)

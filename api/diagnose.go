@@ -181,7 +181,10 @@ func nodeOf(st *raftfsm.State, r *sentinelv1.ExamineNodeResponse, clock doctor.C
 			FreeInodes: d.GetFreeInodes(), Inodes: d.GetInodes(),
 			FsyncP50: time.Duration(d.GetFsyncP50Ms() * float64(time.Millisecond)),
 		},
-		Probes: r.GetProbes(),
+		Probes: r.GetProbes(), MoreUnreached: r.GetMoreUnreached(),
+	}
+	if known, ok := st.Node(r.GetRaftId()); ok {
+		out.Drain = known.Drain
 	}
 	for _, p := range r.GetPorts() {
 		out.Ports = append(out.Ports, doctor.Port{

@@ -148,8 +148,7 @@ func (s *Server) failure(err error, hint string) error {
 		return fail(codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_LOADING,
 			"this node has not caught up since it started; ask another one")
 	case FailureRemoved:
-		return fail(codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NODE_REMOVED,
-			"this node was removed from its cluster; ask another one")
+		return wasRemoved()
 	case FailureRefused:
 		return fail(codes.FailedPrecondition, sentinelv1.ErrorReason_ERROR_REASON_CONFLICT, "%v: nothing was changed", err)
 	case FailureUnknownOutcome, FailureOther:
@@ -165,6 +164,10 @@ func (s *Server) failure(err error, hint string) error {
 	}
 	s.log.Error("call failed", "error", err)
 	return fail(codes.Internal, sentinelv1.ErrorReason_ERROR_REASON_INTERNAL, "%v", err)
+}
+
+func wasRemoved() error {
+	return fail(codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NODE_REMOVED, "this node was removed from its cluster; ask another one")
 }
 
 // changeError is the error of a change whose command was, or may have been, sent.

@@ -15,10 +15,12 @@ import (
 )
 
 const (
-	// reachLimit bounds the try of one port, and the look-up of one name.
-	reachLimit = time.Second
-	// maxUnreached bounds how many instances a node tells that it does not reach.
-	maxUnreached = 1000
+	// reachLimit bounds the try of one port, and the look-up of one name; lookUps are made at a time, and resolveLimit bounds all.
+	reachLimit   = time.Second
+	lookUps      = 64
+	resolveLimit = 2 * time.Second
+	// maxUnreached bounds how many instances a node tells that it does not reach: a third of what gRPC clients accept.
+	maxUnreached = 10_000
 )
 
 // ExamineNode is what this node sees of itself, of the other nodes' ports and of the instances.
@@ -44,7 +46,8 @@ func (s *Server) examine(ctx context.Context, names []string) *sentinelv1.Examin
 	}
 	wg.Go(func() { out.Unresolved = s.unresolved(ctx, out.GetConfig().GetClusterPeers(), masters) })
 	if s.fleet != nil {
-		out.Braked, out.Unreached = s.fleet.Braked(), s.unreached(masters)
+		out.Braked = s.fleet.Braked()
+		out.Unreached, out.MoreUnreached = s.unreached(masters)
 	}
 	wg.Wait()
 	out.AnsweredAt = timestamppb.Now()
@@ -76,8 +79,10 @@ func (s *Server) ports(ctx context.Context, st *raftfsm.State, self string) []*s
 			kind sentinelv1.PortKind
 			at   raftfsm.Addr
 		}{
-			{sentinelv1.PortKind_PORT_KIND_SENTINEL, n.RESP}, {sentinelv1.PortKind_PORT_KIND_GRPC, n.GRPC},
-			{sentinelv1.PortKind_PORT_KIND_RAFT, n.Raft}, {sentinelv1.PortKind_PORT_KIND_HTTP, n.HTTP},
+			{sentinelv1.PortKind_PORT_KIND_SENTINEL, n.RESP},
+			{sentinelv1.PortKind_PORT_KIND_GRPC, n.GRPC},
+			{sentinelv1.PortKind_PORT_KIND_RAFT, n.Raft},
+			{sentinelv1.PortKind_PORT_KIND_HTTP, n.HTTP},
 		} {
 			if p.at.IsZero() {
 				continue
@@ -116,7 +121,12 @@ func (s *Server) unresolved(ctx context.Context, peers []string, masters []*raft
 			add(in.Addr.Host, m.Name)
 		}
 	}
-	inTurn(all, visitors, func(n *sentinelv1.NameExamination) {
+	ctx, cancel := context.WithTimeout(ctx, resolveLimit)
+	defer cancel()
+	inTurn(all, lookUps, func(n *sentinelv1.NameExamination) {
+		if ctx.Err() != nil {
+			return // the names that took so long are told
+		}
 		one, cancel := context.WithTimeout(ctx, reachLimit)
 		defer cancel()
 		if _, err := s.lookupHost(one, n.GetHost()); err != nil {
@@ -141,8 +151,7 @@ func inTurn[T any](items []T, most int, do func(T)) {
 }
 
 // unreached are the instances that this node's probes have no use of.
-func (s *Server) unreached(masters []*raftfsm.Master) []*sentinelv1.InstanceExamination {
-	var out []*sentinelv1.InstanceExamination
+func (s *Server) unreached(masters []*raftfsm.Master) (out []*sentinelv1.InstanceExamination, more bool) {
 	for _, m := range masters {
 		for _, in := range m.Instances {
 			o, probed := s.fleet.Observe(in.Addr)
@@ -160,14 +169,14 @@ func (s *Server) unreached(masters []*raftfsm.Master) []*sentinelv1.InstanceExam
 				continue
 			}
 			if len(out) == maxUnreached {
-				return out
+				return out, true
 			}
 			out = append(out, &sentinelv1.InstanceExamination{
 				Master: m.Name, Address: address(in.Addr), Reason: reason, Rejected: o.AuthRejected,
 			})
 		}
 	}
-	return out
+	return out, false
 }
 
 func configMessage(c doctor.Config) *sentinelv1.ConfigExamination {

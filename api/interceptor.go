@@ -120,7 +120,7 @@ func (s *Server) toLeader(ctx context.Context, change bool) (*grpc.ClientConn, c
 			"the call was passed on to this node, which does not lead any more: nothing was changed; try again")
 	}
 	if silence, deaf := s.silence(); deaf && !change {
-		return nil, nil, noContact(silence)
+		return nil, nil, s.noContact(silence)
 	}
 	conn, err := s.node.LeaderConn(ctx)
 	if err != nil {

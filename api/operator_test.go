@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
@@ -157,11 +158,15 @@ func TestConflictsAreProblems(t *testing.T) {
 func TestWhatForbidsToGoOn(t *testing.T) {
 	all := []string{"a-1", "b-1", "c-1"}
 	for name, c := range map[string]struct {
-		status func(*NodeStatus)
-		begin  raftlogv1.FailoverKind
-		says   string
+		status, third func(*NodeStatus) // of the leader, and of node c
+		deaf          bool              // it is node c that does not answer
+		begin         raftlogv1.FailoverKind
+		says          string
 	}{
 		"nothing":           {},
+		"one is loading":    {third: func(s *NodeStatus) { s.Loading = true }, says: "node c has not caught up since it started"},
+		"one hears nobody":  {third: func(s *NodeStatus) { s.LeaderID = "" }, says: "node c knows of no leader"},
+		"one is deaf":       {deaf: true, says: "node c is heard by the leader and does not answer at 127.0.0.1:3"},
 		"one is away":       {status: func(s *NodeStatus) { s.Heard = all[:2]; s.Lagging = all[2:] }, says: "node c is not heard"},
 		"one lags":          {status: func(s *NodeStatus) { s.Lagging = all[2:] }, says: "node c has not caught up with the leader's log"},
 		"one is to vote":    {status: func(s *NodeStatus) { s.Joining = all[2:] }, says: "node c does not vote yet"},
@@ -170,21 +175,36 @@ func TestWhatForbidsToGoOn(t *testing.T) {
 		"a switchover":      {begin: raftlogv1.FailoverKind_FAILOVER_KIND_PLANNED, says: "the switchover 1 of master m has not ended"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			leader, follower := newRig(t), newRig(t)
-			for _, r := range []*rig{leader, follower} {
+			leader, follower, third := newRig(t), newRig(t), newRig(t)
+			for _, r := range []*rig{leader, follower, third} {
 				r.raise(t)
+				r.at(t, "c", 3)
 				r.monitor(t, "m", "10.0.0.1")
 				r.replica(t, "10.0.0.2")
 				r.reached(t, "run1")
 			}
 			leader.node.set(func(n *fakeNode) {
 				n.status.Heard = all
+				n.others = map[string]*grpc.ClientConn{"b-1": follower.conn, "c-1": third.conn}
 				if c.status != nil {
 					c.status(&n.status)
+				}
+				if c.deaf || !slices.Contains(n.status.Heard, "c-1") {
+					delete(n.others, "c-1")
 				}
 			})
 			follower.node.set(func(n *fakeNode) {
 				n.status.Role, n.status.RaftID, n.status.NodeID, n.leader = "follower", "b-1", "b", leader.conn
+				n.others = map[string]*grpc.ClientConn{"a-1": leader.conn}
+				if to := leader.node.others["c-1"]; to != nil {
+					n.others["c-1"] = to
+				}
+			})
+			third.node.set(func(n *fakeNode) {
+				n.status.Role, n.status.RaftID, n.status.NodeID = "follower", "c-1", "c"
+				if c.third != nil {
+					c.third(&n.status)
+				}
 			})
 			if c.begin != 0 {
 				begin, err := leader.policy.row(Order{Master: "m", Kind: c.begin, MaxWait: time.Minute, OperationID: "op"})
@@ -265,6 +285,14 @@ func TestEveryNodeTellsTheSame(t *testing.T) {
 		t.Errorf("local: %v, %v", local, err)
 	}
 	leader.node.set(func(n *fakeNode) { n.status.Heard = []string{"a-1", "b-1", "c-1", "d-1"} })
+	follower.node.set(func(n *fakeNode) { n.others = map[string]*grpc.ClientConn{"a-1": leader.conn} })
+	for i, id := range []string{"c", "d"} {
+		r := newRig(t)
+		r.node.servers("a-1", "b-1", "c-1", "d-1")
+		r.node.set(func(n *fakeNode) { n.status.Role, n.status.RaftID, n.status.NodeID = "follower", id+"-1", id })
+		follower.at(t, id, uint32(i+1))
+		follower.node.set(func(n *fakeNode) { n.others[id+"-1"] = r.conn })
+	}
 	if st, _ := follower.cluster.GetStatus(t.Context(), &sentinelv1.GetStatusRequest{}); !st.GetHealthy() {
 		t.Errorf("all heard: %v", st)
 	}
@@ -318,6 +346,9 @@ func TestReadsDoNotWaitForALeaderThatIsLongGone(t *testing.T) {
 		if strings.Contains(err.Error(), "LOCAL") {
 			t.Errorf("the refusal of a change tells how to read: %q", err)
 		}
+		r.node.set(func(n *fakeNode) { n.status.Role = roleRemoved })
+		_, err = read()
+		wantError(t, err, codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NODE_REMOVED)
 	})
 }
 

@@ -42,8 +42,11 @@ type Node interface {
 	TransferLeadership(ctx context.Context, raftID string) error
 }
 
-// RoleLeader is the Role of the node that leads.
-const RoleLeader = "leader"
+// RoleLeader is the Role of the node that leads, roleRemoved that of one that was removed from its cluster.
+const (
+	RoleLeader  = "leader"
+	roleRemoved = "removed"
+)
 
 // NodeStatus is a node's account of its part in Raft, at one moment.
 type NodeStatus struct {

@@ -181,7 +181,7 @@ func (s *Server) read(ctx context.Context, c sentinelv1.Consistency) (*raftfsm.S
 		return nil, 0, invalid("consistency: %d is none", c)
 	}
 	if silence, deaf := s.silence(); deaf {
-		return nil, 0, noContact(silence)
+		return nil, 0, s.noContact(silence)
 	}
 	st, err := s.node.Read(ctx)
 	if err != nil {
@@ -204,7 +204,10 @@ func (s *Server) silence() (d time.Duration, deaf bool) {
 	return d, d > leaderSilence
 }
 
-func noContact(silence time.Duration) error {
+func (s *Server) noContact(silence time.Duration) error {
+	if s.node.Status().Role == roleRemoved {
+		return wasRemoved()
+	}
 	return fail(codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NO_LEADER,
 		"this node has heard no leader for %v: nothing was changed; try again, or read with LOCAL", silence.Round(100*time.Millisecond))
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -62,7 +63,7 @@ func TestWell(t *testing.T) {
 		}
 	}
 	// Every check is told of, for each subject: of nodes, all but the asked one's clock; of the set, all but TLS, which it has not.
-	if want := 5 + 3*8 - 1 + 6; len(found) != want {
+	if want := 6 + 3*8 - 1 + 6; len(found) != want {
 		t.Errorf("%d checks passed, want %d", len(found), want)
 	}
 }
@@ -85,6 +86,11 @@ func TestFindings(t *testing.T) {
 		}},
 		{"voters_one", "cluster", "one voter", func(f *Facts) { f.Voters, f.Nodes, f.Sets = 1, nil, nil }},
 		{"voters_even", "cluster", "4 voters", func(f *Facts) { f.Voters = 4 }},
+		{"member_missing", "cluster", "names 4 nodes, and 3 are members", func(f *Facts) {
+			for i := range f.Nodes {
+				f.Nodes[i].Config.Peers = []string{"a:1", "b:1", "c:1", "d:1"}
+			}
+		}},
 		{"versions_differ", "cluster", "0.4.0 on a, c; 0.5.0 on b", func(f *Facts) { f.Nodes[1].Version = "0.5.0" }},
 		{"cluster_name_differs", "cluster", "prod on a, b; test on c", func(f *Facts) { f.Nodes[2].Config.ClusterName = "test" }},
 		{"raft_timing_differs", "cluster", "lan on b", func(f *Facts) { f.Nodes[1].Config.RaftTiming = "lan" }},
@@ -110,6 +116,7 @@ func TestFindings(t *testing.T) {
 		{"node_no_cluster", "node b", "has promised", func(f *Facts) { f.Nodes[1].Waiting, f.Nodes[1].Leader = "nobody has promised", "" }},
 		{"node_no_leader", "node b", "hears a", func(f *Facts) { f.Nodes[1].Leader = "" }},
 		{"node_other_leader", "node b", "leader c", func(f *Facts) { f.Nodes[1].Leader = "c" }},
+		{"node_drained", "node b", "is drained by eve: disks", func(f *Facts) { f.Nodes[1].Drain = &hour }},
 		{"node_loading", "node b", "caught up", func(f *Facts) { f.Nodes[1].Loading = true }},
 		{"verdicts_withheld", "node b", "12 of 12", func(f *Facts) { f.Nodes[1].Braked = "12 of 12 do not answer" }},
 		{"config_fault", "node b", "x.conf:3", func(f *Facts) { f.Nodes[1].Config.Faults = []string{"x.conf:3: unknown"} }},
@@ -123,6 +130,11 @@ func TestFindings(t *testing.T) {
 		{"name_unresolved", "node c", "peer-7 of cluster-peers", func(f *Facts) { f.Nodes[2].Unresolved = []Name{{"peer-7", "", "no such host"}} }},
 		{"misses_instance", "node c", "r2:6379 of master m is not reached from here and is from a, b: timeout", func(f *Facts) {
 			f.Nodes[2].Unreached = []Unreached{{Master: "m", Addr: at("r2"), Reason: "timeout"}}
+		}},
+		{"misses_instance", "node c", "r0:6379 of master m and 6 others are not reached", func(f *Facts) {
+			for i := range 7 {
+				f.Nodes[2].Unreached = append(f.Nodes[2].Unreached, Unreached{Master: "m", Addr: at(fmt.Sprint("r", i)), Reason: "timeout"})
+			}
 		}},
 		{"dir_none", "node b", "no dir", func(f *Facts) { f.Nodes[1].Disk = Disk{} }},
 		{"dir_unknown", "node b", "gone", func(f *Facts) { f.Nodes[1].Disk = Disk{Dir: "/d", Unknown: "gone"} }},
@@ -138,7 +150,7 @@ func TestFindings(t *testing.T) {
 		{"quorum_all", "master m", "all voters", func(f *Facts) { f.Sets[0].Master.Options.Quorum = 3 }},
 		{"held", "master m", "disks", func(f *Facts) { f.Sets[0].Master.Hold = &hour }},
 		{"paused", "master m", "by eve: disks", func(f *Facts) { f.Sets[0].Master.Pause = &hour }},
-		{"master_down", "master m", "r1:6379 is held down: 2 votes, quorum 2", func(f *Facts) { f.Sets[0].DownVotes = 2 }},
+		{"master_down", "master m", "r1:6379 is held down by 2 of 3 voters, quorum 2", func(f *Facts) { f.Sets[0].DownVotes = 2 }},
 		{"address_conflict", "master m", "r9:6379 is listed", func(f *Facts) {
 			f.Sets[0].Master.Conflicts = []raftfsm.Conflict{{Addr: at("r9"), Other: "n"}}
 		}},
@@ -154,6 +166,12 @@ func TestFindings(t *testing.T) {
 			for i := range f.Nodes {
 				f.Nodes[i].Unreached = []Unreached{{Master: "m", Addr: at("r3"), Reason: "refused"}}
 			}
+		}},
+		{"master_silent", "master m", "r1:6379 does not answer the asked node: refused; it is reached from a, b, c", func(f *Facts) {
+			f.Sets[0].Instances[0] = Instance{Addr: at("r1"), Silent: "refused"}
+		}},
+		{"master_down", "master m", "r1:6379 is held down by 1 of 3", func(f *Facts) {
+			f.Sets[0].DownVotes, f.Sets[0].Instances[0] = 1, Instance{Addr: at("r1"), Silent: "refused"}
 		}},
 		{"instance_silent_maintained", "master m", "r3:6379", func(f *Facts) {
 			f.Sets[0].Instances[2] = Instance{Addr: at("r3"), Silent: "refused"}

@@ -19,6 +19,8 @@ type Facts struct {
 	// Nodes are the members, the asked one among them.
 	Nodes []Node
 	Sets  []Set
+
+	views views
 }
 
 // Node is what is known of a member.
@@ -27,6 +29,8 @@ type Node struct {
 	ID, RaftID string
 	// Unregistered: it has not introduced itself, so that nobody knows where to ask it.
 	Unregistered bool
+	// Drain, not nil: it is not to lead.
+	Drain *raftfsm.Pause
 	// Silent is why it did not answer, Unable why it answered and could not look at itself; "" where it did. All below is known
 	// only where both are "".
 	Silent, Unable string
@@ -46,9 +50,10 @@ type Node struct {
 	Ports  []Port
 	// Unresolved are host names that it cannot resolve.
 	Unresolved []Name
-	// Probes: it watches instances. Unreached are those that it does not reach or that reject it.
-	Probes    bool
-	Unreached []Unreached
+	// Probes: it watches instances. Unreached are those that it does not reach or that reject it; MoreUnreached: not all of them.
+	Probes        bool
+	Unreached     []Unreached
+	MoreUnreached bool
 }
 
 // Clock is how far a node's clock is ahead of the asked one's, and by how much that may be wrong.

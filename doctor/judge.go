@@ -25,6 +25,7 @@ const (
 // Judge finds what is wrong: the cluster first, then each node, then each set, in the order of the facts.
 func Judge(f Facts) []Finding {
 	var r report
+	f.views = viewsOf(f.Nodes)
 	judgeCluster(&r, f)
 	for _, n := range f.Nodes {
 		judgeNode(&r, f, n)
@@ -49,6 +50,13 @@ func judgeCluster(r *report, f Facts) {
 			say.that("voters_one", "there is one voter")
 		case f.Voters > 0 && f.Voters%2 == 0:
 			say.that("voters_even", "there are %d voters", f.Voters)
+		}
+	})
+	r.check(of, "members", fmt.Sprintf("%d nodes are members, no fewer than cluster-peers names", len(f.Nodes)), func(say *sayer) {
+		peers := f.node(f.Asked).Config.Peers
+		say.unmade = len(peers) == 0 || f.Leader == ""
+		if !say.unmade && len(peers) > len(f.Nodes) {
+			say.that("member_missing", "cluster-peers names %d nodes, and %d are members", len(peers), len(f.Nodes))
 		}
 	})
 	r.check(of, "versions", "all nodes have the same version", func(say *sayer) {

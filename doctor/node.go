@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -56,14 +57,30 @@ func judgeNode(r *report, f Facts, n Node) {
 	if !n.Probes {
 		return
 	}
-	r.check(of, "instances", "reaches every instance that any node reaches", func(say *sayer) {
-		for _, u := range n.Unreached {
-			if others := reachedBy(f, u.Addr); len(others) > 0 && !u.Rejected {
-				say.of(u.Addr, "misses_instance", "of master %s is not reached from here and is from %s: %s", u.Master,
-					strings.Join(others, ", "), u.Reason)
-			}
+	r.check(of, "instances", "reaches every instance that any node reaches", func(say *sayer) { judgeView(say, f, n) })
+}
+
+// fewMissed are told one by one.
+const fewMissed = 5
+
+// judgeView tells of instances that a node does not reach and another does.
+func judgeView(say *sayer, f Facts, n Node) {
+	var missed []Unreached
+	for _, u := range n.Unreached {
+		if !u.Rejected && len(f.reachedBy(u.Addr)) > 0 {
+			missed = append(missed, u)
 		}
-	})
+	}
+	if len(missed) > fewMissed {
+		u := missed[0]
+		say.of(u.Addr, "misses_instance", "of master %s and %d others are not reached from here and are from other nodes: %s", u.Master,
+			len(missed)-1, u.Reason)
+		return
+	}
+	for _, u := range missed {
+		say.of(u.Addr, "misses_instance", "of master %s is not reached from here and is from %s: %s", u.Master,
+			strings.Join(f.reachedBy(u.Addr), ", "), u.Reason)
+	}
 }
 
 func judgeMembership(say *sayer, f Facts, n Node) {
@@ -78,6 +95,9 @@ func judgeMembership(say *sayer, f Facts, n Node) {
 		say.that("node_other_leader", "hears the leader %s; the asked node hears %s", n.Leader, f.Leader)
 	case n.Loading:
 		say.that("node_loading", "has not caught up since it started")
+	}
+	if n.Drain != nil {
+		say.that("node_drained", "is drained by %s: %s", cmp.Or(n.Drain.Actor, "the cluster"), cmp.Or(n.Drain.Reason, noReason))
 	}
 	if n.MaxLevel < f.Level {
 		say.that("level_too_low", "knows feature level %d, and the cluster is at %d", n.MaxLevel, f.Level)
@@ -212,22 +232,27 @@ func (f Facts) dead(n Node) bool {
 	return tried
 }
 
-// reachedBy are the nodes that watch an instance and reach it.
-func reachedBy(f Facts, a raftfsm.Addr) []string {
-	var out []string
-	for _, n := range f.Nodes {
-		if n.Probes && !n.misses(a) {
-			out = append(out, n.ID)
+// views are the instances that each node misses, by its place among the nodes.
+type views []map[raftfsm.Addr]bool
+
+func viewsOf(nodes []Node) views {
+	out := make(views, len(nodes))
+	for i, n := range nodes {
+		out[i] = make(map[raftfsm.Addr]bool, len(n.Unreached))
+		for _, u := range n.Unreached {
+			out[i][u.Addr] = true
 		}
 	}
 	return out
 }
 
-func (n Node) misses(a raftfsm.Addr) bool {
-	for _, u := range n.Unreached {
-		if u.Addr == a {
-			return true
+// reachedBy are the nodes that watch an instance and reach it.
+func (f Facts) reachedBy(a raftfsm.Addr) []string {
+	var out []string
+	for i, n := range f.Nodes {
+		if n.Probes && !n.MoreUnreached && !f.views[i][a] {
+			out = append(out, n.ID)
 		}
 	}
-	return false
+	return out
 }

@@ -20,10 +20,10 @@ func judgeSet(r *report, f Facts, s Set) {
 			say.that("quorum_all", "the quorum is %d, which is all voters", m.Options.Quorum)
 		}
 	})
-	r.check(of, "watched", "the master is up, and failures are acted upon", func(say *sayer) { judgeState(say, s) })
+	r.check(of, "watched", "the master is up, and failures are acted upon", func(say *sayer) { judgeState(say, f, s) })
 	r.check(of, "reached", fmt.Sprintf("all %d instances answer and take the login", len(s.Instances)), func(say *sayer) {
 		for _, in := range s.Instances {
-			judgeReach(say, f, m, in)
+			judgeReach(say, f, m, s.down(), in)
 		}
 	})
 	met, told := 0, 0
@@ -55,24 +55,30 @@ func judgeSet(r *report, f Facts, s Set) {
 	})
 }
 
-func judgeState(say *sayer, s Set) {
+func judgeState(say *sayer, f Facts, s Set) {
 	m := s.Master
 	if m.Hold != nil {
 		say.that("held", "is held: %s", m.Hold.Reason)
 	}
 	if m.Pause != nil {
-		say.that("paused", "is paused by %s: %s", cmp.Or(m.Pause.Actor, "the cluster"), cmp.Or(m.Pause.Reason, "no reason was given"))
+		say.that("paused", "is paused by %s: %s", cmp.Or(m.Pause.Actor, "the cluster"), cmp.Or(m.Pause.Reason, noReason))
 	}
-	if s.DownVotes > 0 || m.IsODown() {
-		say.of(m.Address, "master_down", "is held down: %d votes, quorum %d", s.DownVotes, m.Options.Quorum)
+	if s.down() {
+		say.of(m.Address, "master_down", "is held down by %d of %d voters, quorum %d", s.DownVotes, f.Voters, m.Options.Quorum)
 	}
 	for _, c := range m.Conflicts {
 		say.of(c.Addr, "address_conflict", "is listed by the master of %s and belongs to master %s", m.Name, c.Other)
 	}
 }
 
+// noReason stands where nobody gave one.
+const noReason = "no reason was given"
+
+// down tells whether the master is held down by anybody.
+func (s Set) down() bool { return s.DownVotes > 0 || s.Master.IsODown() }
+
 // judgeReach tells of what nobody reaches; what others reach is said of the node that does not.
-func judgeReach(say *sayer, f Facts, m *raftfsm.Master, in Instance) {
+func judgeReach(say *sayer, f Facts, m *raftfsm.Master, down bool, in Instance) {
 	known, _ := m.Instance(in.Addr)
 	switch {
 	case in.Unvisited:
@@ -80,12 +86,18 @@ func judgeReach(say *sayer, f Facts, m *raftfsm.Master, in Instance) {
 	case in.Expired: // it has a finding of its own
 	case in.Silent != "" && known.Maintenance != nil:
 		say.of(in.Addr, "instance_silent_maintained", "does not answer: %s", in.Silent)
+	case in.Silent != "" && in.Addr == m.Address && down:
+		say.unmade = true // that the master is held down is told already
 	case in.Silent != "":
 		text := in.Silent
-		if others := reachedBy(f, in.Addr); len(others) > 0 {
+		if others := f.reachedBy(in.Addr); len(others) > 0 {
 			text += "; it is reached from " + strings.Join(others, ", ")
 		}
-		say.of(in.Addr, "instance_silent", "does not answer the asked node: %s", text)
+		code := "instance_silent"
+		if in.Addr == m.Address {
+			code = "master_silent"
+		}
+		say.of(in.Addr, code, "does not answer the asked node: %s", text)
 	case in.Rejected != "":
 		say.of(in.Addr, "login_rejected", "rejects the login: %s", in.Rejected)
 	case in.Sentinel:

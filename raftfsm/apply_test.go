@@ -2,6 +2,7 @@ package raftfsm_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -686,6 +687,15 @@ func TestEveryVerbIsLaw(t *testing.T) {
 	}()
 	if _, err := raftfsm.Encode(&raftlogv1.Command{Header: &raftlogv1.Header{Level: raftfsm.Level + 1}, Op: &raftlogv1.Command_Mark{Mark: &raftlogv1.Mark{}}}); err == nil {
 		t.Error("a command above the level is encoded")
+	}
+	beyond, err := proto.Marshal(&raftlogv1.Command{Header: &raftlogv1.Header{Level: 1}, Op: &raftlogv1.Command_SetFeatureLevel{
+		SetFeatureLevel: &raftlogv1.SetFeatureLevel{Level: raftfsm.Level + 1},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := raftfsm.Decode(beyond); !errors.Is(err, raftfsm.ErrTooNew) {
+		t.Errorf("the level is raised beyond this build: %v", err)
 	}
 	unknown, err := proto.Marshal(&raftlogv1.Command{Header: &raftlogv1.Header{Level: 1}})
 	if err != nil {

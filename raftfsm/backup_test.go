@@ -1,7 +1,10 @@
 package raftfsm_test
 
 import (
+	"bufio"
 	"bytes"
+	"compress/flate"
+	"crypto/sha1"
 	"errors"
 	"fmt"
 	"math"
@@ -10,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protodelim"
 	"google.golang.org/protobuf/proto"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
@@ -32,7 +36,34 @@ func (l *log) backup() *raftfsm.Backup {
 }
 
 func restore(b *raftfsm.Backup, era string, replace bool) *raftlogv1.Command {
-	return &raftlogv1.Command{Op: &raftlogv1.Command_Restore{Restore: b.Restore(era, replace)}}
+	return &raftlogv1.Command{Op: &raftlogv1.Command_Restore{Restore: must2(b.Restore(era, replace))}}
+}
+
+// edited is a command to restore what a backup tells of masters, otherwise.
+func edited(b *raftfsm.Backup, edit func(*raftlogv1.Restore, []*raftlogv1.MasterRecord)) *raftlogv1.Command {
+	c := restore(b, "era-2", false)
+	packed := bytes.Clone(c.GetRestore().GetMasters())
+	var records []*raftlogv1.MasterRecord
+	for in := bufio.NewReader(flate.NewReader(bytes.NewReader(c.GetRestore().GetMasters()))); ; {
+		r := &raftlogv1.MasterRecord{}
+		if err := protodelim.UnmarshalFrom(in, r); err != nil {
+			break // its end
+		}
+		records = append(records, r)
+	}
+	edit(c.GetRestore(), records)
+	var out bytes.Buffer
+	z := must2(flate.NewWriter(&out, flate.BestSpeed))
+	for _, r := range records {
+		must2(protodelim.MarshalTo(z, r))
+	}
+	if err := z.Close(); err != nil {
+		panic(err)
+	}
+	if bytes.Equal(c.GetRestore().GetMasters(), packed) { // else it was edited itself
+		c.GetRestore().Masters = out.Bytes()
+	}
+	return c
 }
 
 // recover makes the log that of a cluster that lost every node but a.
@@ -216,41 +247,48 @@ func TestRestoreIsRefused(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		want raftfsm.Code
-		do   func(r *raftlogv1.Restore)
+		do   func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord)
 	}{
-		{"no era", raftfsm.InvalidArgument, func(r *raftlogv1.Restore) { r.Era = "" }},
-		{"a long era", raftfsm.InvalidArgument, func(r *raftlogv1.Restore) { r.Era = strings.Repeat("x", 65) }},
-		{"another cluster", raftfsm.ForeignCluster, func(r *raftlogv1.Restore) { r.ClusterName = "other" }},
-		{"a newer level", raftfsm.LevelTooHigh, func(r *raftlogv1.Restore) { r.Level = 5 }},
-		{"no room for epochs", raftfsm.InvalidArgument, func(r *raftlogv1.Restore) { r.Epoch = math.MaxInt64 + 1 }},
-		{"an epoch above the highest", raftfsm.InvalidArgument, func(r *raftlogv1.Restore) { r.Epoch = 1 }},
-		{"an unknown setting", raftfsm.InvalidArgument, func(r *raftlogv1.Restore) { r.Settings = options("colour", "red") }},
-		{"an unknown option", raftfsm.InvalidArgument, func(r *raftlogv1.Restore) { r.Masters[0].Options = options("quorum", "2", "colour", "red") }},
-		{"no quorum", raftfsm.InvalidArgument, func(r *raftlogv1.Restore) { r.Masters[0].Options = nil }},
-		{"a bad name", raftfsm.InvalidArgument, func(r *raftlogv1.Restore) { r.Masters[0].Name = "a b" }},
-		{"the same master twice", raftfsm.InvalidArgument, func(r *raftlogv1.Restore) { r.Masters[1] = r.GetMasters()[0] }},
-		{"a bad address", raftfsm.InvalidArgument, func(r *raftlogv1.Restore) { r.Masters[0].Instances[1].Facts.Address.Port = 0 }},
-		{"an address twice", raftfsm.InvalidArgument, func(r *raftlogv1.Restore) { r.Masters[0].Instances[1] = r.GetMasters()[0].GetInstances()[0] }},
-		{"an address of two masters", raftfsm.InvalidArgument, func(r *raftlogv1.Restore) {
-			r.Masters[1].Instances = append([]*raftlogv1.InstanceRecord{r.GetMasters()[0].GetInstances()[0]}, r.GetMasters()[1].GetInstances()...)
+		{"no era", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) { r.Era = "" }},
+		{"a long era", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) { r.Era = strings.Repeat("x", 65) }},
+		{"another cluster", raftfsm.ForeignCluster, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) { r.ClusterName = "other" }},
+		{"a newer level", raftfsm.LevelTooHigh, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) { r.Level = 5 }},
+		{"no room for epochs", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) { r.Epoch = math.MaxInt64 + 1 }},
+		{"an epoch above the highest", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) { r.Epoch = 1 }},
+		{"masters cut short", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) {
+			r.Masters = r.GetMasters()[:len(r.GetMasters())/2]
 		}},
-		{"a master that is no instance", raftfsm.InvalidArgument, func(r *raftlogv1.Restore) { r.Masters[0].Address = addr(9) }},
-		{"a master in maintenance", raftfsm.InvalidArgument, func(r *raftlogv1.Restore) {
-			r.Masters[0].Instances[1].Maintenance = &raftlogv1.PauseRecord{Reason: "work"}
+		{"masters that are none", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) { r.Masters = []byte("hello") }},
+		{"too much of them", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) {
+			m[1].Pause = &raftlogv1.PauseRecord{Reason: strings.Repeat("x", 33<<20)}
 		}},
-		{"an IP address of an IP address", raftfsm.InvalidArgument, func(r *raftlogv1.Restore) { r.Masters[0].Instances[1].Ip = "10.1.0.1" }},
-		{"too many instances", raftfsm.InvalidArgument, func(r *raftlogv1.Restore) {
+		{"an unknown setting", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) { r.Settings = options("colour", "red") }},
+		{"an unknown option", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) {
+			m[0].Options = options("quorum", "2", "colour", "red")
+		}},
+		{"no quorum", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) { m[0].Options = nil }},
+		{"a bad name", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) { m[0].Name = "a b" }},
+		{"the same master twice", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) { m[1] = m[0] }},
+		{"a bad address", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) { m[0].Instances[1].Facts.Address.Port = 0 }},
+		{"an address twice", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) { m[0].Instances[1] = m[0].GetInstances()[0] }},
+		{"an address of two masters", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) {
+			m[1].Instances = append([]*raftlogv1.InstanceRecord{m[0].GetInstances()[0]}, m[1].GetInstances()...)
+		}},
+		{"a master that is no instance", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) { m[0].Address = addr(9) }},
+		{"a master in maintenance", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) {
+			m[0].Instances[1].Maintenance = &raftlogv1.PauseRecord{Reason: "work"}
+		}},
+		{"an IP address of an IP address", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) { m[0].Instances[1].Ip = "10.1.0.1" }},
+		{"too many instances", raftfsm.InvalidArgument, func(r *raftlogv1.Restore, m []*raftlogv1.MasterRecord) {
 			for i := range 256 {
-				r.Masters[1].Instances = append(r.Masters[1].Instances, &raftlogv1.InstanceRecord{Facts: &raftlogv1.InstanceFacts{Address: addr(1000 + i)}})
+				m[1].Instances = append(m[1].Instances, &raftlogv1.InstanceRecord{Facts: &raftlogv1.InstanceFacts{Address: addr(1000 + i)}})
 			}
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := level4(t)
-			r := proto.CloneOf(from.backup().Restore("era-2", false))
-			c.do(r)
 			before := image(t, l.state)
-			l.refused(c.want, &raftlogv1.Command{Op: &raftlogv1.Command_Restore{Restore: r}})
+			l.refused(c.want, edited(from.backup(), c.do))
 			l.index--
 			if l.state = must2(raftfsm.ReadSnapshot(bytes.NewReader(before))); l.state.Cluster().Era != "c1" || l.state.MasterCount() != 0 {
 				t.Error("a refused restore changed the state")
@@ -260,11 +298,11 @@ func TestRestoreIsRefused(t *testing.T) {
 	}
 }
 
-func must2(s *raftfsm.State, err error) *raftfsm.State {
+func must2[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
 	}
-	return s
+	return v
 }
 
 // A replica that the committed master does not list stays until the set was seen to be as committed: it may be the true master.
@@ -376,5 +414,70 @@ func TestRestoredStoriesAreTheOldest(t *testing.T) {
 	m := l.master("m")
 	if last := m.History[len(m.History)-1]; m.History[0].Epoch <= first || last.Epoch <= b.State.Epoch() {
 		t.Errorf("from epoch %d to %d; before it began with %d", m.History[0].Epoch, last.Epoch, first)
+	}
+}
+
+// fleet is a state of many masters with two replicas each.
+func fleet(t testing.TB, masters int) *raftfsm.State {
+	t.Helper()
+	l := level4(t)
+	apply := func(c *raftlogv1.Command) {
+		c.Header = &raftlogv1.Header{Level: raftfsm.LevelOf(c)}
+		l.index++
+		next, res := raftfsm.Apply(l.state, l.index, c)
+		if res.Code != raftfsm.OK {
+			t.Fatal(res)
+		}
+		l.state = next
+	}
+	id := func(n int) string { return fmt.Sprintf("%x", sha1.Sum([]byte{byte(n), byte(n >> 8), byte(n >> 16)})) }
+	for i := range masters {
+		name, host := fmt.Sprintf("master-%05d", i), fmt.Sprintf("redis-%d.rack-%d.example.com", i%250, i/250)
+		at := func(k int) *raftlogv1.Address { return &raftlogv1.Address{Host: host, Port: uint32(6379 + k)} }
+		apply(&raftlogv1.Command{Op: &raftlogv1.Command_Monitor{Monitor: &raftlogv1.Monitor{
+			Name: name, Address: at(0), Options: options("quorum", "2", "auth-pass", id(i), "down-after-milliseconds", "5000"),
+		}}})
+		facts := &raftlogv1.StateFacts{Master: name, Generation: l.index}
+		for k := range 3 {
+			role := raftfsm.RoleReplica
+			if k == 0 {
+				role = raftfsm.RoleMaster
+			}
+			facts.Instances = append(facts.Instances, &raftlogv1.InstanceFacts{
+				Address: at(k), RunId: id(3*i + k), Role: role, ReplId: id(i), ReplId2: id(i + 1), SecondOffset: 12345678, SyncedReplId: id(i),
+			})
+		}
+		apply(&raftlogv1.Command{Op: &raftlogv1.Command_StateFacts{StateFacts: facts}})
+	}
+	return l.state
+}
+
+// What a cluster may have at most is restored in one entry, and leaves room for past failovers.
+func TestTenThousandMastersAreRestored(t *testing.T) {
+	b := &raftfsm.Backup{State: fleet(t, 10_000)}
+	c := restore(b, "era-2", false)
+	c.Header = &raftlogv1.Header{Level: 4}
+	size := proto.Size(c)
+	t.Logf("an entry of %.1f MB", float64(size)/1e6)
+	if size > raftfsm.MaxRestoreBytes/2 {
+		t.Errorf("%d bytes", size)
+	}
+	l := level4(t)
+	began := time.Now()
+	next, res := raftfsm.Apply(l.state, l.index+1, c)
+	t.Logf("applied in %v", time.Since(began))
+	if res.Code != raftfsm.OK || next.MasterCount() != 10_000 {
+		t.Fatalf("%+v, %d masters", res, next.MasterCount())
+	}
+}
+
+func BenchmarkRestore(b *testing.B) {
+	c := restore(&raftfsm.Backup{State: fleet(b, 10_000)}, "era-2", false)
+	c.Header = &raftlogv1.Header{Level: 4}
+	l := level4(b)
+	for b.Loop() {
+		if _, res := raftfsm.Apply(l.state, l.index+1, c); res.Code != raftfsm.OK {
+			b.Fatal(res)
+		}
 	}
 }

@@ -46,6 +46,9 @@ func understood(c *raftlogv1.Command) error {
 		return errors.New("command without a header")
 	case c.GetHeader().GetLevel() > Level:
 		return fmt.Errorf("%w: %d, this build knows %d: upgrade this node", ErrTooNew, c.GetHeader().GetLevel(), Level)
+	case c.GetSetFeatureLevel().GetLevel() > Level:
+		return fmt.Errorf("%w: it raises the feature level to %d, this build knows %d: upgrade this node",
+			ErrTooNew, c.GetSetFeatureLevel().GetLevel(), Level)
 	case c.GetOp() == nil:
 		return fmt.Errorf("%w: its verb is unknown to this build (level %d): upgrade this node", ErrTooNew, Level)
 	}

@@ -84,9 +84,13 @@ func (d *draft) mayRestore(c *raftlogv1.Restore) verdict {
 
 // restored makes the masters of a backup, or tells what is wrong with one.
 func (d *draft) restored(c *raftlogv1.Restore) ([]*Master, verdict) {
-	masters := make([]*Master, 0, len(c.GetMasters()))
+	records, err := unpackMasters(c.GetMasters())
+	if err != nil {
+		return nil, refuse(InvalidArgument, "the backup cannot be restored: %v", err)
+	}
+	masters := make([]*Master, 0, len(records))
 	owners := map[Addr]string{}
-	for i, r := range c.GetMasters() {
+	for i, r := range records {
 		m, err := d.revive(r, c)
 		switch {
 		case err == nil && i > 0 && m.Name <= masters[i-1].Name:
@@ -123,13 +127,11 @@ func (d *draft) revive(r *raftlogv1.MasterRecord, c *raftlogv1.Restore) (*Master
 		return nil, err
 	}
 	reason := "restored from a backup of " + moment(c.GetTakenAtMs())
-	for _, p := range []struct {
-		what string
-		was  *Pause
-	}{{"paused", m.Pause}, {"held", m.Hold}} {
-		if p.was != nil {
-			reason += fmt.Sprintf("; it was %s then: %s", p.what, p.was.Reason)
-		}
+	if m.Pause != nil {
+		reason += "; it was paused then: " + m.Pause.Reason
+	}
+	if m.Hold != nil {
+		reason += "; it was held then: " + m.Hold.Reason
 	}
 	m.Pause = &Pause{Actor: d.head.GetActor(), Reason: clip(reason), SinceMs: d.head.GetProposedAtMs()}
 	m.Hold, m.Enforce, m.Restored = nil, false, true

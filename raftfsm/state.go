@@ -315,6 +315,17 @@ func (s *State) Drained(raftID string) bool {
 	return ok && n.Drain != nil
 }
 
+// DrainedNodes are the operators' names of the members that are drained, in Raft id order.
+func (s *State) DrainedNodes() []string {
+	var out []string
+	for n := range s.Nodes() {
+		if n.Drain != nil {
+			out = append(out, n.NodeID)
+		}
+	}
+	return out
+}
+
 // Nodes are the registered members in Raft id order.
 func (s *State) Nodes() iter.Seq[*Node] { return values(s.nodes) }
 

@@ -11,10 +11,11 @@ fi
 version=$(systemd-analyze --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-# verify wants every program to exist.
-for unit in deploy/systemd/*.service deploy/systemd/*.timer; do
-	sed -E 's#/usr/bin/sentinel(d|ctl)\b#/bin/true#g' "$unit" >"$dir/${unit##*/}"
-done
+
+# put copies a file to where it is checked: verify wants every program to exist.
+put() {
+	sed -E 's#/usr/bin/sentinel(d|ctl)\b#/bin/true#g' "$1" >"$dir/${1#deploy/systemd/}"
+}
 
 check() {
 	systemd-analyze verify --man=no --recursive-errors=yes "$1"
@@ -29,11 +30,15 @@ check() {
 	esac
 }
 
+for unit in deploy/systemd/*.service deploy/systemd/*.timer; do
+	put "$unit"
+done
 for unit in "$dir"/*.service "$dir"/*.timer; do
 	check "$unit"
 done
 if [ "$version" -ge 253 ]; then
-	cp -r deploy/systemd/sentineld.service.d "$dir/"
+	mkdir "$dir/sentineld.service.d"
+	put deploy/systemd/sentineld.service.d/notify-reload.conf
 	check "$dir/sentineld.service"
 else
 	echo "the drop-in notify-reload.conf not checked: it is for systemd 253 and later, this is $version"

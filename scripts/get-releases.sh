@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds sentineld of released versions into bin/releases/VERSION, from the commits that test/upgrade/releases names:
-# those that are given, or all. What was built before is kept.
+# those that are given, or the oldest and the newest, which test/upgrade rolls to this build. What was built before is kept.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 list=test/upgrade/releases
@@ -32,7 +32,7 @@ build() {
 room=
 trap 'rm -rf "$room"' EXIT
 
-for version in ${*:-$(grep -v '^#' "$list" | cut -d' ' -f1)}; do
+for version in ${*:-$(grep -v '^#' "$list" | cut -d' ' -f1 | sed -n '1p;$p')}; do
 	commit=$(grep "^$version " "$list" | cut -d' ' -f2) || {
 		echo "$list does not name $version" >&2
 		exit 1

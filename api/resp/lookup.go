@@ -24,7 +24,7 @@ func (s *Server) local(c *conn) (*raftfsm.State, reply) {
 		return nil, failure("LOADING sentineld has not caught up with its cluster since it started")
 	case api.FailureRemoved:
 		return nil, failure("ERR this node was removed from its cluster; ask another one")
-	case api.FailureOther, api.FailureNoLeader, api.FailureUnknownOutcome:
+	case api.FailureOther, api.FailureNoLeader, api.FailureUnknownOutcome, api.FailureRefused:
 	}
 	return nil, failure("ERR " + err.Error())
 }

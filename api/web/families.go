@@ -78,6 +78,10 @@ var families = []*family{
 		name: "sentineld_raft_voters", kind: gauge, help: "Members that vote.",
 		node: told1(func(s *scrape) float64 { return float64(s.st.Voters()) }),
 	},
+	{
+		name: "sentineld_raft_members_drained", kind: gauge, help: "Members that are drained: they vote and do not lead.",
+		node: told1(func(s *scrape) float64 { return float64(len(s.st.DrainedNodes())) }),
+	},
 	{name: "sentineld_raft_members_heard", kind: gauge, help: "On the leader: members heard lately, itself included.", node: func(s *scrape, add adder) {
 		if s.status.Heard != nil {
 			add(float64(len(s.status.Heard)))

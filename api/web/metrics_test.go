@@ -114,6 +114,29 @@ func TestPromise(t *testing.T) {
 	}
 }
 
+// Bug reports have the metrics as a scrape has them, but for what grows meanwhile.
+func TestWriteMetrics(t *testing.T) {
+	_, o := exposed(t)
+	s := newServer(t, o)
+	_, scraped := scrapeText(t, s)
+	var written strings.Builder
+	if err := s.WriteMetrics(&written); err != nil {
+		t.Fatal(err)
+	}
+	ours := func(text string) string {
+		var out strings.Builder
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, "sentineld_") && !strings.Contains(line, "seconds") {
+				out.WriteString(line)
+			}
+		}
+		return out.String()
+	}
+	if got := ours(written.String()); got == "" || got != ours(scraped) {
+		t.Errorf("written is\n%s\nand scraped\n%s", got, ours(scraped))
+	}
+}
+
 func TestValues(t *testing.T) {
 	n, o := exposed(t)
 	s := newServer(t, o)
@@ -137,7 +160,7 @@ func TestValues(t *testing.T) {
 	const m = `{master="m"}`
 	check(map[string]string{
 		`sentineld_raft_role{role="leader"}`: "1", `sentineld_raft_role{role="follower"}`: "0", "sentineld_raft_has_leader": "1",
-		"sentineld_raft_term": "3", "sentineld_raft_members": "1", "sentineld_raft_voters": "1", "sentineld_raft_members_heard": "1",
+		"sentineld_raft_term": "3", "sentineld_raft_members": "1", "sentineld_raft_voters": "1", "sentineld_raft_members_heard": "1", "sentineld_raft_members_drained": "0",
 		"sentineld_raft_last_contact_seconds": "0", "sentineld_raft_log_write_p50_seconds": "0.002", "sentineld_masters": "1",
 		`sentineld_instances{role="replica"}`: "3", "sentineld_instances_probed": "3", "sentineld_instances_connected": "3",
 		`sentineld_master_info{address="10.0.0.1:6379",announced="10.0.0.1:6379",epoch="0",master="m"}`: "1",

@@ -38,6 +38,7 @@ func example(name, value, text string) Entry { return Entry{Name: name, Value: v
 func master(option, value, text string) Entry {
 	return initial("sentinel "+option, "mymaster "+value, text)
 }
+
 func masterExample(option, value, text string) Entry {
 	return example("sentinel "+option, "mymaster "+value, text)
 }

@@ -21,7 +21,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	// isTerminal tells whether somebody can be asked through stdin.
-	isTerminal func(io.Reader) bool
+	isTerminal func(any) bool
 
 	set settings
 	// cluster is made by the first command that needs it.

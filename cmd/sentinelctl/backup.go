@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/raftsentinel/raftsentinel/api/client"
+	"github.com/raftsentinel/raftsentinel/cmd/terminal"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
@@ -171,7 +172,7 @@ func (a *app) sendBackup(ctx context.Context, r restoring, validate bool) (*sent
 
 // backup fetches a backup whole, reads it back, and only then lets anybody see it.
 func (a *app) backup(ctx context.Context, file string, force bool) error {
-	if out, is := a.stdout.(*os.File); is && file == "-" && isTerminal(out) {
+	if file == "-" && terminal.Is(a.stdout) {
 		return usagef("a backup is not for a terminal: name a file, or redirect stdout")
 	}
 	if err := refuseExisting(file, force); err != nil {

@@ -102,6 +102,9 @@ func (a *app) writeBundle(ctx context.Context, file string, now time.Time, limit
 		return nil, err
 	}
 	first, err := stream.Recv() // before a file is made that would have nothing in it
+	if errors.Is(err, io.EOF) {
+		err = errCutShort
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -59,6 +59,9 @@ than it should, or not in every case that may come: warnings alone end with 0. N
 	return cmd
 }
 
+// errCutShort: the answer of a stream ended where more was to come.
+var errCutShort = failedf("the node ended its answer before it was whole; ask again")
+
 // diagnose is a diagnosis as one message.
 func (a *app) diagnose(ctx context.Context, q *sentinelv1.DiagnoseRequest, limit time.Duration) (*sentinelv1.DiagnoseResponse, error) {
 	c, err := a.client()
@@ -74,10 +77,12 @@ func (a *app) diagnose(ctx context.Context, q *sentinelv1.DiagnoseRequest, limit
 	out := &sentinelv1.DiagnoseResponse{}
 	for {
 		part, err := stream.Recv()
-		if errors.Is(err, io.EOF) && out.GetSummary() != nil {
+		switch {
+		case errors.Is(err, io.EOF) && out.GetSummary() == nil:
+			return nil, errCutShort
+		case errors.Is(err, io.EOF):
 			return out, nil
-		}
-		if err != nil {
+		case err != nil:
 			return nil, err
 		}
 		proto.Merge(out, part)

@@ -26,6 +26,7 @@ type cluster struct {
 	sentinelv1.UnimplementedSentinelServiceServer
 	sentinelv1.UnimplementedAdminServiceServer
 	sentinelv1.UnimplementedClusterServiceServer
+	sentinelv1.UnimplementedDiagnoseServiceServer
 
 	masters   []*sentinelv1.Master
 	failovers []*sentinelv1.Failover
@@ -34,6 +35,10 @@ type cluster struct {
 	nodes     []*sentinelv1.Node
 	quorumOK  bool
 	explain   *sentinelv1.ExplainMasterResponse
+	// diagnosis comes in as many messages; bundle likewise, and after it bundleErr.
+	diagnosis []*sentinelv1.DiagnoseResponse
+	bundle    []*sentinelv1.CollectBundleResponse
+	bundleErr error
 	// fail is the answer to every call that changes, or needs a leader.
 	fail error
 	// hang makes the same calls wait for the caller to give up.
@@ -59,6 +64,7 @@ type services interface {
 	sentinelv1.SentinelServiceServer
 	sentinelv1.AdminServiceServer
 	sentinelv1.ClusterServiceServer
+	sentinelv1.DiagnoseServiceServer
 }
 
 func serveNode(t *testing.T, c services) string {
@@ -71,6 +77,7 @@ func serveNode(t *testing.T, c services) string {
 	sentinelv1.RegisterSentinelServiceServer(s, c)
 	sentinelv1.RegisterAdminServiceServer(s, c)
 	sentinelv1.RegisterClusterServiceServer(s, c)
+	sentinelv1.RegisterDiagnoseServiceServer(s, c)
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	t.Cleanup(func() {

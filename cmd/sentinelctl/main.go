@@ -8,6 +8,8 @@ import (
 	"os/signal"
 	"syscall"
 	"unicode/utf8"
+
+	"github.com/raftsentinel/raftsentinel/cmd/terminal"
 )
 
 func main() {
@@ -29,7 +31,7 @@ func checkText(args []string) error {
 
 // run executes one command line and returns its exit status. A cancelled ctx is an interrupt.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, isTerminal: isTerminal}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, isTerminal: terminal.Is}
 	root := a.root()                          //nolint:contextcheck // each command gets ctx from cobra
 	root.SetArgs(append([]string{}, args...)) // nil would be the process's own
 	root.SetIn(stdin)

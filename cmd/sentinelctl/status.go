@@ -19,10 +19,10 @@ func (a *app) statusCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show how the cluster is",
-		Long: `Show how the cluster is, as the asked node and the leader see it. --wait healthy waits until a leader is known and
-hears every node, each node keeps up and votes, every master is up, no failover is under way, no master is held, and nothing
-else is wrong; exit 5 if that does not come true within --max-wait. It tells whether it is safe to stop the next node, in
-an upgrade for example: run it before each one.`,
+		Long: `Show how the cluster is, as its nodes see it. --wait healthy waits until a leader is known and hears every node, each
+node answers, keeps up and votes, every master is up, no failover is under way, no master is held, and nothing else is wrong
+for any node; exit 5 if that does not come true within --max-wait. It tells whether it is safe to stop the next node, in an
+upgrade for example: run it before each one.`,
 		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if wait != "" && wait != "healthy" {

@@ -3,8 +3,9 @@
 //	sentineld [CONFIG-FILE] [--directive value ...]
 //	sentineld --check-config FILE
 //	sentineld --version
+//	sentineld recover --force-new-cluster [CONFIG-FILE] [--directive value ...]
 //
-// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted before it ran.
+// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 4 refused and nothing changed, 130 interrupted before it ran.
 package main
 
 import (
@@ -29,18 +30,27 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitRefused: nothing changed, because the present state forbids it.
+	exitRefused = 4
 )
 
-func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	recovers := len(args) > 0 && args[0] == "recover"
 	switch {
 	case slices.Contains(args, "--version") || slices.Contains(args, "-v"):
 		fmt.Fprintln(stdout, "sentineld", version.String())
 		return exitDone
 	case slices.Contains(args, "--help") || slices.Contains(args, "-h"):
+		if recovers {
+			fmt.Fprintln(stdout, recoverUsage)
+			return exitDone
+		}
 		fmt.Fprint(stdout, usage)
 		return exitDone
+	case recovers:
+		return recoverCluster(ctx, args[1:], stdin, stdout, stderr)
 	}
 	check := len(args) > 0 && args[0] == "--check-config"
 	if check {
@@ -156,15 +166,17 @@ const usage = `usage: sentineld [CONFIG-FILE] [--directive value ...]
        sentineld --check-config FILE [--directive value ...]
        sentineld --dev
        sentineld --version
+       sentineld recover --force-new-cluster [CONFIG-FILE] [--directive value ...]
 
 One node of a sentineld cluster. Every directive of the configuration file is also a flag (--grpc-port 26479) and an
 environment variable (SENTINELD_CONF_GRPC_PORT); flag beats environment beats file.
 
 At a SIGHUP it opens its log file anew and reads the configuration again: the Sentinel port, announce-ip and announce-port,
-loglevel and logfile, scripts-dir and webhooks change at once; of the rest it tells that a restart is needed.
+loglevel and logfile, cluster-secret-file, scripts-dir and webhooks change at once; of the rest it tells that a restart is needed.
 
   --dev                 one node, nothing on disk, ready in under a second
   --check-config FILE   print every fault by file and line; open no port
+  recover               for a cluster that has lost the majority of its nodes for good; tells more by --help
 
 A cluster on one machine:
   sentineld --port 26379 --dir n1 --node-id n1 --cluster-peers 127.0.0.1:26479 127.0.0.1:26489 127.0.0.1:26499 --bootstrap-expect 3

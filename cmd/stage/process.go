@@ -292,6 +292,13 @@ func (p *Process) SetEnv(env ...string) {
 	p.env = env
 }
 
+// SetProgram replaces the program that runs, from the next start on: an upgrade, or a way back.
+func (p *Process) SetProgram(path string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.path = path
+}
+
 // writeLines writes a configuration file.
 func writeLines(path string, lines []string) (err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)

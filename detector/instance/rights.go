@@ -18,10 +18,17 @@ var (
 // used are the commands that we send to instances, with arguments that would change no role and close nothing even where they
 // were carried out. MULTI and EXEC are tried apart.
 var used = [][]string{
-	{"PING"}, {"INFO", "server"}, {"ROLE"},
-	{"CLIENT", "SETNAME", "sentineld-inspect"}, {"CLIENT", "LIST"}, {"CLIENT", "KILL", "ID", "0"},
-	{"CLIENT", "PAUSE", "never", "WRITE"}, {"CLIENT", "UNPAUSE"},
-	{"CONFIG", "REWRITE"}, {"REPLICAOF", "nobody", "none"}, {"SLAVEOF", "nobody", "none"},
+	{"PING"},
+	{"INFO", "server"},
+	{"ROLE"},
+	{"CLIENT", "SETNAME", "sentineld-inspect"},
+	{"CLIENT", "LIST"},
+	{"CLIENT", "KILL", "ID", "0"},
+	{"CLIENT", "PAUSE", "never", "WRITE"},
+	{"CLIENT", "UNPAUSE"},
+	{"CONFIG", "REWRITE"},
+	{"REPLICAOF", "nobody", "none"},
+	{"SLAVEOF", "nobody", "none"},
 }
 
 // Rights tells which of the commands that we send the user may not use (denied), and which are not known under the names that

@@ -121,41 +121,48 @@ func (a *appliedMemory) Close() error         { return nil }
 // It gives the index from which on the state may be told again, which is above the state's own only when the applied index
 // is lost: then everything in the log may have been told.
 func (f *fsm) recall(snaps raft.SnapshotStore, logs raft.LogStore) (floor uint64, err error) {
-	metas, err := snaps.List()
-	if err != nil {
-		return 0, fmt.Errorf("list snapshots: %w", err)
-	}
-	state := f.State()
-	first := uint64(1)
-	if len(metas) > 0 {
-		if state, err = readSnapshot(snaps, metas[0].ID); err != nil {
-			return 0, err
-		}
-		first = metas[0].Index + 1
-	}
 	last, err := logs.LastIndex()
 	if err != nil {
 		return 0, fmt.Errorf("read log: %w", err)
 	}
 	applied, known := f.applied.load()
+	state, err := replay(f.State(), snaps, logs, min(applied, last))
+	if err != nil {
+		return 0, err
+	}
+	f.begin(state)
 	if !known {
-		f.begin(state)
 		return max(last, state.Index()), nil
 	}
-	for i := first; i <= min(applied, last); i++ {
+	return applied, nil
+}
+
+// replay gives the state of the newest snapshot, else the one given, with the entries of the log up to an index.
+func replay(state *raftfsm.State, snaps raft.SnapshotStore, logs raft.LogStore, upTo uint64) (*raftfsm.State, error) {
+	metas, err := snaps.List()
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
+	}
+	first := uint64(1)
+	if len(metas) > 0 {
+		if state, err = readSnapshot(snaps, metas[0].ID); err != nil {
+			return nil, err
+		}
+		first = metas[0].Index + 1
+	}
+	for i := first; i <= upTo; i++ {
 		var l raft.Log
 		if err := logs.GetLog(i, &l); err != nil {
-			return 0, fmt.Errorf("read log entry %d: %w", i, err)
+			return nil, fmt.Errorf("read log entry %d: %w", i, err)
 		}
 		if l.Index <= state.Index() {
 			continue
 		}
 		if state, _, err = applyEntry(state, &l); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
-	f.begin(state)
-	return applied, nil
+	return state, nil
 }
 
 func (f *fsm) begin(s *raftfsm.State) {

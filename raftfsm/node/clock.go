@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// clockBound is by how much the wall clocks of two nodes may differ. No decision of the cluster rests on them, but what
-	// people read and order does: when a failover was, and when a pause or a maintenance ends. It is far above what a call
-	// takes, so that a clock may be compared when its message comes in.
+	// clockBound is by how much the wall clocks of two nodes may differ. Who is down, who leads and what is committed do not
+	// rest on them; what people read and order does: when a failover was, and when a pause or a maintenance ends. It is far
+	// above what a call takes, so that a clock may be compared when its message comes in.
 	clockBound = 5 * time.Minute
 	// clockEvery is how often the leader looks at the members' clocks.
 	clockEvery = 30 * time.Second

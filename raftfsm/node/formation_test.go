@@ -29,6 +29,7 @@ func knowsLeader(d *described)             { d.leader = raftfsm.Addr{Host: "lead
 func incarnation(s string) func(*described) {
 	return func(d *described) { d.raftID = raft.ServerID(d.nodeID + "-" + s) }
 }
+
 func clockAhead(d time.Duration) func(*described) {
 	here := time.Date(2026, 11, 28, 9, 0, 0, 0, time.UTC)
 	return func(n *described) { n.here, n.clock = here, here.Add(d) }

@@ -170,9 +170,13 @@ func (n *Node) committedIn(term uint64) uint64 {
 	return committed
 }
 
-// mark commits a Mark.
+// mark commits a Mark, whose header has the cluster's level: a node that does not know that level stops there, although the
+// entries so far might not have needed it.
 func (n *Node) mark(ctx context.Context, r *raft.Raft, term uint64) (raftfsm.Result, error) {
-	_, data, err := n.encode(&raftlogv1.Command{Op: &raftlogv1.Command_Mark{Mark: &raftlogv1.Mark{Node: string(n.self), Term: term}}})
+	_, data, err := n.encode(&raftlogv1.Command{
+		Header: &raftlogv1.Header{Level: n.State().FeatureLevel()},
+		Op:     &raftlogv1.Command_Mark{Mark: &raftlogv1.Mark{Node: string(n.self), Term: term}},
+	})
 	if err != nil {
 		return raftfsm.Result{}, err
 	}

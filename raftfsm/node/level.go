@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
@@ -13,7 +15,7 @@ const raiseRetry = time.Second
 
 // raiseLevel is what an upgrade ends with: the leader raises the cluster's feature level once every member supports a higher
 // one. Nobody has to order it, and nothing takes it back.
-func (n *Node) raiseLevel(ctx context.Context, l *leadership) error {
+func (n *Node) raiseLevel(ctx context.Context, r *raft.Raft, l *leadership) error {
 	for {
 		changed := n.Changed()
 		s := n.State()
@@ -25,6 +27,7 @@ func (n *Node) raiseLevel(ctx context.Context, l *leadership) error {
 			err := n.raise(ctx, l, level)
 			if err == nil {
 				n.log.Info("feature level raised", "from", s.FeatureLevel(), "to", level)
+				_, _ = n.mark(ctx, r, l.term) // where it is lost with the leadership, the next one begins with such a Mark
 				continue
 			}
 			if ctx.Err() == nil {

@@ -5,6 +5,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
@@ -98,4 +100,54 @@ func TestTheLevelIsRaisedOnce(t *testing.T) {
 			t.Errorf("raised %d times, to %d", raised, w.level())
 		}
 	})
+}
+
+// From the raised level on the log holds an entry at which an older node stops: behind the raise, and at the head of each later
+// leadership.
+func TestTheLogTellsOlderNodesToStop(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.eventually("the level has risen", func() bool { return w.level() == raftfsm.Level })
+		w.settle()
+		l := w.leader()
+		raised, fence := l.entry(func(c *raftlogv1.Command) bool { return c.GetSetFeatureLevel() != nil }), l.entry(atLevel)
+		if raised == 0 || fence <= raised {
+			t.Errorf("raised at entry %d, and an older node stops at %d", raised, fence)
+		}
+		if err := l.halt(); err != nil {
+			t.Fatal(err)
+		}
+		next := w.leader(w.others(l)...)
+		mark := next.entry(func(c *raftlogv1.Command) bool { return c.GetMark().GetNode() == string(next.self) && atLevel(c) })
+		if mark <= fence {
+			t.Errorf("the next leadership begins at entry %d, and its Mark stops nobody", mark)
+		}
+	})
+}
+
+func atLevel(c *raftlogv1.Command) bool { return c.GetHeader().GetLevel() == raftfsm.Level }
+
+// entry is the index of the first command in a member's log that is as wanted; 0 for none.
+func (m *member) entry(wanted func(*raftlogv1.Command) bool) uint64 {
+	m.w.t.Helper()
+	last, err := m.stores.logs.LastIndex()
+	if err != nil {
+		m.w.t.Fatal(err)
+	}
+	for index := uint64(1); index <= last; index++ {
+		var l raft.Log
+		if err := m.stores.logs.GetLog(index, &l); err != nil {
+			m.w.t.Fatal(err)
+		}
+		if l.Type != raft.LogCommand {
+			continue
+		}
+		c, err := raftfsm.Decode(l.Data)
+		if err != nil {
+			m.w.t.Fatal(err)
+		}
+		if wanted(c) {
+			return index
+		}
+	}
+	return 0
 }

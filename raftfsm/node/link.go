@@ -31,7 +31,7 @@ var linkKeepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Int
 // every inbound connection is refused in words, because a node without state must answer no Raft call.
 type raftLink struct {
 	listener  net.Listener
-	auth      linkAuth
+	auth      linkAuthNow
 	advertise raftfsm.Addr
 	log       *sparseLog
 	dialer    func(ctx context.Context, network, address string) (net.Conn, error)
@@ -50,9 +50,10 @@ type raftLink struct {
 func newRaftLink(l net.Listener, auth linkAuth, advertise raftfsm.Addr, log *slog.Logger) *raftLink {
 	dialer := net.Dialer{KeepAliveConfig: linkKeepAlive}
 	link := &raftLink{
-		listener: l, auth: auth, advertise: advertise, log: newSparseLog(log), dialer: dialer.DialContext,
+		listener: l, advertise: advertise, log: newSparseLog(log), dialer: dialer.DialContext,
 		accepted: make(chan net.Conn), live: map[*linkConn]struct{}{},
 	}
+	link.auth.Store(&auth)
 	link.closing, link.close = context.WithCancel(context.Background())
 	return link
 }
@@ -110,7 +111,7 @@ func (l *raftLink) admit(raw net.Conn) {
 		return
 	}
 	_ = conn.SetDeadline(time.Now().Add(handshakeLimit))
-	hello, err := l.auth.accept(conn, purposeRaft, func(h linkHello) error { return l.meant(conn, h) })
+	hello, err := l.auth.Load().accept(conn, purposeRaft, func(h linkHello) error { return l.meant(conn, h) })
 	if err != nil {
 		if l.closing.Err() == nil && !errors.Is(err, io.EOF) {
 			level := slog.LevelWarn
@@ -151,8 +152,8 @@ func (l *raftLink) meant(conn *linkConn, h linkHello) error {
 		return errNoState
 	case h.ClusterID != own:
 		return linkRefusal{fmt.Sprintf("this node belongs to cluster %s, not to %s", own, printable(h.ClusterID))}
-	case h.To != l.auth.raftID:
-		return linkRefusal{fmt.Sprintf("this is node %s, not %s", l.auth.raftID, printable(string(h.To)))}
+	case h.To != l.auth.Load().raftID:
+		return linkRefusal{fmt.Sprintf("this is node %s, not %s", l.auth.Load().raftID, printable(string(h.To)))}
 	case held >= inboundPerNode:
 		return linkRefusal{fmt.Sprintf("%d connections of node %s are unanswered here: the log store may hang", held, h.From)}
 	}
@@ -226,7 +227,7 @@ func (l *raftLink) Dial(address raft.ServerAddress, timeout time.Duration) (net.
 	}
 	deadline, _ := ctx.Deadline()
 	_ = conn.SetDeadline(deadline)
-	if err := l.auth.dial(conn, linkHello{Purpose: purposeRaft, To: id, ClusterID: cluster}); err != nil {
+	if err := l.auth.Load().dial(conn, linkHello{Purpose: purposeRaft, To: id, ClusterID: cluster}); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("node %s at %s: %w", id, target, err)
 	}

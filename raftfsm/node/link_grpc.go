@@ -19,7 +19,7 @@ import (
 // linkCredentials shake hands before HTTP/2 where both ends are nodes, and let everyone else pass as anonymous. Whether
 // anonymous callers may do anything is for the server's interceptors to say.
 type linkCredentials struct {
-	auth linkAuth
+	auth linkAuthNow
 	log  *sparseLog
 
 	mu sync.Mutex
@@ -29,7 +29,9 @@ type linkCredentials struct {
 
 // newLinkCredentials authenticates node-to-node gRPC on both sides; servers admit other clients as anonymous.
 func newLinkCredentials(auth linkAuth, log *slog.Logger) *linkCredentials {
-	return &linkCredentials{auth: auth, log: newSparseLog(log), refused: map[string]string{}}
+	c := &linkCredentials{log: newSparseLog(log), refused: map[string]string{}}
+	c.auth.Store(&auth)
+	return c
 }
 
 // refusal is why the node at an address, a resolved HOST:PORT, refused this one on its merits when it was dialled last; ""
@@ -59,7 +61,7 @@ func (c *linkCredentials) ClientHandshake(ctx context.Context, _ string, conn ne
 		return nil, nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	err := c.auth.dial(conn, linkHello{Purpose: purposeGRPC})
+	err := c.auth.Load().dial(conn, linkHello{Purpose: purposeGRPC})
 	if !stop() {
 		err = errors.Join(ctx.Err(), err)
 	}
@@ -84,7 +86,7 @@ func (c *linkCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.
 	if first[0] != linkMagic[0] {
 		return replay, newLinkInfo(""), nil
 	}
-	hello, err := c.auth.accept(replay, purposeGRPC, func(linkHello) error { return nil })
+	hello, err := c.auth.Load().accept(replay, purposeGRPC, func(linkHello) error { return nil })
 	if err != nil {
 		c.log.warn(refusalKey(conn, err), "connection of another node refused",
 			"remote", conn.RemoteAddr().String(), "from", printable(string(hello.From)), "error", err)

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -42,6 +43,18 @@ type linkAuth struct {
 	clusterName string
 	secret      raftfsm.Secret
 	raftID      raft.ServerID
+}
+
+// linkAuthNow is what holds now: each handshake takes it once. Connections that stand are not asked again.
+type linkAuthNow struct{ atomic.Pointer[linkAuth] }
+
+// rekey has the handshakes from now on use a secret, and tells whether it is another than before.
+func (a *linkAuthNow) rekey(secret raftfsm.Secret) (changed bool) {
+	next := *a.Load()
+	changed = next.secret != secret
+	next.secret = secret
+	a.Store(&next)
+	return changed
 }
 
 // The four messages of a handshake, in order: the dialler's hello, the acceptor's challenge, the dialler's proof, the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -22,6 +23,8 @@ const (
 	promoteLag = 64
 	// promoteEvery is how often the leader looks whether one has caught up.
 	promoteEvery = 50 * time.Millisecond
+	// registerRetry is how soon a node tries again to register.
+	registerRetry = time.Second
 	// wishEvery is how often a node that has caught up and means not to vote is asked again.
 	wishEvery = 10 * time.Second
 	// admittedLimit is how long a node that was admitted may stay silent before it has registered; then it is none.
@@ -36,16 +39,23 @@ func (n *Node) lead(ctx context.Context, r *raft.Raft, term uint64) error {
 	if l == nil || l.term != term {
 		return nil
 	}
+	return together(ctx,
+		func(ctx context.Context) error { return n.moveSelf(ctx, r) },
+		func(ctx context.Context) error { return n.expireReports(ctx, l) },
+		func(ctx context.Context) error { return n.tendNonVoters(ctx, r, l) },
+		func(ctx context.Context) error { return n.raiseLevel(ctx, r, l) },
+		n.watchClocks,
+		func(ctx context.Context) error { return n.watchAbsences(ctx, r, l) },
+	)
+}
+
+// together runs duties until all have returned; the first that fails ends the others, and is what it gives.
+func together(ctx context.Context, duties ...func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return n.expireReports(ctx, l) })
-	g.Go(func() error { return n.tendNonVoters(ctx, r, l) })
-	g.Go(func() error { return n.raiseLevel(ctx, l) })
-	g.Go(func() error { return n.watchClocks(ctx) })
-	g.Go(func() error { return n.watchAbsences(ctx, r, l) })
-	if err := g.Wait(); err != nil && context.Cause(ctx) == nil {
-		return err
+	for _, duty := range duties {
+		g.Go(func() error { return duty(ctx) })
 	}
-	return nil
+	return g.Wait()
 }
 
 // await waits for an answer of Raft's, which knows no context.
@@ -407,6 +417,7 @@ func (n *Node) handOver(ctx context.Context, r *raft.Raft, target raft.Server) e
 
 // register keeps what the state says of this node true.
 func (n *Node) register(ctx context.Context) {
+	refused := newSparseLog(n.log)
 	for warned := false; ; {
 		changed, announced := n.Changed(), n.announced.next()
 		if n.o.Observer && !warned && n.State().IsVoter(string(n.self)) {
@@ -420,8 +431,8 @@ func (n *Node) register(ctx context.Context) {
 				err = res.Err()
 			}
 			if err != nil && ctx.Err() == nil {
-				n.log.Info("not registered yet", "error", err)
-				wait = time.After(time.Second)
+				refused.write(slog.LevelInfo, err.Error(), "not registered yet", "error", err)
+				changed, wait = nil, time.After(registerRetry) // a refusal is a change, too
 			}
 		}
 		select {

@@ -465,6 +465,50 @@ func TestMemberMoves(t *testing.T) {
 	})
 }
 
+// All members come back under other addresses, so that no leader can be elected at the old ones.
+func TestAllMembersMove(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.settle()
+		w.mustPropose(w.leader(), monitor("m", 100))
+		w.settle()
+		var peers []string
+		for _, m := range w.members {
+			if err := m.halt(); err != nil {
+				t.Fatal(err)
+			}
+			peers = append(peers, addr(m.number, 26579).String())
+		}
+		for _, m := range w.members {
+			m.moved, m.peers = 100, peers
+			m.restart()
+		}
+		l := w.leader()
+		w.eventually("all are known where they are", func() bool {
+			for _, m := range w.members {
+				for _, v := range l.State().Servers() {
+					if v.ID == string(m.self) && v.Address != m.o.Raft.String() {
+						return false
+					}
+				}
+				if n, ok := l.State().Node(string(m.self)); !ok || n.GRPC != m.o.GRPC {
+					return false
+				}
+			}
+			return true
+		})
+		w.settle()
+		for _, m := range w.members {
+			if _, ok := m.State().Master("m"); !ok {
+				t.Errorf("n%d has forgotten the master", m.number)
+			}
+		}
+		if err := l.TransferLeadership(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+		w.mustPropose(l, monitor("n", 101))
+	})
+}
+
 // A log store that hangs does not hold up the end of a node.
 func TestStoppingWithAHangingStore(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
@@ -537,6 +581,34 @@ func TestObserver(t *testing.T) {
 		m.restart()
 		time.Sleep(wishEvery)
 		w.eventually("it votes", func() bool { return l.State().IsVoter(string(m.self)) })
+	})
+}
+
+// A duty that fails ends those beside it, and says so: they all run again in the same leadership.
+func TestDutiesTogetherRunAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		l := w.leader()
+		var runs atomic.Int32
+		failed := errors.New("no majority in time")
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			done <- l.Lead(ctx, func(ctx context.Context, _ uint64) error {
+				return together(ctx,
+					func(context.Context) error {
+						if runs.Add(1) == 1 {
+							return failed
+						}
+						return nil
+					},
+					func(ctx context.Context) error { <-ctx.Done(); return nil })
+			})
+		}()
+		w.eventually("they ran again", func() bool { return runs.Load() == 2 })
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
 	})
 }
 
@@ -729,5 +801,31 @@ func TestAskingAroundLooksNamesUpAnew(t *testing.T) {
 		}
 		point("10.9.9.9", fmt.Sprintf("10.0.0.%d", m.number), l.o.GRPC.Host)
 		w.eventually("it learns of its removal", m.isRemoved)
+	})
+}
+
+// A member whose registration is refused tries again now and then: the refusal is an entry itself, and must not be the reason for
+// the next try.
+func TestRefusedRegistrationIsNotRepeatedAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.settle()
+		l := w.leader()
+		m, namesake := w.others(l)[0], w.others(l)[1]
+		if err := m.halt(); err != nil {
+			t.Fatal(err)
+		}
+		m.create(m.id, m.hooks.voters)
+		m.o.NodeID = namesake.o.NodeID
+		m.start()
+		w.eventually("it is refused", func() bool { return strings.Contains(m.log.String(), "is a member already") })
+		before := l.State().Index()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := l.State().Index() - before; n > 60 {
+			t.Errorf("%d entries in a minute", n)
+		}
+		if n := strings.Count(m.log.String(), "not registered yet"); n > 2 {
+			t.Errorf("it said so %d times in a minute", n)
+		}
 	})
 }

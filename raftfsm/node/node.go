@@ -34,6 +34,8 @@ var (
 	ErrLeadershipLost = errors.New("leadership lost")
 	// ErrQuorum: the change would leave the cluster without a majority of voters that are heard.
 	ErrQuorum = errors.New("the cluster would lose its quorum")
+	// ErrInUse: another process has the data directory.
+	ErrInUse = errors.New("another sentineld uses it")
 	// ErrNoSuccessor: leadership cannot be handed to the voter that was named, or to any.
 	ErrNoSuccessor = errors.New("leadership cannot be handed over")
 	// errStopped ends Run: to go on would be to diverge from the other nodes.
@@ -102,6 +104,7 @@ type Node struct {
 	turns    progress.Loop
 	acks     *ackBook
 	contacts contacts
+	moves    moves
 	clocks   clocks
 	refusals *sparseLog // of nodes that are not admitted
 	// observers are, on the leader, the members that said that they mean not to vote.
@@ -275,6 +278,13 @@ func (n *Node) registration() *raftlogv1.RegisterNode {
 func (n *Node) AnnounceRESP(a raftfsm.Addr) {
 	n.resp.Store(&a)
 	n.announced.wake()
+}
+
+// Rekey has the connections that nodes open from now on be proven by a cluster secret, and tells whether it is another than
+// before. Those that stand go on.
+func (n *Node) Rekey(secret raftfsm.Secret) (changed bool) {
+	n.creds.auth.rekey(secret)
+	return n.link.auth.rekey(secret)
 }
 
 // Credentials authenticate node-to-node gRPC connections on both sides by the cluster secret. A server that uses them

@@ -70,6 +70,7 @@ func (p peerService) Join(ctx context.Context, req *peerv1.JoinRequest) (*peerv1
 	if p.n.isRemoved() {
 		return nil, toStatus(ErrRemoved)
 	}
+	p.n.noteMove(req)
 	ctx, cancel := context.WithTimeout(ctx, 2*changeLimit)
 	defer cancel()
 	resp, err := p.n.join(ctx, req)

@@ -137,6 +137,7 @@ func (n *Node) startRaft(st *stores, founded bool) (*raft.Raft, error) {
 	} else {
 		trans = newLinkTransport(n.link, transportTimeout, newRaftLog(n.log))
 	}
+	trans = movedTransport{quietable: trans, moves: &n.moves}
 	trans = ackTransport{quietable: newSilentTransport(trans, timed.Stalled), book: n.acks}
 	herald := newHerald(trans, n.committedIn)
 	pulsing := newPulseTransport(patientTransport{quietable: herald, still: n.replicates})

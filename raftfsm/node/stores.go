@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"time"
@@ -41,7 +42,12 @@ func (n *Node) openStores() (*stores, error) {
 		mem := raft.NewInmemStore()
 		return &stores{logs: mem, stable: mem, snaps: raft.NewInmemSnapshotStore(), applied: &appliedMemory{}}, nil
 	}
-	path := filepath.Join(n.o.Dir, "raft.db")
+	return openStoresIn(n.o.Dir, n.log)
+}
+
+// openStoresIn opens the stores of a directory.
+func openStoresIn(dir string, log *slog.Logger) (*stores, error) {
+	path := filepath.Join(dir, "raft.db")
 	bolt, err := raftboltdb.New(raftboltdb.Options{
 		Path:        path,
 		BoltOptions: &bbolt.Options{Timeout: lockLimit, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
@@ -53,10 +59,10 @@ func (n *Node) openStores() (*stores, error) {
 		return nil, fmt.Errorf("open log %s: %w", path, err)
 	}
 	st := &stores{logs: bolt, stable: bolt, closers: []io.Closer{bolt}}
-	if st.snaps, err = raft.NewFileSnapshotStoreWithLogger(n.o.Dir, retainSnapshots, newRaftLog(n.log)); err != nil {
-		return nil, errors.Join(fmt.Errorf("snapshots in %s: %w", n.o.Dir, err), st.Close())
+	if st.snaps, err = raft.NewFileSnapshotStoreWithLogger(dir, retainSnapshots, newRaftLog(log)); err != nil {
+		return nil, errors.Join(fmt.Errorf("snapshots in %s: %w", dir, err), st.Close())
 	}
-	if st.applied, err = openApplied(n.o.Dir); err != nil {
+	if st.applied, err = openApplied(dir); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
 	st.closers = append(st.closers, st.applied)

@@ -28,13 +28,13 @@ func NewRedisSentinel(s *stage.Stage) (*RedisSentinel, error) {
 			return nil, errors.Join(err, r.Close())
 		}
 		r.sentinels = append(r.sentinels, p)
-		r.clients = append(r.clients, redis.NewSentinelClient(plain(p.Addr())))
+		r.clients = append(r.clients, redis.NewSentinelClient(Plain(p.Addr())))
 	}
 	return r, nil
 }
 
-// plain are the options of a client that adds nothing of its own: no handshake, no retry.
-func plain(addr string) *redis.Options {
+// Plain are the options of a client that adds nothing of its own: no handshake, no retry.
+func Plain(addr string) *redis.Options {
 	return &redis.Options{
 		Addr: addr, Protocol: 2, DisableIdentity: true, MaxRetries: -1, ContextTimeoutEnabled: true,
 		DialTimeout: time.Second, ReadTimeout: time.Second,

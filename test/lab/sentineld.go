@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/raftsentinel/raftsentinel/cmd/stage"
@@ -37,17 +38,32 @@ func NewSentineld(s *stage.Stage, binary string, config ...string) (*Sentineld, 
 	}
 	d := &Sentineld{Cluster: c}
 	for _, n := range c.Nodes {
-		conn, err := grpc.NewClient("passthrough:///"+n.GRPCAddr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		api, err := Dial(n)
 		if err != nil {
 			return nil, errors.Join(err, d.Close())
 		}
-		d.Nodes = append(d.Nodes, API{
-			conn, sentinelv1.NewSentinelServiceClient(conn), sentinelv1.NewAdminServiceClient(conn),
-			sentinelv1.NewClusterServiceClient(conn),
-		})
+		d.Nodes = append(d.Nodes, api)
 	}
 	return d, nil
 }
+
+// Dial gives a connection to a node, which need not run yet. The caller closes it.
+func Dial(n *stage.Node) (API, error) {
+	conn, err := grpc.NewClient("passthrough:///"+n.GRPCAddr(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, MaxDelay: 200 * time.Millisecond},
+			MinConnectTimeout: time.Second,
+		}))
+	if err != nil {
+		return API{}, err
+	}
+	return API{
+		conn, sentinelv1.NewSentinelServiceClient(conn), sentinelv1.NewAdminServiceClient(conn), sentinelv1.NewClusterServiceClient(conn),
+	}, nil
+}
+
+// Close closes the connection.
+func (a API) Close() error { return a.conn.Close() }
 
 // Start starts all nodes.
 func (d *Sentineld) Start(ctx context.Context) error { return d.Cluster.Start(ctx) }
@@ -71,7 +87,7 @@ func (d *Sentineld) Addrs() []string { return d.Cluster.Addrs() }
 func (d *Sentineld) Close() error {
 	var errs []error
 	for _, n := range d.Nodes {
-		errs = append(errs, n.conn.Close())
+		errs = append(errs, n.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -77,7 +77,7 @@ func (l *Set) begin(ctx context.Context, s *stage.Stage) error {
 			return err
 		}
 		l.servers = append(l.servers, r)
-		l.clients[r] = redis.NewClient(plain(r.Addr()))
+		l.clients[r] = redis.NewClient(Plain(r.Addr()))
 	}
 	l.Master = l.servers[0]
 	if err := Until(ctx, l.following); err != nil {

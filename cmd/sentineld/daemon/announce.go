@@ -4,10 +4,18 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
+)
+
+const (
+	// routePatience is how long a route to a peer, and a name server, may take to be there, and routeRetry how often it is
+	// looked for. A start that fails takes so long, and a service manager which limits the rate of starts goes on for ever.
+	routePatience = 3 * time.Second
+	routeRetry    = 250 * time.Millisecond
 )
 
 // announcedHost is what nodes and clients are told: the configured one, else the local address from which the first peer
@@ -20,30 +28,46 @@ func announcedHost(ctx context.Context, c *conf.Config, own func(context.Context
 	if !c.BindsBeyondLoopback() {
 		return c.Bind[0].Host, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, routePatience)
 	defer cancel()
-	alone := true
-	for _, peer := range c.Peers {
-		if a, err := raftfsm.ParseAddr(peer); err == nil && a.IsLoopback() {
-			continue
-		}
-		alone = false
-		if ip := localIP(ctx, peer); ip != "" {
-			return ip, nil
-		}
+	remote := slices.DeleteFunc(slices.Clone(c.Peers), func(peer string) bool {
+		a, err := raftfsm.ParseAddr(peer)
+		return err == nil && a.IsLoopback()
+	})
+	if ip := towards(ctx, remote); ip != "" {
+		return ip, nil
 	}
 	for _, b := range c.Bind {
 		if b.Host != "*" && !b.Loopback() && net.ParseIP(b.Host) != nil && !net.ParseIP(b.Host).IsUnspecified() {
 			return b.Host, nil
 		}
 	}
-	if alone {
+	if len(remote) == 0 {
 		if ip := own(ctx); ip != "" {
+			return ip, nil
+		}
+	}
+	for len(remote) > 0 && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(routeRetry):
+		}
+		if ip := towards(ctx, remote); ip != "" {
 			return ip, nil
 		}
 	}
 	return "", errors.New("cannot tell which address other machines reach this node at: no peer can be looked up, or there is no route; " +
 		"say it with announce-ip")
+}
+
+// towards is the local address from which the first of the peers is reached; "" where none is.
+func towards(ctx context.Context, peers []string) string {
+	for _, peer := range peers {
+		if ip := localIP(ctx, peer); ip != "" {
+			return ip
+		}
+	}
+	return ""
 }
 
 // localIP is the address from which another machine is reached; "" where it is not, or not from outside. Connecting a UDP

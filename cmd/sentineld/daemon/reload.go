@@ -96,6 +96,10 @@ func (d *Daemon) adopt(ctx context.Context, next *conf.Config) (err error) {
 		}
 		opened = append(opened, file)
 	}
+	secret, err := readSecret(after.ClusterSecretFile)
+	if err != nil {
+		return placed(next, "cluster-secret-file", err)
+	}
 	if err = d.setWebhooks(next); err != nil {
 		return err
 	}
@@ -114,6 +118,9 @@ func (d *Daemon) adopt(ctx context.Context, next *conf.Config) (err error) {
 	d.node.AnnounceRESP(sentinelAddr(&after, host))
 	d.host = host
 	d.changing.Unlock()
+	if d.node.Rekey(secret) {
+		d.log.Info("the cluster secret is another; connections between nodes are opened by it from now on, those that stand go on")
+	}
 	d.tellRest(before, next)
 	return nil
 }
@@ -133,6 +140,7 @@ func reloadable(before, next *conf.Config) conf.Config {
 	after := *before
 	after.LogFile, after.LogLevel = next.LogFile, next.LogLevel
 	after.Port, after.AnnounceIP, after.AnnouncePort = next.Port, next.AnnounceIP, next.AnnouncePort
+	after.ClusterSecretFile = next.ClusterSecretFile
 	after.ScriptsDir, after.Webhooks, after.WebhookSecretFile = next.ScriptsDir, next.Webhooks, next.WebhookSecretFile
 	return after
 }
@@ -202,7 +210,6 @@ func needRestart(a, b *conf.Config) []string {
 		{"log-format", a.LogFormat, b.LogFormat},
 		{"protected-mode", a.ProtectedMode, b.ProtectedMode},
 		{"raft-timing", a.RaftTiming, b.RaftTiming},
-		{"cluster-secret-file", a.ClusterSecretFile, b.ClusterSecretFile},
 		{"deny-scripts-reconfig", a.ScriptsReconfig, b.ScriptsReconfig},
 		{"dev", a.Dev, b.Dev},
 	})

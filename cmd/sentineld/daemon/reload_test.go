@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/raftsentinel/raftsentinel/cmd/conf"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
@@ -19,6 +21,7 @@ import (
 // liveFields of a configuration change at a reload.
 var liveFields = []string{
 	"AnnounceIP", "AnnouncePort", "Port", "LogLevel", "LogFile", "ScriptsDir", "Webhooks", "WebhookSecretFile",
+	"ClusterSecretFile",
 }
 
 // Every setting is either changed by a reload, or told to need a restart.
@@ -43,6 +46,9 @@ func TestEverySettingIsReloadedOrTold(t *testing.T) {
 			t.Fatalf("%s is a %s", f.Name, v.Kind())
 		}
 		told, live := len(needRestart(&a, &b)) == 1, slices.Contains(liveFields, f.Name)
+		if pending := len(needReload(&a, &b)) == 1; pending != live {
+			t.Errorf("%s: told to wait for a reload %t, live %t", f.Name, pending, live)
+		}
 		after := reloadable(&a, &b)
 		changes := reflect.DeepEqual(reflect.ValueOf(after).Field(i).Interface(), reflect.ValueOf(b).Field(i).Interface())
 		if told == live || changes != live {
@@ -251,4 +257,69 @@ func TestRunnable(t *testing.T) {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
 	}
+}
+
+// The cluster secret is changed on one node after the other by a reload: no connection breaks, so that the cluster goes on, and
+// new ones are opened by the new secret. A file that does not do changes nothing.
+func TestReloadRotatesTheClusterSecret(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		const former, next = "former-former-former", "next-next-next-next"
+		write := func(name, secret string) string {
+			path := filepath.Join(w.dir, name)
+			if err := os.WriteFile(path, []byte(secret), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return "cluster-secret-file " + path
+		}
+		var nodes []*runner
+		logs := make([]record, 3)
+		for i := range 3 {
+			c := w.config(i+1, 3, write(fmt.Sprint("secret", i), former))
+			nodes = append(nodes, w.run(c, func(o *Options) {
+				o.Stderr = &logs[i]
+				o.Reload = func() (*conf.Config, []conf.Warning, error) { return c, nil, nil }
+			}))
+		}
+		w.until("a cluster", func() bool { return nodes[0].State().Voters() == 3 })
+		term := nodes[0].Status().Term
+		for i, n := range nodes {
+			write(fmt.Sprint("secret", i), "short")
+			if n.reload(t.Context()) || !strings.Contains(logs[i].take(), "at least 16 characters") {
+				t.Error("a secret that is too short was taken")
+			}
+			write(fmt.Sprint("secret", i), next)
+			if !n.reload(t.Context()) || !strings.Contains(logs[i].take(), "the cluster secret is another") {
+				t.Error("not reloaded, or not told")
+			}
+			if !n.reload(t.Context()) || strings.Contains(logs[i].take(), "the cluster secret is another") {
+				t.Error("the same secret is told to be another")
+			}
+			time.Sleep(time.Minute)
+		}
+		for _, n := range nodes {
+			if s := n.Status(); s.Term != term || s.LeaderID == "" {
+				t.Errorf("there was an election: %+v", s)
+			}
+		}
+		nodes[2].end()
+		late := w.run(w.config(3, 3, write("secret2", former)))
+		time.Sleep(10 * time.Second)
+		if s := late.Status(); s.LeaderID != "" {
+			t.Errorf("the former secret opens the cluster: %+v", s)
+		}
+		late.end()
+		back := w.run(w.config(3, 3, write("secret2", next)))
+		w.until("back by the new secret", func() bool { return back.Status().LeaderID != "" })
+		for i := range logs {
+			if log := logs[i].take(); strings.Contains(log, former) || strings.Contains(log, next) {
+				t.Errorf("node %d tells a secret", i+1)
+			}
+		}
+		for _, n := range []*runner{nodes[0], nodes[1], back} {
+			n.stop()
+		}
+		for _, n := range []*runner{nodes[0], nodes[1], back} {
+			n.end()
+		}
+	})
 }

@@ -45,34 +45,41 @@ type supervised struct {
 	ready    bool
 	stopping bool
 	failed   bool   // the last message did not arrive
-	status   string // told last
 	refused  bool   // the configuration that the last reload read
+	line     string // how the node is
+	status   string // told last
 }
 
-// send sends assignments. The caller holds mu.
+// send sends assignments, and the status where that is another than before. The caller holds mu.
 func (s *supervised) send(assignments ...string) {
-	if s.Tell == nil {
+	status := s.line
+	if s.refused {
+		status = "the last reload was refused, see the log; " + status
+	}
+	if status = oneLine(status); status != s.status {
+		s.status = status
+		assignments = append(assignments, "STATUS="+status)
+	}
+	if s.Tell == nil || len(assignments) == 0 {
 		return
 	}
 	err := s.Tell(strings.Join(assignments, "\n"))
 	if err != nil && !s.failed {
 		s.log.Warn("the service manager is not told how this node is", "error", err)
 	}
-	s.failed = err != nil
+	if s.failed = err != nil; s.failed {
+		s.status = "" // it is told again
+	}
 }
 
-// describe tells the node's status, where that is another than before.
-func (s *supervised) describe(status string) {
+// describe tells how the node is.
+func (s *supervised) describe(line string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.refused {
-		status = "the last reload was refused, see the log; " + status
+	if !s.stopping {
+		s.line = line
+		s.send()
 	}
-	if status = oneLine(status); status == s.status || s.stopping {
-		return
-	}
-	s.status = status
-	s.send("STATUS=" + status)
 }
 
 // oneLine is text without line breaks, which would end the assignment, and of a bounded length.
@@ -111,8 +118,11 @@ func (s *supervised) reload(read func() (done bool)) {
 	done := read()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.stopping {
+		return
+	}
 	s.refused = !done
-	if ready && !s.stopping {
+	if ready {
 		s.send("READY=1")
 	}
 }
@@ -131,8 +141,8 @@ func (s *supervised) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.stopping {
-		s.stopping = true
-		s.send("STOPPING=1", "STATUS=stopping")
+		s.stopping, s.refused, s.line = true, false, "stopping"
+		s.send("STOPPING=1")
 	}
 }
 
@@ -197,16 +207,15 @@ func (d *Daemon) statusLine(ctx context.Context) string {
 	if err != nil {
 		return err.Error()
 	}
-	var line string
+	line := "leads"
 	switch {
 	case s.Role == api.RoleLeader:
-		line = "leads"
 	case web.HearsLeader(s) == nil:
 		line = "follows " + answer.GetLeaderNodeId()
 	case s.Loading:
-		line = "waits for a leader, to be no older than before the restart"
+		return "waits for a leader, to be no older than before the restart"
 	default:
-		line = "waits for a leader, and tells what it knew"
+		return fmt.Sprintf("waits for a leader, and tells what it knew; %d nodes, %d masters", answer.GetMembers(), answer.GetMasters())
 	}
 	line += fmt.Sprintf("; %d nodes, %d masters", answer.GetMembers(), answer.GetMasters())
 	if problems := answer.GetProblems(); len(problems) > 0 {

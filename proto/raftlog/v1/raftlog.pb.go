@@ -1400,8 +1400,9 @@ type Restore struct {
 	// The highest failover epoch that the backup knows.
 	Epoch    uint64         `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Settings []*OptionValue `protobuf:"bytes,9,rep,name=settings,proto3" json:"settings,omitempty"`
-	// In name order.
-	Masters []*MasterRecord `protobuf:"bytes,10,rep,name=masters,proto3" json:"masters,omitempty"`
+	// MasterRecords in name order, each behind its length as a varint, all compressed (RFC 1951): what is told of many masters is
+	// much alike, and an entry must reach a follower within the time of one exchange.
+	Masters []byte `protobuf:"bytes,10,opt,name=masters,proto3" json:"masters,omitempty"`
 	// Names that were removed by hand, in their order.
 	Tombstones    []string `protobuf:"bytes,11,rep,name=tombstones,proto3" json:"tombstones,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1501,7 +1502,7 @@ func (x *Restore) GetSettings() []*OptionValue {
 	return nil
 }
 
-func (x *Restore) GetMasters() []*MasterRecord {
+func (x *Restore) GetMasters() []byte {
 	if x != nil {
 		return x.Masters
 	}
@@ -5182,7 +5183,7 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\tDrainNode\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\bR\x03end\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xe8\x02\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xce\x02\n" +
 	"\aRestore\x12\x10\n" +
 	"\x03era\x18\x01 \x01(\tR\x03era\x12\x18\n" +
 	"\areplace\x18\x02 \x01(\bR\areplace\x12!\n" +
@@ -5193,9 +5194,9 @@ const file_proto_raftlog_v1_raftlog_proto_rawDesc = "" +
 	"\x05level\x18\x06 \x01(\rR\x05level\x12\x1e\n" +
 	"\vtaken_at_ms\x18\a \x01(\x03R\ttakenAtMs\x12\x14\n" +
 	"\x05epoch\x18\b \x01(\x04R\x05epoch\x123\n" +
-	"\bsettings\x18\t \x03(\v2\x17.raftlog.v1.OptionValueR\bsettings\x122\n" +
+	"\bsettings\x18\t \x03(\v2\x17.raftlog.v1.OptionValueR\bsettings\x12\x18\n" +
 	"\amasters\x18\n" +
-	" \x03(\v2\x18.raftlog.v1.MasterRecordR\amasters\x12\x1e\n" +
+	" \x01(\fR\amasters\x12\x1e\n" +
 	"\n" +
 	"tombstones\x18\v \x03(\tR\n" +
 	"tombstones\"\xa7\x02\n" +
@@ -5675,88 +5676,87 @@ var file_proto_raftlog_v1_raftlog_proto_depIdxs = []int32{
 	8,   // 31: raftlog.v1.RegisterNode.resp:type_name -> raftlog.v1.Address
 	8,   // 32: raftlog.v1.RegisterNode.http:type_name -> raftlog.v1.Address
 	9,   // 33: raftlog.v1.Restore.settings:type_name -> raftlog.v1.OptionValue
-	57,  // 34: raftlog.v1.Restore.masters:type_name -> raftlog.v1.MasterRecord
-	8,   // 35: raftlog.v1.Monitor.address:type_name -> raftlog.v1.Address
-	9,   // 36: raftlog.v1.Monitor.options:type_name -> raftlog.v1.OptionValue
-	8,   // 37: raftlog.v1.Monitor.replicas:type_name -> raftlog.v1.Address
-	9,   // 38: raftlog.v1.Set.options:type_name -> raftlog.v1.OptionValue
-	8,   // 39: raftlog.v1.Forget.address:type_name -> raftlog.v1.Address
-	8,   // 40: raftlog.v1.Resume.adopt:type_name -> raftlog.v1.Address
-	8,   // 41: raftlog.v1.Maintain.instance:type_name -> raftlog.v1.Address
-	9,   // 42: raftlog.v1.Configure.settings:type_name -> raftlog.v1.OptionValue
-	8,   // 43: raftlog.v1.Verdict.instance:type_name -> raftlog.v1.Address
-	0,   // 44: raftlog.v1.Verdict.cause:type_name -> raftlog.v1.Cause
-	27,  // 45: raftlog.v1.Report.down:type_name -> raftlog.v1.Verdict
-	27,  // 46: raftlog.v1.Report.up:type_name -> raftlog.v1.Verdict
-	8,   // 47: raftlog.v1.InstanceFacts.address:type_name -> raftlog.v1.Address
-	1,   // 48: raftlog.v1.InstanceFacts.role:type_name -> raftlog.v1.InstanceRole
-	30,  // 49: raftlog.v1.StateFacts.instances:type_name -> raftlog.v1.InstanceFacts
-	8,   // 50: raftlog.v1.StateFacts.gone:type_name -> raftlog.v1.Address
-	8,   // 51: raftlog.v1.ResolvedHost.address:type_name -> raftlog.v1.Address
-	32,  // 52: raftlog.v1.ResolveHosts.hosts:type_name -> raftlog.v1.ResolvedHost
-	8,   // 53: raftlog.v1.Candidate.address:type_name -> raftlog.v1.Address
-	8,   // 54: raftlog.v1.Step.instance:type_name -> raftlog.v1.Address
-	2,   // 55: raftlog.v1.BeginFailover.kind:type_name -> raftlog.v1.FailoverKind
-	8,   // 56: raftlog.v1.BeginFailover.from:type_name -> raftlog.v1.Address
-	8,   // 57: raftlog.v1.BeginFailover.candidate:type_name -> raftlog.v1.Address
-	34,  // 58: raftlog.v1.BeginFailover.candidates:type_name -> raftlog.v1.Candidate
-	8,   // 59: raftlog.v1.SwitchMaster.from:type_name -> raftlog.v1.Address
-	8,   // 60: raftlog.v1.SwitchMaster.to:type_name -> raftlog.v1.Address
-	35,  // 61: raftlog.v1.SwitchMaster.steps:type_name -> raftlog.v1.Step
-	30,  // 62: raftlog.v1.SwitchMaster.promoted:type_name -> raftlog.v1.InstanceFacts
-	35,  // 63: raftlog.v1.RecordStep.step:type_name -> raftlog.v1.Step
-	4,   // 64: raftlog.v1.Loss.kind:type_name -> raftlog.v1.LossKind
-	3,   // 65: raftlog.v1.EndFailover.outcome:type_name -> raftlog.v1.FailoverOutcome
-	39,  // 66: raftlog.v1.EndFailover.loss:type_name -> raftlog.v1.Loss
-	8,   // 67: raftlog.v1.Adopt.address:type_name -> raftlog.v1.Address
-	8,   // 68: raftlog.v1.Correct.instance:type_name -> raftlog.v1.Address
-	5,   // 69: raftlog.v1.Correct.kind:type_name -> raftlog.v1.CorrectionKind
-	39,  // 70: raftlog.v1.Correct.loss:type_name -> raftlog.v1.Loss
-	46,  // 71: raftlog.v1.SnapshotHeader.servers:type_name -> raftlog.v1.RaftServer
-	51,  // 72: raftlog.v1.SnapshotHeader.events_dropped:type_name -> raftlog.v1.EventRecord
-	9,   // 73: raftlog.v1.SnapshotHeader.settings:type_name -> raftlog.v1.OptionValue
-	43,  // 74: raftlog.v1.SnapshotHeader.delivered:type_name -> raftlog.v1.Delivered
-	45,  // 75: raftlog.v1.SnapshotHeader.backup:type_name -> raftlog.v1.Backup
-	49,  // 76: raftlog.v1.SnapshotRecord.node:type_name -> raftlog.v1.NodeRecord
-	57,  // 77: raftlog.v1.SnapshotRecord.master:type_name -> raftlog.v1.MasterRecord
-	50,  // 78: raftlog.v1.SnapshotRecord.tombstone:type_name -> raftlog.v1.TombstoneRecord
-	51,  // 79: raftlog.v1.SnapshotRecord.event:type_name -> raftlog.v1.EventRecord
-	48,  // 80: raftlog.v1.SnapshotRecord.trailer:type_name -> raftlog.v1.SnapshotTrailer
-	12,  // 81: raftlog.v1.NodeRecord.registration:type_name -> raftlog.v1.RegisterNode
-	55,  // 82: raftlog.v1.NodeRecord.drain:type_name -> raftlog.v1.PauseRecord
-	1,   // 83: raftlog.v1.EventRecord.role:type_name -> raftlog.v1.InstanceRole
-	8,   // 84: raftlog.v1.EventRecord.instance:type_name -> raftlog.v1.Address
-	8,   // 85: raftlog.v1.EventRecord.master_address:type_name -> raftlog.v1.Address
-	8,   // 86: raftlog.v1.EventRecord.from:type_name -> raftlog.v1.Address
-	8,   // 87: raftlog.v1.EventRecord.to:type_name -> raftlog.v1.Address
-	0,   // 88: raftlog.v1.EventRecord.cause:type_name -> raftlog.v1.Cause
-	8,   // 89: raftlog.v1.VoteRecord.instance:type_name -> raftlog.v1.Address
-	0,   // 90: raftlog.v1.VoteRecord.cause:type_name -> raftlog.v1.Cause
-	30,  // 91: raftlog.v1.InstanceRecord.facts:type_name -> raftlog.v1.InstanceFacts
-	55,  // 92: raftlog.v1.InstanceRecord.maintenance:type_name -> raftlog.v1.PauseRecord
-	2,   // 93: raftlog.v1.FailoverRecord.kind:type_name -> raftlog.v1.FailoverKind
-	8,   // 94: raftlog.v1.FailoverRecord.from:type_name -> raftlog.v1.Address
-	8,   // 95: raftlog.v1.FailoverRecord.to:type_name -> raftlog.v1.Address
-	52,  // 96: raftlog.v1.FailoverRecord.votes:type_name -> raftlog.v1.VoteRecord
-	34,  // 97: raftlog.v1.FailoverRecord.candidates:type_name -> raftlog.v1.Candidate
-	35,  // 98: raftlog.v1.FailoverRecord.steps:type_name -> raftlog.v1.Step
-	3,   // 99: raftlog.v1.FailoverRecord.outcome:type_name -> raftlog.v1.FailoverOutcome
-	39,  // 100: raftlog.v1.FailoverRecord.loss:type_name -> raftlog.v1.Loss
-	8,   // 101: raftlog.v1.ConflictRecord.address:type_name -> raftlog.v1.Address
-	9,   // 102: raftlog.v1.MasterRecord.options:type_name -> raftlog.v1.OptionValue
-	8,   // 103: raftlog.v1.MasterRecord.address:type_name -> raftlog.v1.Address
-	53,  // 104: raftlog.v1.MasterRecord.instances:type_name -> raftlog.v1.InstanceRecord
-	52,  // 105: raftlog.v1.MasterRecord.votes:type_name -> raftlog.v1.VoteRecord
-	54,  // 106: raftlog.v1.MasterRecord.failover:type_name -> raftlog.v1.FailoverRecord
-	54,  // 107: raftlog.v1.MasterRecord.history:type_name -> raftlog.v1.FailoverRecord
-	55,  // 108: raftlog.v1.MasterRecord.pause:type_name -> raftlog.v1.PauseRecord
-	55,  // 109: raftlog.v1.MasterRecord.hold:type_name -> raftlog.v1.PauseRecord
-	56,  // 110: raftlog.v1.MasterRecord.conflicts:type_name -> raftlog.v1.ConflictRecord
-	111, // [111:111] is the sub-list for method output_type
-	111, // [111:111] is the sub-list for method input_type
-	111, // [111:111] is the sub-list for extension type_name
-	111, // [111:111] is the sub-list for extension extendee
-	0,   // [0:111] is the sub-list for field type_name
+	8,   // 34: raftlog.v1.Monitor.address:type_name -> raftlog.v1.Address
+	9,   // 35: raftlog.v1.Monitor.options:type_name -> raftlog.v1.OptionValue
+	8,   // 36: raftlog.v1.Monitor.replicas:type_name -> raftlog.v1.Address
+	9,   // 37: raftlog.v1.Set.options:type_name -> raftlog.v1.OptionValue
+	8,   // 38: raftlog.v1.Forget.address:type_name -> raftlog.v1.Address
+	8,   // 39: raftlog.v1.Resume.adopt:type_name -> raftlog.v1.Address
+	8,   // 40: raftlog.v1.Maintain.instance:type_name -> raftlog.v1.Address
+	9,   // 41: raftlog.v1.Configure.settings:type_name -> raftlog.v1.OptionValue
+	8,   // 42: raftlog.v1.Verdict.instance:type_name -> raftlog.v1.Address
+	0,   // 43: raftlog.v1.Verdict.cause:type_name -> raftlog.v1.Cause
+	27,  // 44: raftlog.v1.Report.down:type_name -> raftlog.v1.Verdict
+	27,  // 45: raftlog.v1.Report.up:type_name -> raftlog.v1.Verdict
+	8,   // 46: raftlog.v1.InstanceFacts.address:type_name -> raftlog.v1.Address
+	1,   // 47: raftlog.v1.InstanceFacts.role:type_name -> raftlog.v1.InstanceRole
+	30,  // 48: raftlog.v1.StateFacts.instances:type_name -> raftlog.v1.InstanceFacts
+	8,   // 49: raftlog.v1.StateFacts.gone:type_name -> raftlog.v1.Address
+	8,   // 50: raftlog.v1.ResolvedHost.address:type_name -> raftlog.v1.Address
+	32,  // 51: raftlog.v1.ResolveHosts.hosts:type_name -> raftlog.v1.ResolvedHost
+	8,   // 52: raftlog.v1.Candidate.address:type_name -> raftlog.v1.Address
+	8,   // 53: raftlog.v1.Step.instance:type_name -> raftlog.v1.Address
+	2,   // 54: raftlog.v1.BeginFailover.kind:type_name -> raftlog.v1.FailoverKind
+	8,   // 55: raftlog.v1.BeginFailover.from:type_name -> raftlog.v1.Address
+	8,   // 56: raftlog.v1.BeginFailover.candidate:type_name -> raftlog.v1.Address
+	34,  // 57: raftlog.v1.BeginFailover.candidates:type_name -> raftlog.v1.Candidate
+	8,   // 58: raftlog.v1.SwitchMaster.from:type_name -> raftlog.v1.Address
+	8,   // 59: raftlog.v1.SwitchMaster.to:type_name -> raftlog.v1.Address
+	35,  // 60: raftlog.v1.SwitchMaster.steps:type_name -> raftlog.v1.Step
+	30,  // 61: raftlog.v1.SwitchMaster.promoted:type_name -> raftlog.v1.InstanceFacts
+	35,  // 62: raftlog.v1.RecordStep.step:type_name -> raftlog.v1.Step
+	4,   // 63: raftlog.v1.Loss.kind:type_name -> raftlog.v1.LossKind
+	3,   // 64: raftlog.v1.EndFailover.outcome:type_name -> raftlog.v1.FailoverOutcome
+	39,  // 65: raftlog.v1.EndFailover.loss:type_name -> raftlog.v1.Loss
+	8,   // 66: raftlog.v1.Adopt.address:type_name -> raftlog.v1.Address
+	8,   // 67: raftlog.v1.Correct.instance:type_name -> raftlog.v1.Address
+	5,   // 68: raftlog.v1.Correct.kind:type_name -> raftlog.v1.CorrectionKind
+	39,  // 69: raftlog.v1.Correct.loss:type_name -> raftlog.v1.Loss
+	46,  // 70: raftlog.v1.SnapshotHeader.servers:type_name -> raftlog.v1.RaftServer
+	51,  // 71: raftlog.v1.SnapshotHeader.events_dropped:type_name -> raftlog.v1.EventRecord
+	9,   // 72: raftlog.v1.SnapshotHeader.settings:type_name -> raftlog.v1.OptionValue
+	43,  // 73: raftlog.v1.SnapshotHeader.delivered:type_name -> raftlog.v1.Delivered
+	45,  // 74: raftlog.v1.SnapshotHeader.backup:type_name -> raftlog.v1.Backup
+	49,  // 75: raftlog.v1.SnapshotRecord.node:type_name -> raftlog.v1.NodeRecord
+	57,  // 76: raftlog.v1.SnapshotRecord.master:type_name -> raftlog.v1.MasterRecord
+	50,  // 77: raftlog.v1.SnapshotRecord.tombstone:type_name -> raftlog.v1.TombstoneRecord
+	51,  // 78: raftlog.v1.SnapshotRecord.event:type_name -> raftlog.v1.EventRecord
+	48,  // 79: raftlog.v1.SnapshotRecord.trailer:type_name -> raftlog.v1.SnapshotTrailer
+	12,  // 80: raftlog.v1.NodeRecord.registration:type_name -> raftlog.v1.RegisterNode
+	55,  // 81: raftlog.v1.NodeRecord.drain:type_name -> raftlog.v1.PauseRecord
+	1,   // 82: raftlog.v1.EventRecord.role:type_name -> raftlog.v1.InstanceRole
+	8,   // 83: raftlog.v1.EventRecord.instance:type_name -> raftlog.v1.Address
+	8,   // 84: raftlog.v1.EventRecord.master_address:type_name -> raftlog.v1.Address
+	8,   // 85: raftlog.v1.EventRecord.from:type_name -> raftlog.v1.Address
+	8,   // 86: raftlog.v1.EventRecord.to:type_name -> raftlog.v1.Address
+	0,   // 87: raftlog.v1.EventRecord.cause:type_name -> raftlog.v1.Cause
+	8,   // 88: raftlog.v1.VoteRecord.instance:type_name -> raftlog.v1.Address
+	0,   // 89: raftlog.v1.VoteRecord.cause:type_name -> raftlog.v1.Cause
+	30,  // 90: raftlog.v1.InstanceRecord.facts:type_name -> raftlog.v1.InstanceFacts
+	55,  // 91: raftlog.v1.InstanceRecord.maintenance:type_name -> raftlog.v1.PauseRecord
+	2,   // 92: raftlog.v1.FailoverRecord.kind:type_name -> raftlog.v1.FailoverKind
+	8,   // 93: raftlog.v1.FailoverRecord.from:type_name -> raftlog.v1.Address
+	8,   // 94: raftlog.v1.FailoverRecord.to:type_name -> raftlog.v1.Address
+	52,  // 95: raftlog.v1.FailoverRecord.votes:type_name -> raftlog.v1.VoteRecord
+	34,  // 96: raftlog.v1.FailoverRecord.candidates:type_name -> raftlog.v1.Candidate
+	35,  // 97: raftlog.v1.FailoverRecord.steps:type_name -> raftlog.v1.Step
+	3,   // 98: raftlog.v1.FailoverRecord.outcome:type_name -> raftlog.v1.FailoverOutcome
+	39,  // 99: raftlog.v1.FailoverRecord.loss:type_name -> raftlog.v1.Loss
+	8,   // 100: raftlog.v1.ConflictRecord.address:type_name -> raftlog.v1.Address
+	9,   // 101: raftlog.v1.MasterRecord.options:type_name -> raftlog.v1.OptionValue
+	8,   // 102: raftlog.v1.MasterRecord.address:type_name -> raftlog.v1.Address
+	53,  // 103: raftlog.v1.MasterRecord.instances:type_name -> raftlog.v1.InstanceRecord
+	52,  // 104: raftlog.v1.MasterRecord.votes:type_name -> raftlog.v1.VoteRecord
+	54,  // 105: raftlog.v1.MasterRecord.failover:type_name -> raftlog.v1.FailoverRecord
+	54,  // 106: raftlog.v1.MasterRecord.history:type_name -> raftlog.v1.FailoverRecord
+	55,  // 107: raftlog.v1.MasterRecord.pause:type_name -> raftlog.v1.PauseRecord
+	55,  // 108: raftlog.v1.MasterRecord.hold:type_name -> raftlog.v1.PauseRecord
+	56,  // 109: raftlog.v1.MasterRecord.conflicts:type_name -> raftlog.v1.ConflictRecord
+	110, // [110:110] is the sub-list for method output_type
+	110, // [110:110] is the sub-list for method input_type
+	110, // [110:110] is the sub-list for extension type_name
+	110, // [110:110] is the sub-list for extension extendee
+	0,   // [0:110] is the sub-list for field type_name
 }
 
 func init() { file_proto_raftlog_v1_raftlog_proto_init() }

@@ -166,12 +166,12 @@ type GetStatusResponse struct {
 	FailoversOpen uint32  `protobuf:"varint,25,opt,name=failovers_open,json=failoversOpen,proto3" json:"failovers_open,omitempty"`
 	// Highest failover epoch given.
 	Epoch uint64 `protobuf:"varint,26,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// A leader is known and hears every member, each of which keeps up and votes, unless it is an observer; every master is up, no
-	// failover is under way, nothing is held, and nothing else is in problems. So it is safe to stop one node.
+	// A leader is known and hears every member, each of which answers, keeps up and votes, unless it is an observer; every master
+	// is up, no failover is under way, nothing is held, and nothing else is in problems. So it is safe to stop one node.
 	Healthy bool `protobuf:"varint,27,opt,name=healthy,proto3" json:"healthy,omitempty"`
 	// What is not as it should be, in words.
 	Problems []string `protobuf:"bytes,28,rep,name=problems,proto3" json:"problems,omitempty"`
-	// The leader was not asked, or did not answer: the asked node's own account alone.
+	// The leader was not asked, or did not answer.
 	Local bool `protobuf:"varint,29,opt,name=local,proto3" json:"local,omitempty"`
 	// Raft ids of the members that the leader heard lately, itself included; empty where that is not known.
 	Heard []string `protobuf:"bytes,30,rep,name=heard,proto3" json:"heard,omitempty"`

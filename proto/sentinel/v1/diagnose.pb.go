@@ -577,10 +577,12 @@ type ExamineNodeResponse struct {
 	Unresolved []*NameExamination `protobuf:"bytes,14,rep,name=unresolved,proto3" json:"unresolved,omitempty"`
 	// It probes instances; false on an observer.
 	Probes bool `protobuf:"varint,15,opt,name=probes,proto3" json:"probes,omitempty"`
-	// Instances that it does not reach, or that reject it. At most 1000.
+	// Instances that it does not reach, or that reject it.
 	Unreached []*InstanceExamination `protobuf:"bytes,16,rep,name=unreached,proto3" json:"unreached,omitempty"`
 	// Why it withholds its verdicts; empty where it does not.
-	Braked        string `protobuf:"bytes,17,opt,name=braked,proto3" json:"braked,omitempty"`
+	Braked string `protobuf:"bytes,17,opt,name=braked,proto3" json:"braked,omitempty"`
+	// There are more unreached ones than fit into an answer.
+	MoreUnreached bool `protobuf:"varint,18,opt,name=more_unreached,json=moreUnreached,proto3" json:"more_unreached,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -732,6 +734,13 @@ func (x *ExamineNodeResponse) GetBraked() string {
 		return x.Braked
 	}
 	return ""
+}
+
+func (x *ExamineNodeResponse) GetMoreUnreached() bool {
+	if x != nil {
+		return x.MoreUnreached
+	}
+	return false
 }
 
 // ConfigExamination is a node's configuration: what holds, and what its file says now.
@@ -1310,7 +1319,7 @@ const file_proto_sentinel_v1_diagnose_proto_rawDesc = "" +
 	"\x11instances_visited\x18\x06 \x01(\rR\x10instancesVisited\x12\x1c\n" +
 	"\tinstances\x18\a \x01(\rR\tinstances\"*\n" +
 	"\x12ExamineNodeRequest\x12\x14\n" +
-	"\x05names\x18\x01 \x03(\tR\x05names\"\xc3\x05\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\"\xea\x05\n" +
 	"\x13ExamineNodeResponse\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x17\n" +
 	"\araft_id\x18\x02 \x01(\tR\x06raftId\x12\x18\n" +
@@ -1332,7 +1341,8 @@ const file_proto_sentinel_v1_diagnose_proto_rawDesc = "" +
 	"unresolved\x12\x16\n" +
 	"\x06probes\x18\x0f \x01(\bR\x06probes\x12>\n" +
 	"\tunreached\x18\x10 \x03(\v2 .sentinel.v1.InstanceExaminationR\tunreached\x12\x16\n" +
-	"\x06braked\x18\x11 \x01(\tR\x06braked\"\xbf\x02\n" +
+	"\x06braked\x18\x11 \x01(\tR\x06braked\x12%\n" +
+	"\x0emore_unreached\x18\x12 \x01(\bR\rmoreUnreached\"\xbf\x02\n" +
 	"\x11ConfigExamination\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x16\n" +
 	"\x06faults\x18\x02 \x03(\tR\x06faults\x12\x1a\n" +
