@@ -416,7 +416,10 @@ func drainNode(t *testing.T, l *lab) {
 	next := l.leader(t, l.others(drained)...)
 	l.say(t, "%s: drained, %s leads", drained.name, next.name)
 	sh(t, next, "systemctl", "restart", sentineld)
-	last := l.leader(t, l.others(drained)...)
+	last := l.leader(t)
+	if last == next || last == drained {
+		t.Fatalf("%s was restarted, and %s leads", next.name, last.name)
+	}
 	l.say(t, "%s: restarted, %s leads and not the drained %s", next.name, last.name, drained.name)
 	sh(t, next, "sentinelctl", "node", "undrain", drained.name)
 	l.healthy(t, next)
