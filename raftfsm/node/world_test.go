@@ -37,6 +37,8 @@ type world struct {
 	cut map[[2]string]bool // gRPC address pairs that do not hear each other
 	// names that resolve.
 	names map[string][]string
+	// leads tells which node's gRPC address an address leads to; nil: itself.
+	leads func(address string) string
 }
 
 // member is a node with what outlives it.
@@ -56,7 +58,25 @@ type member struct {
 	hangs   atomic.Bool  // it answers no call
 	blind   atomic.Bool  // it has no evidence of any instance
 	ahead   atomic.Int64 // its clock is ahead by so many nanoseconds
-	log     bytes.Buffer // to be read in a bubble that rests
+	log     journal      // of all its lives
+}
+
+// journal is what was logged.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }
 
 func addr(number int, port uint16) raftfsm.Addr {
@@ -340,6 +360,9 @@ type memPeers struct {
 func (p memPeers) find(address string) (*Node, error) {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
+	if p.w.leads != nil {
+		address = p.w.leads(address)
+	}
 	for _, m := range p.w.members {
 		if m.o.GRPC.String() != address {
 			continue

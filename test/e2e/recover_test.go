@@ -11,16 +11,6 @@ import (
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 )
 
-// ctl runs sentinelctl at a node and fails the test unless it ends with the status.
-func (l *lab) ctl(n *node, status int, args ...string) (stdout, stderr string) {
-	l.t.Helper()
-	code, stdout, stderr := execute(l.t, programs.ctl, append(args, "--endpoints="+n.GRPCAddr())...)
-	if code != status {
-		l.t.Fatalf("sentinelctl %v: status %d, want %d; %s%s", args, code, status, stdout, stderr)
-	}
-	return stdout, stderr
-}
-
 // recover runs sentineld recover with the node's own configuration and checks its status and what it says.
 func (l *lab) recover(n *node, status int, want string, args ...string) {
 	l.t.Helper()
@@ -160,7 +150,7 @@ func TestRestore(t *testing.T) {
 	if !strings.Contains(stdout, "1 masters of cluster sentineld") {
 		t.Errorf("backup says %q", stdout)
 	}
-	if stdout, _ = l.ctl(l.nodes[0], 0, "inspect", file); !strings.Contains(stdout, first.at) || strings.Contains(stdout, s.password) {
+	if stdout = l.ctl(l.nodes[0], 0, "inspect", file); !strings.Contains(stdout, first.at) || strings.Contains(stdout, s.password) {
 		t.Errorf("inspect says %s", stdout)
 	}
 	l.ctl(l.nodes[0], 4, "restore", file, "--yes") // it has masters
@@ -184,10 +174,10 @@ func TestRestore(t *testing.T) {
 	seen := look()
 	l.ctl(l.nodes[0], 0, "remove", s.name, "--yes")
 	l.ctl(l.nodes[1], 2, "restore", file) // nobody to ask
-	if stdout, _ = l.ctl(l.follower(), 0, "restore", file, "--yes"); !strings.HasPrefix(stdout, "restored: 1 masters") {
+	if stdout = l.ctl(l.follower(), 0, "restore", file, "--yes"); !strings.HasPrefix(stdout, "restored: 1 masters") {
 		t.Errorf("restore says %q", stdout)
 	}
-	if stdout, _ = l.ctl(l.follower(), 0, "restore", file, "--yes"); !strings.Contains(stdout, "nothing changed") {
+	if stdout = l.ctl(l.follower(), 0, "restore", file, "--yes"); !strings.Contains(stdout, "nothing changed") {
 		t.Errorf("restored again: %q", stdout)
 	}
 	for _, n := range l.nodes {
