@@ -5,7 +5,6 @@ package systemd
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"testing"
 	"time"
 
@@ -36,14 +35,7 @@ func (l *lab) startAlone(t *testing.T, h *host) {
 // waits checks that a node is no member of a cluster and tells systemd what it waits for.
 func (l *lab) waits(t *testing.T, h *host) {
 	t.Helper()
-	eventually(t, h.name+" tells what it waits for", soon, func(ctx context.Context) error {
-		told, err := property(ctx, h, sentineld, "StatusText")
-		if err != nil || !regexp.MustCompile(`(?i)cluster`).MatchString(told) {
-			return fmt.Errorf("STATUS is %q, %v", told, err)
-		}
-		l.say(t, "%s: STATUS=%s", h.name, told)
-		return nil
-	})
+	l.say(t, "%s: STATUS=%s", h.name, statusTells(t, h, "waits for a cluster"))
 	if s, err := h.api.status(t.Context()); err == nil && s.GetLeaderNodeId() != "" {
 		t.Fatalf("%s has the leader %s", h.name, s.GetLeaderNodeId())
 	}

@@ -186,7 +186,10 @@ func (h *host) up(ctx context.Context) error {
 		if state := strings.TrimSpace(out); state == "running" || state == "degraded" {
 			return nil
 		}
-		return fmt.Errorf("%s is not up: %q, %v", h.name, out, err)
+		if err == nil {
+			err = errors.New(h.name + " is " + out)
+		}
+		return err
 	})
 }
 

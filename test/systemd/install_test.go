@@ -95,9 +95,9 @@ func badConfiguration(t *testing.T, l *lab) {
 	h := l.hosts[0]
 	since := mark(t, h)
 	configure(t, h, "bind *\nbootstrap-expect many\n")
-	fails(t, h, "systemctl", "start", sentineld)
+	f := fails(t, h, "systemctl", "start", sentineld)
 	unitIs(t, h, sentineld, "ActiveState=failed", "SubState=failed", "ExecMainStatus=2", "NRestarts=0")
-	l.say(t, "%s: %s", h.name, tells(t, h, sentineld, since, regexp.QuoteMeta(configFile)+":2:"))
+	l.say(t, "%s: systemctl start ends with %d; %s", h.name, f.code, tells(t, h, sentineld, since, regexp.QuoteMeta(configFile)+":2:"))
 	sh(t, h, "systemctl", "reset-failed", sentineld)
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -191,20 +192,11 @@ func (l *lab) leader(t *testing.T, among ...*host) *host {
 func (l *lab) others(not ...*host) []*host {
 	var out []*host
 	for _, h := range l.hosts {
-		if !contains(not, h) {
+		if !slices.Contains(not, h) {
 			out = append(out, h)
 		}
 	}
 	return out
-}
-
-func contains(hosts []*host, h *host) bool {
-	for _, o := range hosts {
-		if o == h {
-			return true
-		}
-	}
-	return false
 }
 
 // healthy waits as operators do until nothing is wrong, with every host a voter.

@@ -131,9 +131,7 @@ func enclosed() (int, error) {
 	go func() { ended <- cmd.Wait() }()
 	select {
 	case s := <-signals:
-		err := cmd.Process.Kill()
-		<-ended
-		return 0, errors.Join(fmt.Errorf("ended by: %v", s), err)
+		return 0, errors.Join(fmt.Errorf("ended by: %v", s), cmd.Process.Kill(), <-ended)
 	case err := <-ended:
 		var exit *exec.ExitError
 		if err != nil && !errors.As(err, &exit) {

@@ -39,12 +39,29 @@ func unitBecomes(t *testing.T, h *host, unit string, want ...string) {
 	eventually(t, h.name+": "+unit, patience, func(ctx context.Context) error {
 		for _, w := range want {
 			name, value, _ := strings.Cut(w, "=")
-			if got, err := property(ctx, h, unit, name); err != nil || got != value {
-				return fmt.Errorf("%s is %q, want %q, %v", name, got, value, err)
+			got, err := property(ctx, h, unit, name)
+			if err != nil {
+				return err
+			}
+			if got != value {
+				return fmt.Errorf("%s is %q, want %q", name, got, value)
 			}
 		}
 		return nil
 	})
+}
+
+// statusTells waits until a node tells systemd in its STATUS something that matches, and gives it.
+func statusTells(t *testing.T, h *host, pattern string) string {
+	t.Helper()
+	var told string
+	eventually(t, h.name+" tells systemd how it is", soon, func(ctx context.Context) (err error) {
+		if told, err = property(ctx, h, sentineld, "StatusText"); err == nil && !regexp.MustCompile(pattern).MatchString(told) {
+			err = fmt.Errorf("STATUS is %q", told)
+		}
+		return err
+	})
+	return told
 }
 
 // restarts is how often systemd has started the host's node again by itself.
