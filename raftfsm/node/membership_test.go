@@ -783,9 +783,14 @@ func TestAskingAroundLooksNamesUpAnew(t *testing.T) {
 			defer w.mu.Unlock()
 			w.names = map[string][]string{"sentinels": addresses}
 		}
-		for _, o := range w.others(m) {
-			o.o.GRPC = addr(o.number+100, 26479)
+		w.mu.Lock()
+		w.leads = func(address string) string {
+			if number, moved := strings.CutPrefix(address, "10.0.1."); moved {
+				return "10.0.0." + number
+			}
+			return "nowhere"
 		}
+		w.mu.Unlock()
 		point("10.9.9.9")
 		m.create(m.id, m.hooks.voters)
 		w.isolate(m, true)
@@ -799,7 +804,7 @@ func TestAskingAroundLooksNamesUpAnew(t *testing.T) {
 		if m.isRemoved() {
 			t.Fatal("it has learnt of its removal from nobody")
 		}
-		point("10.9.9.9", fmt.Sprintf("10.0.0.%d", m.number), l.o.GRPC.Host)
+		point("10.9.9.9", fmt.Sprintf("10.0.1.%d", m.number), fmt.Sprintf("10.0.1.%d", l.number))
 		w.eventually("it learns of its removal", m.isRemoved)
 	})
 }

@@ -37,6 +37,8 @@ type world struct {
 	cut map[[2]string]bool // gRPC address pairs that do not hear each other
 	// names that resolve.
 	names map[string][]string
+	// leads tells which node's gRPC address an address leads to; nil: itself.
+	leads func(address string) string
 }
 
 // member is a node with what outlives it.
@@ -56,8 +58,25 @@ type member struct {
 	hangs   atomic.Bool  // it answers no call
 	blind   atomic.Bool  // it has no evidence of any instance
 	ahead   atomic.Int64 // its clock is ahead by so many nanoseconds
-	log     bytes.Buffer // to be read in a bubble that rests
-	logs    slog.Handler // writes it, for every node that this one is after another
+	log     journal      // of all its lives
+}
+
+// journal is what was logged.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }
 
 func addr(number int, port uint16) raftfsm.Addr {
@@ -98,10 +117,7 @@ func (w *world) add(number int) *member {
 
 func (m *member) create(id *identity, voters []raft.Server) {
 	m.w.t.Helper()
-	if m.logs == nil {
-		m.logs = slog.NewTextHandler(&m.log, nil)
-	}
-	log := slog.New(m.logs)
+	log := slog.New(slog.NewTextHandler(&m.log, nil))
 	if os.Getenv("NODE_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", m.number)
 	}
@@ -344,6 +360,9 @@ type memPeers struct {
 func (p memPeers) find(address string) (*Node, error) {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
+	if p.w.leads != nil {
+		address = p.w.leads(address)
+	}
 	for _, m := range p.w.members {
 		if m.o.GRPC.String() != address {
 			continue
