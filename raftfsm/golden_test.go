@@ -33,6 +33,9 @@ func TestKeptReleases(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if c := want.Cluster(); c.Era == "" || c.Era != c.ID && filepath.Base(dir) < "v0.4" {
+				t.Errorf("before there were eras it was of era %q: cluster %s", c.Era, c.ID)
+			}
 			data, err := os.ReadFile(filepath.Join(dir, "entries.bin"))
 			if err != nil {
 				t.Fatal(err)

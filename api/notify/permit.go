@@ -55,11 +55,11 @@ func inside(dir, path string) (file string, err error) {
 	return "", fmt.Errorf("this node's configuration does not name it for this master, and it does not lie in scripts-dir %s%s", dir, leads)
 }
 
-// without gives the environment less the variables that begin with prefix.
-func without(environ []string, prefix string) []string {
+// without gives the environment less the variables that begin with one of the prefixes.
+func without(environ []string, prefixes ...string) []string {
 	out := make([]string, 0, len(environ))
 	for _, v := range environ {
-		if !strings.HasPrefix(v, prefix) {
+		if !slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(v, p) }) {
 			out = append(out, v)
 		}
 	}

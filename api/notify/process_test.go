@@ -243,6 +243,7 @@ while :; do wait; done`)
 // leaves in the background lives on.
 func TestScriptSurroundings(t *testing.T) {
 	t.Setenv("SENTINELD_CONF_REQUIREPASS", "hidden")
+	t.Setenv("NOTIFY_SOCKET", "/run/hidden")
 	t.Setenv("SOMETHING", "shown")
 	dir := t.TempDir()
 	path := writeScript(t, dir, "script", `cat > $0.stdin

@@ -31,6 +31,9 @@ const tellEvery = 10 * time.Second
 // secretEnviron begins the names of variables that hold directives of the daemon; some are passwords.
 const secretEnviron = "SENTINELD_CONF_"
 
+// managerEnviron is where the service manager hears of the daemon; a script does not speak for it.
+const managerEnviron = "NOTIFY_SOCKET="
+
 // ScriptOptions are those of [Scripts]. Node, Permit and Log are required.
 type ScriptOptions struct {
 	Node Node
@@ -76,7 +79,7 @@ func NewScripts(o ScriptOptions) (*Scripts, error) {
 		o.Publish = func(api.Notice) {}
 	}
 	s := &Scripts{
-		o: o, log: o.Log.With("component", "scripts"), environ: without(os.Environ(), secretEnviron), launch: launch,
+		o: o, log: o.Log.With("component", "scripts"), environ: without(os.Environ(), secretEnviron, managerEnviron), launch: launch,
 		wake: make(chan struct{}, 1), dropped: map[string]int{}, maxRuntime: defaultMaxRuntime, retryDelay: defaultRetryDelay,
 	}
 	s.reader = reader{node: o.Node, permit: o.Permit, log: s.log, ledger: ledger{o.Dir}, refused: map[[2]string]bool{}}

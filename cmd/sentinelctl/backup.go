@@ -36,8 +36,9 @@ FILE may be - for stdout. It holds passwords in clear, so its mode is 0600; it a
 before it does. A FILE that exists is only replaced with --force.
 
 Any node gives it. Where no leader answers it is the asked node's own copy, which may be old; it says so.`,
-		Example: "  sentinelctl backup /var/backups/sentineld/$(date +%F).backup",
-		Args:    args(1, 1),
+		Example:           "  sentinelctl backup /var/backups/sentineld/$(date +%F).backup",
+		Args:              args(1, 1),
+		ValidArgsFunction: completeFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.backup(cmd.Context(), args[0], force)
 		},
@@ -52,7 +53,8 @@ func (a *app) inspectCmd() *cobra.Command {
 		Short: "Tell what a backup holds",
 		Long: `Tell what a backup holds, without a cluster: of which cluster it is and from when, and every master with its address,
 replicas and options. Passwords are not shown. FILE may be - for stdin. Exit 5 if it is damaged, cut short or no backup.`,
-		Args: args(1, 1),
+		Args:              args(1, 1),
+		ValidArgsFunction: completeFile,
 		RunE: func(_ *cobra.Command, args []string) error {
 			b, size, err := a.readBackup(args[0])
 			if err != nil {
@@ -84,8 +86,9 @@ is done about them, so that nothing is demoted on old state: look at them, then 
 
 Only into a cluster without masters, unless --replace has those that it has give way. A backup of a cluster of another name is
 refused, and so is one of a feature level above the cluster's. With --dry-run nothing is changed.`,
-		Args:        args(1, 1),
-		Annotations: changes,
+		Args:              args(1, 1),
+		Annotations:       changes,
+		ValidArgsFunction: completeFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			data, err := a.readBackupFile(args[0])
 			if err != nil {

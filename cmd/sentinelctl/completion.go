@@ -133,6 +133,14 @@ func (a *app) completeOperation(cmd *cobra.Command, args []string, _ string) ([]
 	return ids, directive | cobra.ShellCompDirectiveKeepOrder
 }
 
+// completeFile leaves the one argument to the shell.
+func completeFile(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveDefault
+}
+
 func completeOption(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	names := optionNames()
 	for i := range names {

@@ -14,7 +14,7 @@ import (
 
 func entry(t *testing.T, index uint64, c *raftlogv1.Command) *raft.Log {
 	t.Helper()
-	c.Header = &raftlogv1.Header{Level: 1}
+	c.Header = &raftlogv1.Header{Level: raftfsm.LevelOf(c)}
 	data, err := raftfsm.Encode(c)
 	if err != nil {
 		t.Fatal(err)
@@ -128,6 +128,20 @@ func TestSnapshotPersistAndRestore(t *testing.T) {
 	f.ApplyBatch([]*raft.Log{entry(t, 7, monitor("n", 101))})
 	if err := f.Restore(io.NopCloser(bytes.NewReader(good.Bytes()))); err != nil || f.State().Index() != 7 {
 		t.Errorf("an old snapshot takes the state back to %d, %v", f.State().Index(), err)
+	}
+	// Not even one from before a backup was restored, under another era of the same cluster.
+	backup := raftfsm.Backup{State: f.State()}
+	restore, err := backup.Restore("era-2", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.ApplyBatch([]*raft.Log{
+		entry(t, 8, &raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: &raftlogv1.RegisterNode{RaftId: "a", NodeId: "a", MaxLevel: 4}}}),
+		entry(t, 9, &raftlogv1.Command{Op: &raftlogv1.Command_SetFeatureLevel{SetFeatureLevel: &raftlogv1.SetFeatureLevel{Level: 4}}}),
+		entry(t, 10, &raftlogv1.Command{Op: &raftlogv1.Command_Restore{Restore: restore}}),
+	})
+	if err := f.Restore(io.NopCloser(bytes.NewReader(good.Bytes()))); err != nil || f.State().Index() != 10 || f.State().Cluster().Era != "era-2" {
+		t.Errorf("a snapshot from before a restore takes the state back to %d, era %s, %v", f.State().Index(), f.State().Cluster().Era, err)
 	}
 }
 

@@ -240,10 +240,12 @@ func (n *Node) welcomeBack(ctx context.Context, r *raft.Raft, v raft.Server, ind
 		return &peerv1.JoinResponse{ClusterId: cluster, Admitted: true}, nil
 	}
 	err := n.await(ctx, func() error {
-		if v.Suffrage == raft.Voter {
-			return r.AddVoter(v.ID, addr, index, changeLimit).Error()
-		}
-		return r.AddNonvoter(v.ID, addr, index, changeLimit).Error()
+		return n.moves.settle(v.ID, v.Address, func() error {
+			if v.Suffrage == raft.Voter {
+				return r.AddVoter(v.ID, addr, index, changeLimit).Error()
+			}
+			return r.AddNonvoter(v.ID, addr, index, changeLimit).Error()
+		})
 	})
 	if err != nil {
 		return refuseJoin("its new address %s was not committed: %v", addr, err), nil

@@ -505,7 +505,7 @@ func TestAllMembersMove(t *testing.T) {
 		if err := l.TransferLeadership(t.Context(), ""); err != nil {
 			t.Fatal(err)
 		}
-		w.mustPropose(l, monitor("n", 101))
+		w.mustPropose(w.leader(w.others(l)...), monitor("n", 101))
 	})
 }
 

@@ -2,10 +2,12 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -17,8 +19,9 @@ import (
 // them; where so many members have moved that none can be elected, they are how the members find each other to elect one.
 // They may be wrong: a connection is bound to the server that it is for.
 type moves struct {
-	mu sync.Mutex
-	of map[raft.ServerID]move
+	mu     sync.Mutex
+	of     map[raft.ServerID]move
+	sealed map[raft.ServerID]raft.ServerAddress // see settle
 }
 
 // move is from the address of the configuration; once that has another one, it holds no more.
@@ -45,6 +48,36 @@ func (m *moves) target(id raft.ServerID, configured raft.ServerAddress) raft.Ser
 		return v.to
 	}
 	return configured
+}
+
+// settleFor is longer than hashicorp/raft rests between two tries to bring entries to a follower.
+const settleFor = 150 * time.Millisecond
+
+var errMoving = errors.New("the member is given its new address")
+
+// settle does what gives a member another address than the one that the configuration has, while no entries are brought to
+// it there: hashicorp/raft changes the address under the feet of a follower's replication, which reads it without the lock
+// after each success (replication.go, updateLastAppended). Heartbeats go on, and so does everything at the new address.
+func (m *moves) settle(id raft.ServerID, configured raft.ServerAddress, change func() error) error {
+	m.mu.Lock()
+	if m.sealed == nil {
+		m.sealed = map[raft.ServerID]raft.ServerAddress{}
+	}
+	m.sealed[id] = configured
+	m.mu.Unlock()
+	time.Sleep(settleFor)
+	err := change()
+	m.mu.Lock()
+	delete(m.sealed, id)
+	m.mu.Unlock()
+	return err
+}
+
+func (m *moves) isSealed(id raft.ServerID, target raft.ServerAddress) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	at, sealed := m.sealed[id]
+	return sealed && at == target
 }
 
 // noteMove takes in where a node that presents itself is, if it is a member.
@@ -86,6 +119,9 @@ type movedTransport struct {
 func (t movedTransport) AppendEntries(
 	id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse,
 ) error {
+	if !isHeartbeat(req) && t.moves.isSealed(id, target) {
+		return errMoving
+	}
 	return t.quietable.AppendEntries(id, t.moves.target(id, target), req, resp)
 }
 

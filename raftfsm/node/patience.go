@@ -21,11 +21,16 @@ type patientTransport struct {
 	still func(id raft.ServerID, target raft.ServerAddress, term uint64) bool
 }
 
+// isHeartbeat tells one from an attempt to bring entries, or the news of a commit.
+func isHeartbeat(req *raft.AppendEntriesRequest) bool {
+	return req.PrevLogEntry == 0 && req.LeaderCommitIndex == 0 && len(req.Entries) == 0
+}
+
 // AppendEntries implements raft.Transport. Heartbeats are tried once: Raft repeats those often.
 func (t patientTransport) AppendEntries(
 	id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse,
 ) error {
-	if req.PrevLogEntry == 0 && req.LeaderCommitIndex == 0 && len(req.Entries) == 0 {
+	if isHeartbeat(req) {
 		return t.quietable.AppendEntries(id, target, req, resp)
 	}
 	return t.insist(id, target, req, resp)

@@ -49,13 +49,7 @@ func TestSupervised(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	// The path of a socket is short: the test's own directory may not be.
-	dir, err := os.MkdirTemp("", "sentineld-notify-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	path := filepath.Join(dir, "notify")
+	path := filepath.Join(t.TempDir(), "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)

@@ -188,6 +188,7 @@ func needReload(a, b *conf.Config) []string {
 		{"port", a.Port, b.Port},
 		{"announce-ip", a.AnnounceIP, b.AnnounceIP},
 		{"announce-port", a.AnnouncePort, b.AnnouncePort},
+		{"cluster-secret-file", a.ClusterSecretFile, b.ClusterSecretFile},
 		{"scripts-dir", a.ScriptsDir, b.ScriptsDir},
 		{"webhook", a.Webhooks, b.Webhooks},
 		{"webhook-secret-file", a.WebhookSecretFile, b.WebhookSecretFile},

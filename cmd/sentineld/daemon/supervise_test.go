@@ -84,7 +84,7 @@ func TestServiceManagerIsTold(t *testing.T) {
 		var m manager
 		w.redis.Add(first.String())
 		a := w.run(w.config(1, 3, "sentinel monitor m 10.9.0.1 6379 2", "sentinel down-after-milliseconds m 1000"), m.supervises(0))
-		w.until("it is up", func() bool { return m.ready() })
+		w.until("it is up", m.ready)
 		if s := a.Status(); s.LeaderID != "" || s.Waiting == "" {
 			t.Errorf("it was up when it had a cluster: %+v", s)
 		}
@@ -137,7 +137,7 @@ func TestReadyAloneAfterARestart(t *testing.T) {
 		}
 		var m manager
 		a := w.run(w.config(1, 3), m.supervises(0))
-		w.until("it is up", func() bool { return m.ready() })
+		w.until("it is up", m.ready)
 		if _, _, err := a.node.Local(); err != nil || a.Status().LeaderID != "" {
 			t.Errorf("it is up, and tells nothing: %v", err)
 		}
