@@ -153,7 +153,8 @@ func reboot(t *testing.T, l *lab) {
 	before := l.picture(t, l.hosts[0])
 	h := before.master
 	must(t, h.write("/etc/default/sentineld-host-drain", "HOST="+h.addr+"\n", 0o644))
-	sh(t, h, "systemctl", "enable", "--now", drainUnit, undrainUnit)
+	sh(t, h, "systemctl", "enable", "--now", drainUnit)
+	unitIs(t, h, undrainUnit, "UnitFileState=enabled")
 
 	// Whatever is restarted without the host going down drains nothing.
 	sh(t, h, "systemctl", "restart", redisUnit, sentineld, drainUnit)
@@ -170,6 +171,7 @@ func reboot(t *testing.T, l *lab) {
 
 	w := l.newWriter(t)
 	eventually(t, "the writer writes", soon, func(context.Context) error { return w.wrote() })
+	l.following(t, h)
 	begun := time.Now()
 	must(t, h.reboot(t.Context()))
 	booted := time.Since(begun)

@@ -150,36 +150,63 @@ func (l *lab) named(ctx context.Context, node *host) (*host, error) {
 	return nil, fmt.Errorf("%s names %v", node.name, addr)
 }
 
-// following waits until every other Redis follows the master and has all that it has, by what they say themselves.
+// following waits until every other Redis follows the master and has what the master had, by what they say themselves.
 func (l *lab) following(t *testing.T, master *host) {
 	t.Helper()
+	had := int64(-1)
 	eventually(t, "every Redis follows "+master.name, patience, func(ctx context.Context) error {
-		for _, h := range l.hosts {
+		role, err := master.role(ctx)
+		if err != nil {
+			return err
+		}
+		if role.name != "master" {
+			return fmt.Errorf("%s says %v", master.name, role)
+		}
+		if had < 0 {
+			had = role.offset
+		}
+		for _, h := range l.others(master) {
 			role, err := h.role(ctx)
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
-			case h == master && role[0] != "master", h != master && (role[0] != "slave" || role[1] != master.addr || role[3] != "connected"):
-				return fmt.Errorf("%s says %v", h.name, role)
+			}
+			if role.follows != master.addr || role.link != "connected" || role.offset < had {
+				return fmt.Errorf("%s says %v, of %d bytes", h.name, role, had)
 			}
 		}
 		return nil
 	})
 }
 
-// role is what the host's Redis says of itself.
-func (h *host) role(ctx context.Context) ([]string, error) {
+// role is what a Redis says of itself.
+type role struct {
+	name string // master or slave
+	// Whom it follows, and how its link is; of a replica.
+	follows, link string
+	// Replication offset.
+	offset int64
+}
+
+// role asks the host's Redis.
+func (h *host) role(ctx context.Context) (role, error) {
 	c := redis.NewClient(&redis.Options{Addr: h.redis(), MaxRetries: -1})
 	defer func() { _ = c.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	role, err := c.Do(ctx, "ROLE").Slice()
+	said, err := c.Do(ctx, "ROLE").Slice()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", h.name, err)
+		return role{}, fmt.Errorf("%s: %w", h.name, err)
 	}
-	var out []string
-	for _, r := range role {
-		out = append(out, fmt.Sprint(r))
+	var out role
+	switch {
+	case len(said) == 3 && said[0] == "master":
+		out.name = "master"
+		out.offset, _ = said[1].(int64)
+	case len(said) == 5 && said[0] == "slave":
+		out.name, out.follows, out.link = "slave", fmt.Sprint(said[1]), fmt.Sprint(said[3])
+		out.offset, _ = said[4].(int64)
+	default:
+		return role{}, fmt.Errorf("%s says %v", h.name, said)
 	}
 	return out, nil
 }
