@@ -179,15 +179,16 @@ func (h *host) power(off chan struct{}) {
 	}
 }
 
-// up waits until systemd has started everything, or has tried to.
+// up waits until systemd has started everything, and nothing has failed.
 func (h *host) up(ctx context.Context) error {
 	return until(ctx, bootLimit, func(ctx context.Context) error {
 		out, err := h.run(ctx, "systemctl", "is-system-running", "--wait")
-		if state := strings.TrimSpace(out); state == "running" || state == "degraded" {
+		if err == nil {
 			return nil
 		}
-		if err == nil {
-			err = errors.New(h.name + " is " + out)
+		if strings.TrimSpace(out) == "degraded" {
+			units, _ := h.run(ctx, "systemctl", "list-units", "--failed", "--plain", "--no-legend")
+			return fmt.Errorf("%s: failed: %s", h.name, units)
 		}
 		return err
 	})
