@@ -106,3 +106,20 @@ func (n *Node) successor(r *raft.Raft) (raft.Server, error) {
 	}
 	return best, nil
 }
+
+// awaitSuccessor waits until there is a successor: whoever has only just won, or whose connections are all stale because the others
+// were restarted, has not heard them yet.
+func (n *Node) awaitSuccessor(ctx context.Context, r *raft.Raft) (raft.Server, error) {
+	for {
+		noted := n.acks.noted()
+		next, err := n.successor(r)
+		if err == nil || r.State() != raft.Leader {
+			return next, err
+		}
+		select {
+		case <-noted:
+		case <-ctx.Done():
+			return next, err
+		}
+	}
+}
