@@ -14,6 +14,9 @@ const (
 	standAfter = 10
 	// yieldEvery is how often a drained leader looks for one that takes over.
 	yieldEvery = time.Second
+	// yieldAfter is how long it leads on once it is drained: who asked for that by another node hears first that it is
+	// committed; a change of the leader would leave the outcome unknown.
+	yieldAfter = 50 * time.Millisecond
 )
 
 // reluctantTransport asks for no pre-votes while its node stands back. A candidate without them keeps its term, and goes on
@@ -55,9 +58,7 @@ func (n *Node) yield(ctx context.Context) {
 		changed, heard := n.Changed(), n.heard.next()
 		wait := (<-chan time.Time)(nil)
 		if n.leads.get() != nil && n.State().Drained(string(n.self)) {
-			if err := n.TransferLeadership(ctx, ""); err != nil && ctx.Err() == nil {
-				n.log.Info("drained node leads on", "error", err)
-			}
+			n.giveUp(ctx)
 			// Everything that is committed wakes too: the next try has its time.
 			changed, heard, wait = nil, nil, time.After(yieldEvery)
 		}
@@ -68,6 +69,21 @@ func (n *Node) yield(ctx context.Context) {
 		case <-changed:
 		case <-heard:
 		}
+	}
+}
+
+// giveUp hands leadership over if this node is still drained in a moment.
+func (n *Node) giveUp(ctx context.Context) {
+	select {
+	case <-time.After(yieldAfter):
+	case <-ctx.Done():
+		return
+	}
+	if !n.State().Drained(string(n.self)) {
+		return
+	}
+	if err := n.TransferLeadership(ctx, ""); err != nil && ctx.Err() == nil {
+		n.log.Info("drained node leads on", "error", err)
 	}
 }
 

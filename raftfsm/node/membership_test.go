@@ -453,9 +453,11 @@ func TestMemberMoves(t *testing.T) {
 			return false
 		})
 		w.settle()
-		if n, _ := l.State().Node(string(m.self)); n.Raft != addr(m.number, 26679) || n.GRPC != addr(m.number, 26579) {
-			t.Errorf("registered at %v and %v", n.Raft, n.GRPC)
-		}
+		w.eventually("it has said so itself", func() bool {
+			n, _ := l.State().Node(string(m.self))
+			return n.Raft == addr(m.number, 26679) && n.GRPC == addr(m.number, 26579)
+		})
+		w.settle()
 		w.mustPropose(m, monitor("m", 100))
 		// The others find it there when it leads.
 		if err := l.TransferLeadership(t.Context(), string(m.self)); err != nil {
