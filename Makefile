@@ -56,6 +56,19 @@ test-packages: ## builds everything that is handed out for this architecture, tw
 e2e: redis cc ## real processes alone
 	CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 15m ./test/e2e
 
+.PHONY: test-systemd
+# Root boots three hosts with a systemd of their own. The two packages differ in their version alone.
+LAB_ROOTFS ?= bookworm
+test-systemd: ## packages on hosts with a real systemd; needs root. LAB_ROOTFS=trixie for another one
+	@scripts/get-rootfs.sh $(LAB_ROOTFS)
+	@rm -rf bin/lab && mkdir -p bin/lab
+	@for n in 1 2; do \
+		$(MAKE) --no-print-directory packages VERSION=$$(cat cmd/version/RELEASE)-lab.$$n ARCHES=$$($(GO) env GOARCH) FORMATS=deb && \
+		mv dist/sentineld_*lab.$${n}_*.deb bin/lab/$$n.deb || exit 1; \
+	done
+	$(GO) test -count 1 -v -timeout 10m ./test/systemd -args -rootfs $(CURDIR)/bin/rootfs/$(LAB_ROOTFS) \
+		-deb $(CURDIR)/bin/lab/1.deb -newer $(CURDIR)/bin/lab/2.deb
+
 .PHONY: e2e-long
 e2e-long: redis cc ## the same with 200 sets that are explained and 20 rounds of losses and frozen nodes
 	E2E_SETS=200 E2E_ROUNDS=20 CGO_ENABLED=1 $(GO) test -race -count 1 -v -timeout 60m ./test/e2e
@@ -98,6 +111,7 @@ lint: ## Go, protobuf, shell and systemd units
 	$(LINT) run ./...
 	$(LINT) fmt --diff ./...
 	$(BUF) lint
+	@! git grep -nE '^(<<<<<<<|>>>>>>>) ' # what a merge left behind
 	@for f in .ci/run scripts/*.sh; do bash -n $$f; done
 	@for f in deploy/packages/deb/* deploy/packages/rpm/*; do sh -n $$f; done
 	@scripts/check-units.sh

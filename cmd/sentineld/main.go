@@ -3,7 +3,7 @@
 //	sentineld [CONFIG-FILE] [--directive value ...]
 //	sentineld --check-config FILE
 //	sentineld --version
-//	sentineld recover --force-new-cluster [CONFIG-FILE] [--directive value ...]
+//	sentineld recover --force-new-cluster [CONFIG-FILE] [--directive value ...] [--yes]
 //
 // Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 4 refused and nothing changed, 130 interrupted before it ran.
 package main
@@ -166,7 +166,7 @@ const usage = `usage: sentineld [CONFIG-FILE] [--directive value ...]
        sentineld --check-config FILE [--directive value ...]
        sentineld --dev
        sentineld --version
-       sentineld recover --force-new-cluster [CONFIG-FILE] [--directive value ...]
+       sentineld recover --force-new-cluster [CONFIG-FILE] [--directive value ...] [--yes]
 
 One node of a sentineld cluster. Every directive of the configuration file is also a flag (--grpc-port 26479) and an
 environment variable (SENTINELD_CONF_GRPC_PORT); flag beats environment beats file.

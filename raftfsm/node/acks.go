@@ -58,6 +58,21 @@ func (b *ackBook) of(id raft.ServerID) ack {
 	return b.peers[id]
 }
 
+// noted is closed at the next acknowledgement.
+func (b *ackBook) noted() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.next()
+}
+
+// next is what noted gives; the caller holds the lock.
+func (b *ackBook) next() chan struct{} {
+	if b.changed == nil {
+		b.changed = make(chan struct{})
+	}
+	return b.changed
+}
+
 // ask begins a question.
 func (b *ackBook) ask() uint64 { return b.questions.Add(1) }
 
@@ -79,10 +94,7 @@ func (b *ackBook) majority(ctx context.Context, self raft.ServerID, term, questi
 			b.mu.Unlock()
 			return nil
 		}
-		if b.changed == nil {
-			b.changed = make(chan struct{})
-		}
-		changed := b.changed
+		changed := b.next()
 		b.mu.Unlock()
 		select {
 		case <-changed:

@@ -16,6 +16,9 @@ const (
 	standAfter = 10
 	// yieldEvery is how often a drained leader looks for one that takes over, and yieldAtMost how long it rests where hand-overs fail.
 	yieldEvery, yieldAtMost = time.Second, time.Minute
+	// yieldAfter is how long it leads on once it is drained: who asked for that by another node hears first that it is
+	// committed; a change of the leader would leave the outcome unknown.
+	yieldAfter = 50 * time.Millisecond
 )
 
 // reluctantTransport asks for no pre-votes while its node stands back. A candidate without them keeps its term, and goes on
@@ -59,17 +62,16 @@ func (n *Node) yield(ctx context.Context) {
 		changed, heard := n.Changed(), n.heard.next()
 		wait := (<-chan time.Time)(nil)
 		if n.leads.get() != nil && n.State().Drained(string(n.self)) {
-			// Everything that is committed wakes too: the next try has its time.
-			changed, heard, wait = nil, nil, time.After(pause)
-			err := n.TransferLeadership(ctx, "")
-			switch {
-			case err == nil, errors.Is(err, ErrNoSuccessor):
-				pause = yieldEvery
-			default:
-				pause = min(2*pause, yieldAtMost)
-			}
+			err := n.giveUp(ctx)
 			if err != nil && ctx.Err() == nil {
 				log.write(slog.LevelInfo, "", "drained node leads on", "error", err)
+			}
+			// Everything that is committed wakes too: the next try has its time.
+			changed, heard, wait = nil, nil, time.After(pause)
+			if err == nil || errors.Is(err, ErrNoSuccessor) {
+				pause = yieldEvery
+			} else {
+				pause = min(2*pause, yieldAtMost)
 			}
 		}
 		select {
@@ -80,6 +82,19 @@ func (n *Node) yield(ctx context.Context) {
 		case <-heard:
 		}
 	}
+}
+
+// giveUp hands leadership over if this node is still drained in a moment.
+func (n *Node) giveUp(ctx context.Context) error {
+	select {
+	case <-time.After(yieldAfter):
+	case <-ctx.Done():
+		return nil
+	}
+	if !n.State().Drained(string(n.self)) {
+		return nil
+	}
+	return n.TransferLeadership(ctx, "")
 }
 
 // successor is the voter that is to lead next: of those that are heard and not drained the one whose log is longest.
@@ -100,4 +115,21 @@ func (n *Node) successor(r *raft.Raft) (raft.Server, error) {
 		return best, fmt.Errorf("%w: no other voter is both heard and undrained", ErrNoSuccessor)
 	}
 	return best, nil
+}
+
+// awaitSuccessor waits until there is a successor: whoever has only just won, or whose connections are all stale because the others
+// were restarted, has not heard them yet.
+func (n *Node) awaitSuccessor(ctx context.Context, r *raft.Raft) (raft.Server, error) {
+	for {
+		noted := n.acks.noted()
+		next, err := n.successor(r)
+		if err == nil || r.State() != raft.Leader {
+			return next, err
+		}
+		select {
+		case <-noted:
+		case <-ctx.Done():
+			return next, err
+		}
+	}
 }

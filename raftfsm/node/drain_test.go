@@ -78,6 +78,30 @@ func TestDrainedNodeLeadsNoMore(t *testing.T) {
 	})
 }
 
+// A leader that stops waits a moment for the only one that may follow it, and that it does not hear.
+func TestStoppingLeaderWaitsForItsSuccessor(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		l := w.leader()
+		drained, next := w.others(l)[0], w.others(l)[1]
+		w.drained(drained)
+		w.settle()
+		w.isolate(next, true)
+		w.eventually("it is not heard", func() bool { _, err := l.successor(l.raft.Load()); return err != nil })
+		time.AfterFunc(100*time.Millisecond, func() { w.isolate(next, false) })
+		if err := l.halt(); err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		if w.leader(next, drained) != next {
+			t.Fatal("it handed over to a drained node")
+		}
+		if took := time.Since(begun); took > 400*time.Millisecond {
+			t.Errorf("another leads after %v: that was an election", took)
+		}
+		l.restart()
+	})
+}
+
 // A cluster of which only drained nodes are left is not frozen: one of them leads after a while, and gives leadership back.
 func TestOnlyDrainedNodesAreLeft(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {

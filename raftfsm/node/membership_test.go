@@ -453,7 +453,8 @@ func TestMemberMoves(t *testing.T) {
 			}
 			return false
 		})
-		w.eventually("it is registered there", func() bool {
+		w.settle()
+		w.eventually("it has said so itself", func() bool {
 			n, _ := l.State().Node(string(m.self))
 			return n.Raft == addr(m.number, 26679) && n.GRPC == addr(m.number, 26579)
 		})

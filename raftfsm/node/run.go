@@ -198,7 +198,7 @@ func (n *Node) serve(ctx context.Context, r *raft.Raft) error {
 	n.leads.close(errStopping)
 	if ctx.Err() != nil && r.State() == raft.Leader && len(n.State().Servers()) > 1 {
 		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), handOverLimit)
-		next, err := n.successor(r)
+		next, err := n.awaitSuccessor(limit, r)
 		if err == nil {
 			err = n.handOver(limit, r, next)
 		}

@@ -69,6 +69,13 @@ func TestRecover(t *testing.T) {
 	l.recover(survivor, 2, "usage: sentineld recover --force-new-cluster")
 	l.must(survivor.Start(t.Context()))
 	l.recover(survivor, 4, "another sentineld uses it", "--force-new-cluster", "--yes")
+	alone := filepath.Join(t.TempDir(), "alone.backup")
+	if said := l.ctl(survivor, 0, "backup", alone); !strings.Contains(said, "local") {
+		t.Errorf("a backup without a leader says %q", said)
+	}
+	if stdout := l.ctl(survivor, 0, "inspect", alone); !strings.Contains(stdout, "without a leader") || !strings.Contains(stdout, s.servers[0].at) {
+		t.Errorf("inspect says %s", stdout)
+	}
 	l.must(survivor.Stop())
 	l.recover(survivor, 2, "there is no terminal to ask on", "--force-new-cluster")
 	l.recover(survivor, 4, "there is nothing to recover", "--force-new-cluster", "--yes", "--dir", t.TempDir())

@@ -90,7 +90,7 @@ func (NodeRole) EnumDescriptor() ([]byte, []int) {
 // GetStatusRequest asks a node for its account of itself.
 type GetStatusRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// LOCAL: the leader is not asked.
+	// LOCAL: nobody else is asked.
 	Consistency   Consistency `protobuf:"varint,1,opt,name=consistency,proto3,enum=sentinel.v1.Consistency" json:"consistency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -35,7 +35,8 @@ const (
 //
 // ClusterService tells of the nodes and changes who they are.
 type ClusterServiceClient interface {
-	// GetStatus is the asked node's own account, with what the leader finds wrong; without a leader it is local.
+	// GetStatus is the asked node's own account, with what the leader and the other members find wrong; without a leader it is
+	// local.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
 	// ListNodes lists the members.
 	ListNodes(ctx context.Context, in *ListNodesRequest, opts ...grpc.CallOption) (*ListNodesResponse, error)
@@ -159,7 +160,8 @@ type ClusterService_RestoreBackupClient = grpc.ClientStreamingClient[RestoreBack
 //
 // ClusterService tells of the nodes and changes who they are.
 type ClusterServiceServer interface {
-	// GetStatus is the asked node's own account, with what the leader finds wrong; without a leader it is local.
+	// GetStatus is the asked node's own account, with what the leader and the other members find wrong; without a leader it is
+	// local.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
 	// ListNodes lists the members.
 	ListNodes(context.Context, *ListNodesRequest) (*ListNodesResponse, error)
