@@ -111,6 +111,7 @@ lint: ## Go, protobuf, shell and systemd units
 	$(LINT) run ./...
 	$(LINT) fmt --diff ./...
 	$(BUF) lint
+	@! git grep -nE '^(<<<<<<<|>>>>>>>) ' # what a merge left behind
 	@for f in .ci/run scripts/*.sh; do bash -n $$f; done
 	@for f in deploy/packages/deb/* deploy/packages/rpm/*; do sh -n $$f; done
 	@scripts/check-units.sh
