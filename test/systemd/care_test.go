@@ -47,25 +47,23 @@ func backUp(t *testing.T, l *lab) {
 	const unit = "sentineld-backup.service"
 	h := l.hosts[1]
 	must(t, h.write("/etc/default/sentineld-backup", "KEEP=1\n", 0o644))
+	list := func() string { return sh(t, h, "sh", "-c", "stat --format='%n %a %U' /var/lib/sentineld-backup/*") }
 	sh(t, h, "systemctl", "start", unit)
-	list := func(ctx context.Context) (string, error) {
-		return h.run(ctx, "sh", "-c", "stat --format='%n %a %U' /var/lib/sentineld-backup/*")
-	}
-	first, err := list(t.Context())
-	must(t, err)
-	// The name tells the second; two in the same one would be the same file.
-	eventually(t, "another backup takes the place of the first", soon, func(ctx context.Context) error {
-		if _, err := h.run(ctx, "systemctl", "start", unit); err != nil {
-			return err
+	first := list()
+	// Its name tells the second.
+	next := time.Now().Truncate(time.Second).Add(time.Second)
+	eventually(t, "the next second", soon, func(context.Context) error {
+		if time.Now().Before(next) {
+			return errors.New("not yet")
 		}
-		second, err := list(ctx)
-		if err == nil && (second == first || strings.Count(second, "\n") != 1) {
-			err = fmt.Errorf("it was %s, and is %s", first, second)
-		}
-		first = second
-		return err
+		return nil
 	})
-	file, rest, _ := strings.Cut(strings.TrimSpace(first), " ")
+	sh(t, h, "systemctl", "start", unit)
+	second := list()
+	if second == first || strings.Contains(second, "\n") {
+		t.Fatalf("with KEEP=1 there was %s, and now there is\n%s", first, second)
+	}
+	file, rest, _ := strings.Cut(second, " ")
 	if rest != "600 sentineld" {
 		t.Errorf("%s is %s", file, rest)
 	}
