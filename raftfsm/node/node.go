@@ -165,7 +165,11 @@ func newNode(o Options, h hooks) (*Node, error) {
 	id := h.identity
 	if id == nil {
 		var err error
-		if id, err = openIdentity(o.Dir, o.NodeID, o.ClusterName); err != nil {
+		id, err = openIdentity(o.Dir, o.NodeID, o.ClusterName)
+		if errors.Is(err, ErrInUse) {
+			err = fmt.Errorf("%w; give each node a dir of its own", err)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
