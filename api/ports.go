@@ -74,6 +74,8 @@ type NodeStatus struct {
 	// Awaited are, on a leader that has just founded the cluster, the ids of the nodes that promised to follow it and are no
 	// members yet.
 	Awaited []string
+	// Strangers are, on the leader, the nodes of another cluster that answer where cluster-peers looks for members, in words.
+	Strangers []string
 	// Astray are, on the leader, the members whose wall clocks are more than five minutes from its own, by Raft id: how far
 	// each is ahead of it.
 	Astray map[string]time.Duration

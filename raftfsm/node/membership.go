@@ -45,6 +45,7 @@ func (n *Node) lead(ctx context.Context, r *raft.Raft, term uint64) error {
 		func(ctx context.Context) error { return n.tendNonVoters(ctx, r, l) },
 		func(ctx context.Context) error { return n.raiseLevel(ctx, r, l) },
 		n.watchClocks,
+		n.watchStrangers,
 		func(ctx context.Context) error { return n.watchAbsences(ctx, r, l) },
 	)
 }

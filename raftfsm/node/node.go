@@ -101,12 +101,13 @@ type Node struct {
 	fsm    *fsm
 	disk   disk
 	// turns is Raft's main loop: it steps when it is asked for a sign of life, and rests when it has given one.
-	turns    progress.Loop
-	acks     *ackBook
-	contacts contacts
-	moves    moves
-	clocks   clocks
-	refusals *sparseLog // of nodes that are not admitted
+	turns     progress.Loop
+	acks      *ackBook
+	contacts  contacts
+	moves     moves
+	clocks    clocks
+	strangers strangers
+	refusals  *sparseLog // of nodes that are not admitted
 	// observers are, on the leader, the members that said that they mean not to vote.
 	observers atomic.Pointer[[]raft.ServerID]
 	conns     peers
