@@ -338,6 +338,9 @@ func (n *Node) becomeRemoved() {
 	})
 }
 
+// Removed is closed once this node is out of its cluster for good.
+func (n *Node) Removed() <-chan struct{} { return n.removed }
+
 func (n *Node) isRemoved() bool {
 	select {
 	case <-n.removed:
