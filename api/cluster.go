@@ -266,6 +266,12 @@ func nodeProblems(st *raftfsm.State, status NodeStatus) []string {
 // memberProblems are what the leader finds wrong with the members.
 func memberProblems(st *raftfsm.State, status NodeStatus) []string {
 	var out []string
+	for _, name := range status.Awaited {
+		out = append(out, fmt.Sprintf("node %s promised to follow and has not joined yet", name))
+	}
+	for _, who := range status.Strangers {
+		out = append(out, "cluster-peers names a node of another cluster: "+who)
+	}
 	for _, v := range st.Servers() {
 		name := st.NodeName(v.ID)
 		switch {

@@ -170,6 +170,8 @@ func TestWhatForbidsToGoOn(t *testing.T) {
 		"one is away":       {status: func(s *NodeStatus) { s.Heard = all[:2]; s.Lagging = all[2:] }, says: "node c is not heard"},
 		"one lags":          {status: func(s *NodeStatus) { s.Lagging = all[2:] }, says: "node c has not caught up with the leader's log"},
 		"one is to vote":    {status: func(s *NodeStatus) { s.Joining = all[2:] }, says: "node c does not vote yet"},
+		"one is to come":    {status: func(s *NodeStatus) { s.Awaited = []string{"d"} }, says: "node d promised to follow and has not joined yet"},
+		"two clusters meet": {status: func(s *NodeStatus) { s.Strangers = []string{"d (h:1), of cluster c2"} }, says: "cluster-peers names a node of another cluster: d (h:1), of cluster c2"},
 		"a clock is astray": {status: func(s *NodeStatus) { s.Astray = map[string]time.Duration{"b-1": -2 * time.Hour} }, says: "the clocks of node b and of the leader a are 2h0m0s apart"},
 		"a failover":        {begin: raftlogv1.FailoverKind_FAILOVER_KIND_FORCED, says: "the failover 1 of master m has not ended"},
 		"a switchover":      {begin: raftlogv1.FailoverKind_FAILOVER_KIND_PLANNED, says: "the switchover 1 of master m has not ended"},

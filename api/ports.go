@@ -71,6 +71,11 @@ type NodeStatus struct {
 	Lagging []string
 	// Joining are, on the leader, the Raft ids of the members that do not vote yet and are no observers.
 	Joining []string
+	// Awaited are, on a leader that has just founded the cluster, the ids of the nodes that promised to follow it and are no
+	// members yet.
+	Awaited []string
+	// Strangers are, on the leader, the nodes of another cluster that answer where cluster-peers looks for members, in words.
+	Strangers []string
 	// Astray are, on the leader, the members whose wall clocks are more than five minutes from its own, by Raft id: how far
 	// each is ahead of it.
 	Astray map[string]time.Duration

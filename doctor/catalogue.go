@@ -11,7 +11,8 @@ var Catalogue = map[string]Row{
 	// The cluster.
 	"no_leader": {
 		Problem, "without a leader no failover happens and nothing can be changed",
-		"bring back nodes until more than half of the voters are up and reach each other; the findings about nodes tell which do not",
+		"bring back nodes until more than half of the voters are up and reach each other; the findings about nodes tell which do not; " +
+			"where so many are gone for good: sentineld recover --help",
 	},
 	"voters_one": {
 		Warning, "when this node is down nothing watches the masters, and its disk has the only copy of the state",
@@ -88,7 +89,7 @@ var Catalogue = map[string]Row{
 	},
 	"quorum_all": {
 		Warning, "one node that is down is enough to keep this master from ever being failed over",
-		"set the quorum to more than half of the voters: sentinelctl set {master} quorum=N",
+		"run more voters, three at least, and set the quorum to a bare majority of them: sentinelctl set {master} quorum=N",
 	},
 	"held":        {Problem, "nothing is done about it automatically", "look at sentinelctl explain {master}, then: sentinelctl resume {master} --adopt HOST:PORT or --enforce"},
 	"paused":      {Warning, "nothing is done about it automatically", "sentinelctl resume {master}"},

@@ -270,6 +270,25 @@ func TestFindings(t *testing.T) {
 }
 
 // TestUnmade: a check that had nothing to look at does not count as passed.
+// Nodes that are brought back do not help one that is out, or has no cluster yet.
+func TestNoLeaderIsNotTheFaultOfOneThatIsOut(t *testing.T) {
+	for code, spoil := range map[string]func(*Node){
+		"node_removed":    func(n *Node) { n.Role = "removed" },
+		"node_no_cluster": func(n *Node) { n.Waiting = "1 of 3 is seen" },
+	} {
+		f := well()
+		f.Leader = ""
+		spoil(&f.Nodes[0])
+		codes := map[string]bool{}
+		for _, found := range Judge(f) {
+			codes[found.Code] = true
+		}
+		if !codes[code] || codes["no_leader"] || codes["leader"] {
+			t.Errorf("%s: %v", code, codes)
+		}
+	}
+}
+
 func TestUnmade(t *testing.T) {
 	f := well()
 	for i := range f.Sets[0].Instances {

@@ -39,7 +39,9 @@ func Judge(f Facts) []Finding {
 func judgeCluster(r *report, f Facts) {
 	var of Subject
 	r.check(of, "leader", "node "+f.Leader+" leads", func(say *sayer) {
-		if f.Leader == "" {
+		asked := f.node(f.Asked)
+		say.unmade = asked.Role == "removed" || asked.Waiting != "" // which is told of the node: bringing back others does not help
+		if f.Leader == "" && !say.unmade {
 			say.that("no_leader", "the asked node hears no leader")
 		}
 	})

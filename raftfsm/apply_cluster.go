@@ -82,7 +82,7 @@ func (d *draft) drainNode(c *raftlogv1.DrainNode) verdict {
 		p.SinceMs = n.Drain.SinceMs
 	}
 	if !slices.ContainsFunc(d.s.servers, func(v Server) bool { return v.Voter && v.ID != n.RaftID && !d.s.Drained(v.ID) }) {
-		return refuse(TooMany, "no voter beside node %s may lead: undrain another node first", n.NodeID)
+		return refuse(TooMany, "no voter beside node %s may lead: undrain another one, or add one, first", n.NodeID)
 	}
 	next.Drain = &p
 	d.s.nodes = insert(d.s.nodes, n.RaftID, &next)

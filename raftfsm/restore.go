@@ -78,7 +78,7 @@ func (d *draft) mayRestore(c *raftlogv1.Restore) verdict {
 	case c.GetEpoch() > maxEpoch:
 		return refuse(InvalidArgument, "the backup's epoch is %d; at most %d is allowed", c.GetEpoch(), uint64(maxEpoch))
 	case n > 0 && !c.GetReplace():
-		return refuse(NotEmpty, "the cluster has %d masters; a backup is restored into one without any, or replaces them where it is told to", n)
+		return refuse(NotEmpty, "the cluster has %d masters: a backup is restored into one without any, unless it is told to replace them (restore --replace)", n)
 	}
 	return done()
 }

@@ -2,6 +2,7 @@ package conf
 
 import (
 	"fmt"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -96,12 +97,22 @@ func (p *parser) checkCluster() {
 	if len(c.Peers) == 0 {
 		return
 	}
+	if c.BootstrapExpect > len(c.Peers) && !slices.ContainsFunc(c.Peers, hasName) {
+		p.warn(expect.place, "bootstrap-expect %d is more than the %d cluster-peers, which are the same line on every node: no cluster can form",
+			c.BootstrapExpect, len(c.Peers))
+	}
 	for _, s := range c.Seeds {
 		if s.Options.Quorum > len(c.Peers) {
 			p.warn(s.Place, "sentinel monitor %s: quorum %d is more than the %d cluster-peers; no failover can happen",
 				s.Name, s.Options.Quorum, len(c.Peers))
 		}
 	}
+}
+
+// hasName tells of a peer whose host is a name, which may stand for several addresses.
+func hasName(peer string) bool {
+	_, err := netip.ParseAddrPort(peer)
+	return err != nil
 }
 
 // checkReach finds settings that other machines could not use.

@@ -234,6 +234,18 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+func TestMoreAreExpectedThanThereAre(t *testing.T) {
+	for text, want := range map[string]string{
+		"cluster-peers 127.0.0.1 [::1]:5\nbootstrap-expect 3": "[a.conf:2: bootstrap-expect 3 is more than the 2 cluster-peers, which are the same line on every node: no cluster can form]",
+		"cluster-peers 127.0.0.1 [::1]:5\nbootstrap-expect 2": "[]",
+		"cluster-peers localhost\nbootstrap-expect 3":         "[]", // a name may have several addresses
+	} {
+		if _, warnings := mustParse(t, input(text)); fmt.Sprint(warnings) != want {
+			t.Errorf("%q: %s", text, fmt.Sprint(warnings))
+		}
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	_, warnings := mustParse(t, input("daemonize yes\nsentinel myid abc\ncluster-peers localhost:1\nbootstrap-expect 1\nsentinel monitor m h 1 2\n"+
 		"sentinel auth-pass m a\nsentinel auth-pass m b\nsentinel rename-command m a b\nsentinel rename-command m c d"))

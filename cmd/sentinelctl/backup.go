@@ -124,7 +124,7 @@ func (a *app) restore(ctx context.Context, r restoring, dryRun, yes bool) error 
 		return err
 	}
 	if dryRun || !plan.GetChanged() {
-		return a.printRestored(plan, "would be restored", r.told)
+		return a.printRestored(plan, r.told, dryRun)
 	}
 	gone := ""
 	if names := plan.GetRemoved(); len(names) > 0 {
@@ -140,15 +140,23 @@ func (a *app) restore(ctx context.Context, r restoring, dryRun, yes bool) error 
 	if err != nil {
 		return err
 	}
-	return a.printRestored(done, "restored", r.told)
+	return a.printRestored(done, r.told, false)
 }
 
-func (a *app) printRestored(m *sentinelv1.RestoreBackupResponse, done string, told backupSummary) error {
+func (a *app) printRestored(m *sentinelv1.RestoreBackupResponse, told backupSummary, dryRun bool) error {
+	done := "restored"
+	if dryRun {
+		done = "would be restored"
+	}
 	if m.GetChanged() {
 		if names := m.GetRemoved(); len(names) > 0 {
 			a.say("watched no more: %s", printable(strings.Join(names, ", ")))
 		}
-		a.say("the masters are paused: look at them with masters and explain, then run resume NAME or resume --all")
+		if dryRun {
+			a.say("the masters would be paused, until resume NAME or resume --all")
+		} else {
+			a.say("the masters are paused: look at them with masters and explain, then run resume NAME or resume --all")
+		}
 	}
 	return a.printChange(m, fmt.Sprintf("%s: %s", done, told), "the cluster was restored from this backup already; nothing changed")
 }

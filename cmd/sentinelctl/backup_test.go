@@ -240,7 +240,7 @@ func TestRestore(t *testing.T) {
 	}{
 		{name: "done", args: []string{"--yes"}, stdout: "restored: " + what + "\n", stderr: "resume --all", asked: 2},
 		{name: "replacing", args: []string{"--yes", "--replace"}, stdout: "restored: " + what + "\n", stderr: "watched no more: spare\n", asked: 2, replace: true},
-		{name: "dry run", args: []string{"--dry-run"}, stdout: "would be restored: " + what + "\n", stderr: "watched no more: spare\n", asked: 1},
+		{name: "dry run", args: []string{"--dry-run"}, stdout: "would be restored: " + what + "\n", stderr: "the masters would be paused", asked: 1},
 		{name: "again", args: []string{"--yes"}, same: true, stdout: "the cluster was restored from this backup already; nothing changed\n", asked: 1},
 		{name: "unasked", status: exitUsage, stderr: "this will bring back " + what + ", taken on 2023-11-14T22:13:20.000Z, paused; watched no more: spare; there is no terminal to ask on", asked: 1},
 	} {

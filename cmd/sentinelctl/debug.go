@@ -48,6 +48,9 @@ It works without a leader. With --local, the asked node alone is asked.`,
 			if len(args) == 1 {
 				file = args[0]
 			}
+			if file == "-" {
+				return usagef("FILE -: a bundle is not written to stdout; name a file")
+			}
 			m, err := a.writeBundle(cmd.Context(), file, now, limit)
 			if err != nil {
 				return err

@@ -147,6 +147,9 @@ func TestBundle(t *testing.T) {
 		t.Errorf("files %v", files)
 	}
 	// A file that is there is left as it is, and without a name each bundle has one by its time.
+	if r = ctl(t.Context(), t, at, nil, "debug", "bundle", "-"); r.status != exitUsage {
+		t.Errorf("to stdout: %+v", r)
+	}
 	if r = ctl(t.Context(), t, at, nil, "debug", "bundle", file); r.status != exitRefused {
 		t.Errorf("over another: exit %d", r.status)
 	}

@@ -24,6 +24,7 @@ type law struct {
 	state   *raftfsm.State
 	changed chan struct{}
 	leading bool
+	removed chan struct{}
 	fail    error // what Propose returns instead
 	entries []entry
 	calls   int
@@ -36,7 +37,7 @@ type entry struct {
 }
 
 func newLaw() *law {
-	l := &law{state: raftfsm.New(), changed: make(chan struct{}), leading: true}
+	l := &law{state: raftfsm.New(), changed: make(chan struct{}), removed: make(chan struct{}), leading: true}
 	var servers []raftfsm.Server
 	for _, id := range []string{"a", "b", "c"} {
 		servers = append(servers, raftfsm.Server{ID: id, Address: id + ":1", Voter: true})
@@ -88,6 +89,8 @@ func (l *law) Propose(_ context.Context, c *raftlogv1.Command) (raftfsm.Result, 
 }
 
 func (l *law) RaftID() string { return "a" }
+
+func (l *law) Removed() <-chan struct{} { return l.removed }
 
 func (l *law) Leading() bool {
 	l.mu.Lock()

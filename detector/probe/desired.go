@@ -50,7 +50,7 @@ type set struct {
 	members uint64
 }
 
-// follow keeps the fleet as the state wants it until ctx ends. Only masters that changed are looked at.
+// follow keeps the fleet as the state wants it until ctx ends. A node that is out of its cluster probes nothing more. Only masters that changed are looked at.
 func (f *Fleet) follow(ctx context.Context) {
 	known := sets{}
 	var revision uint64
@@ -70,6 +70,10 @@ func (f *Fleet) follow(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-changed:
+		case <-f.o.Cluster.Removed():
+			f.sync(ctx, known, raftfsm.New(), 0)
+			<-ctx.Done()
+			return
 		}
 	}
 }

@@ -28,6 +28,8 @@ type Cluster interface {
 	RaftID() string
 	// Leading tells whether this node leads.
 	Leading() bool
+	// Removed is closed once this node is out of its cluster for good.
+	Removed() <-chan struct{}
 }
 
 // Options of a fleet.

@@ -169,6 +169,25 @@ func TestRemovedSetIsProbedNoMore(t *testing.T) {
 	})
 }
 
+// A node that is out of its cluster leaves the instances alone, and says nothing more about them.
+func TestRemovedNodeProbesNothing(t *testing.T) {
+	inRoom(t, func(r *room) {
+		close(r.law.removed)
+		synctest.Wait()
+		if n := r.fleet.Probed(); n != 0 || slices.Contains(r.at(master).Clients(), clientName) {
+			t.Errorf("%d are still probed: %v", n, r.at(master).Clients())
+		}
+		r.law.monitor("n", "10.9.9.9:6379")
+		time.Sleep(time.Minute)
+		if n := r.fleet.Probed(); n != 0 {
+			t.Errorf("%d are probed again", n)
+		}
+		if d := r.fleet.Stuck(); d != 0 {
+			t.Errorf("stuck for %v", d)
+		}
+	})
+}
+
 // A snapshot from the leader does not list what was removed before it was taken.
 func TestRestoredStateIsFollowed(t *testing.T) {
 	inRoom(t, func(r *room) {

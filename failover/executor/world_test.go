@@ -242,6 +242,8 @@ func (n *member) Changed() <-chan struct{} {
 func (n *member) RaftID() string { return n.id }
 func (n *member) Self() string   { return n.id }
 
+func (n *member) Removed() <-chan struct{} { return nil }
+
 func (n *member) Leading() bool {
 	n.w.mu.Lock()
 	defer n.w.mu.Unlock()

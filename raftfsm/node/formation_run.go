@@ -31,6 +31,9 @@ const (
 	formationLimit = time.Second
 	// joinLimit bounds a request for admission, which commits an entry.
 	joinLimit = 5 * time.Second
+	// arrivalLimit is how long after the founding the nodes that promised to follow are awaited: one that is lost meanwhile
+	// must not be missed for ever.
+	arrivalLimit = time.Minute
 	// formationSayAfter is how long a reason to wait must last before it is worth a line.
 	formationSayAfter = 2 * time.Second
 )
@@ -60,6 +63,9 @@ type former struct {
 
 	// waiting is why there is no cluster yet: for an operator who asks.
 	waiting atomic.Pointer[string]
+	// awaited are the nodes whose promises this node founded its cluster with, and that have not come yet: see arrivalLimit.
+	awaited  atomic.Pointer[[]described]
+	awaitTil time.Time // of awaited; set before it
 	// refusals tells of promises that are not given.
 	refusals *sparseLog
 
@@ -299,8 +305,35 @@ func (f *former) found(ctx context.Context, ask []described) (clusterID string, 
 	if err := f.id.found(clusterID); err != nil {
 		return "", err
 	}
+	f.awaitTil = f.o.now().Add(arrivalLimit)
+	f.awaited.Store(&promised)
 	f.o.log.Info("cluster founded", "cluster_id", clusterID, "promised", names(promised))
 	return clusterID, nil
+}
+
+// arrived tells that a node was admitted. It is not awaited any more, though it may be removed at once.
+func (f *former) arrived(id raft.ServerID) {
+	old := f.awaited.Load()
+	if old == nil {
+		return
+	}
+	left := slices.DeleteFunc(slices.Clone(*old), func(d described) bool { return d.raftID == id })
+	f.awaited.Store(&left)
+}
+
+// missing are the ids of the nodes, other than this one, that are awaited.
+func (f *former) missing() []string {
+	awaited := f.awaited.Load()
+	if awaited == nil || f.o.now().After(f.awaitTil) {
+		return nil
+	}
+	var out []string
+	for _, d := range *awaited {
+		if d.raftID != f.id.get().RaftID {
+			out = append(out, d.nodeID)
+		}
+	}
+	return out
 }
 
 func (f *former) seekPromise(ctx context.Context, d described) bool {

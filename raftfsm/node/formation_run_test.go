@@ -563,6 +563,23 @@ func TestFormationFounderCrashesAfterFounding(t *testing.T) {
 		if all[0].founded != 1 || all[1].cluster != "" || all[2].cluster != "" {
 			t.Fatalf("want a founder alone: %+v", all[0])
 		}
+		// Those that promised are awaited, each until it comes, and not for ever.
+		founder := all[0].former
+		if got := founder.missing(); !slices.Equal(got, []string{"n2"}) {
+			t.Errorf("awaited: %v", got)
+		}
+		if got := all[1].former.missing(); got != nil {
+			t.Errorf("a node that founded nothing awaits %v", got)
+		}
+		time.Sleep(arrivalLimit)
+		if got := founder.missing(); got != nil {
+			t.Errorf("awaited after a minute: %v", got)
+		}
+		founder.awaitTil = founder.o.now().Add(time.Minute)
+		founder.arrived(all[1].id.get().RaftID)
+		if got := founder.missing(); got != nil {
+			t.Errorf("awaited though admitted: %v", got)
+		}
 		// The two others are as many as bootstrap-expect asks for, and one of them is bound to the founder.
 		all[0].crash()
 		time.Sleep(10 * time.Minute)

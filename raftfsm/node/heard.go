@@ -134,6 +134,15 @@ func (n *Node) Joining() []string {
 	return out
 }
 
+// Awaited are, on the leader that founded the cluster, the ids of the nodes that promised to follow it and have not come yet,
+// for a minute; nil on any other node.
+func (n *Node) Awaited() []string {
+	if r := n.raft.Load(); r == nil || r.State() != raft.Leader {
+		return nil
+	}
+	return n.former.missing()
+}
+
 // Heard are, on the leader, the Raft ids of the members that acknowledged it within a second or two of its heartbeats,
 // itself included; nil on any other node.
 func (n *Node) Heard() []string {

@@ -102,7 +102,7 @@ func lockDir(dir string) (*os.File, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		err = fmt.Errorf("data directory %s: lock %s: %w", dir, path, err)
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = fmt.Errorf("data directory %s: %w%s; give each node a dir of its own", dir, ErrInUse, lockOwner(f))
+			err = fmt.Errorf("data directory %s: %w%s", dir, ErrInUse, lockOwner(f))
 		}
 		return nil, errors.Join(err, f.Close())
 	}

@@ -303,6 +303,7 @@ func (n *Node) admit(ctx context.Context, r *raft.Raft, l *leadership, f raft.Co
 	if err != nil {
 		return refuseJoin("not admitted: %v", err), nil
 	}
+	n.former.arrived(id)
 	n.log.Info("node admitted", "node", node.GetNodeId(), "raft_id", id, "address", addr)
 	return &peerv1.JoinResponse{ClusterId: s.Cluster().ID, Admitted: true}, nil
 }

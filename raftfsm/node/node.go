@@ -101,12 +101,13 @@ type Node struct {
 	fsm    *fsm
 	disk   disk
 	// turns is Raft's main loop: it steps when it is asked for a sign of life, and rests when it has given one.
-	turns    progress.Loop
-	acks     *ackBook
-	contacts contacts
-	moves    moves
-	clocks   clocks
-	refusals *sparseLog // of nodes that are not admitted
+	turns     progress.Loop
+	acks      *ackBook
+	contacts  contacts
+	moves     moves
+	clocks    clocks
+	strangers strangers
+	refusals  *sparseLog // of nodes that are not admitted
 	// observers are, on the leader, the members that said that they mean not to vote.
 	observers atomic.Pointer[[]raft.ServerID]
 	conns     peers
@@ -165,7 +166,11 @@ func newNode(o Options, h hooks) (*Node, error) {
 	id := h.identity
 	if id == nil {
 		var err error
-		if id, err = openIdentity(o.Dir, o.NodeID, o.ClusterName); err != nil {
+		id, err = openIdentity(o.Dir, o.NodeID, o.ClusterName)
+		if errors.Is(err, ErrInUse) {
+			err = fmt.Errorf("%w; give each node a dir of its own", err)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -332,6 +337,9 @@ func (n *Node) becomeRemoved() {
 		close(n.removed)
 	})
 }
+
+// Removed is closed once this node is out of its cluster for good.
+func (n *Node) Removed() <-chan struct{} { return n.removed }
 
 func (n *Node) isRemoved() bool {
 	select {

@@ -49,7 +49,10 @@ func OpenRecovery(o RecoverOptions) (_ *Recovery, err error) {
 	if _, err := os.Stat(filepath.Join(o.Dir, identityFile)); err != nil {
 		return nil, fmt.Errorf("%w in %s: it is not the data directory of a node (%w)", ErrNothingToRecover, o.Dir, err)
 	}
-	if r.id, err = openIdentity(o.Dir, o.NodeID, o.ClusterName); err != nil {
+	if r.id, err = openIdentity(o.Dir, o.NodeID, o.ClusterName); errors.Is(err, ErrInUse) {
+		return nil, fmt.Errorf("%w; stop it first, and start it again when its cluster is recovered", err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	defer func() {

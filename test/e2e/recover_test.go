@@ -68,7 +68,7 @@ func TestRecover(t *testing.T) {
 
 	l.recover(survivor, 2, "usage: sentineld recover --force-new-cluster")
 	l.must(survivor.Start(t.Context()))
-	l.recover(survivor, 4, "another sentineld uses it", "--force-new-cluster", "--yes")
+	l.recover(survivor, 4, "; stop it first", "--force-new-cluster", "--yes")
 	alone := filepath.Join(t.TempDir(), "alone.backup")
 	if said := l.ctl(survivor, 0, "backup", alone); !strings.Contains(said, "local") {
 		t.Errorf("a backup without a leader says %q", said)

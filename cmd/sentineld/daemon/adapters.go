@@ -40,8 +40,8 @@ func (m member) Status() api.NodeStatus {
 	return api.NodeStatus{
 		Role: st.Role, RaftID: st.RaftID, NodeID: st.NodeID, LeaderID: st.LeaderID, Term: st.Term, CommitIndex: st.CommitIndex,
 		AppliedIndex: st.AppliedIndex, LastContact: st.LastContact, ClusterID: st.ClusterID, Peers: st.Peers, Loading: st.Loading,
-		FsyncP50: st.FsyncP50, Heard: m.Heard(), Lagging: m.Lagging(), Joining: m.Joining(), Astray: m.Astray(),
-		Waiting: st.Waiting,
+		FsyncP50: st.FsyncP50, Heard: m.Heard(), Lagging: m.Lagging(), Joining: m.Joining(), Awaited: m.Awaited(), Astray: m.Astray(),
+		Strangers: m.Strangers(), Waiting: st.Waiting,
 	}
 }
 
