@@ -589,13 +589,15 @@ func scenario(l *log) {
 	l.ok(switchTo("s", e, 60, 61))
 	l.ok(end("s", e, raftlogv1.FailoverOutcome_FAILOVER_OUTCOME_COMPLETED))
 	l.ok(l.amended("s", 60, e, raftlogv1.LossKind_LOSS_KIND_EXACT, 33))
-	l.ok(l.planned("s", 62))
+	e = l.ok(l.planned("s", 62)).Epoch
 
 	l.ok(raise(4))
 	l.ok(configure("remove-dead-nodes-after", "3600"))
 	l.ok(drain("b", "new disk"))
 	backup := l.backup()
 	l.ok(monitor("t", 180))
+	l.refused(raftfsm.InProgress, restore(backup, "era-2", true))
+	l.ok(end("s", e, raftlogv1.FailoverOutcome_FAILOVER_OUTCOME_ABORTED))
 	l.ok(restore(backup, "era-2", true))
 	l.ok(l.down("c", "n", 50, raftfsm.CauseAuth))
 	l.ok(l.planned("s", 62))

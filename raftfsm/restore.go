@@ -80,6 +80,12 @@ func (d *draft) mayRestore(c *raftlogv1.Restore) verdict {
 	case n > 0 && !c.GetReplace():
 		return refuse(NotEmpty, "the cluster has %d masters: a backup is restored into one without any, unless it is told to replace them (restore --replace)", n)
 	}
+	for m := range d.s.Masters() {
+		// Between the demotion and the switch of a switchover the set has no master, and only its row knows whom to make one.
+		if f := m.Failover; f != nil && f.Kind == KindPlanned && !f.Switched {
+			return refuse(InProgress, "a switchover of master %s is under way: wait until it has ended", m.Name)
+		}
+	}
 	return done()
 }
 

@@ -878,7 +878,7 @@ func TestTwoClustersMeet(t *testing.T) {
 		w.eventually("they know their cluster", func() bool { return strangers[0].State().Cluster().ID == "c2" })
 		time.Sleep(time.Minute)
 		lead := w.leader(strangers...)
-		lead.wantLine("WARN", "belongs to another cluster", "its_cluster_id", "c1", "cluster_id=c2")
+		lead.wantLine("WARN", "cluster-peers names a node of another cluster", "of cluster c1", "cluster_id=c2")
 		// One is lost, and the other asks around.
 		if err := strangers[1].halt(); err != nil {
 			t.Fatal(err)
