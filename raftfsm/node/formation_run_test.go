@@ -538,6 +538,7 @@ func TestFormationFounderCrashesBeforeFounding(t *testing.T) {
 				all[1].crash()
 				all[1].start()
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				wantNoCluster(t, all[1], "has promised to follow the founder n1-", 2)
 				v.mu.Lock()
 				v.after = nil
@@ -572,6 +573,7 @@ func TestFormationFounderCrashesAfterFounding(t *testing.T) {
 			t.Errorf("a node that founded nothing awaits %v", got)
 		}
 		time.Sleep(arrivalLimit)
+		synctest.Wait()
 		if got := founder.missing(); got != nil {
 			t.Errorf("awaited after a minute: %v", got)
 		}
@@ -583,6 +585,7 @@ func TestFormationFounderCrashesAfterFounding(t *testing.T) {
 		// The two others are as many as bootstrap-expect asks for, and one of them is bound to the founder.
 		all[0].crash()
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if all[1].cluster != "" || all[2].cluster != "" {
 			t.Fatal("a second cluster")
 		}
@@ -605,6 +608,7 @@ func TestFormationFoundersRace(t *testing.T) {
 			h.start()
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if all[0].founded+all[1].founded+all[2].founded != 1 {
 			t.Errorf("foundings: %d, %d, %d", all[0].founded, all[1].founded, all[2].founded)
 		}
