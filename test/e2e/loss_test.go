@@ -44,9 +44,6 @@ func (l *lab) cutOff(name string) {
 	}})
 	defer s.remove()
 	master := s.servers[0]
-	// As a replica it is to be known by the address that it had: the story of another one is not corrected.
-	_, port, _ := strings.Cut(master.at, ":")
-	l.must(master.client.ConfigSet(l.t.Context(), "replica-announce-port", port).Err())
 	w := s.stray(master)
 	p.block(func(int) bool { return true })
 	to := s.switched(master)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -62,6 +63,11 @@ func (l *lab) newServers(name string, o setOptions) *set {
 	master := s.add(stage.RedisOptions{Name: name + "-0", Config: o.config})
 	if o.proxied != nil {
 		master.at = o.proxied(master.Addr())
+		// It names that address when it follows another. A second one would take the first one's place where a node still holds
+		// that down, and the story of the first would not be corrected.
+		_, port, err := net.SplitHostPort(master.at)
+		l.must(err)
+		l.must(master.client.ConfigSet(l.t.Context(), "replica-announce-port", port).Err())
 	}
 	for i := range o.replicas {
 		s.add(stage.RedisOptions{Name: fmt.Sprintf("%s-%d", name, i+1), ReplicaOf: master.at, Config: o.config})
