@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -165,16 +164,6 @@ func TestJoinRefused(t *testing.T) {
 	})
 }
 
-// A node whose disk was wiped, or a new host by its name, at its address or at another one, is a new member. Its former self
-// makes room once it has been unheard of for ten seconds of this leadership.
-func TestBlankNodeReplacesADeadOne(t *testing.T) {
-	for _, elsewhere := range []bool{false, true} {
-		t.Run(fmt.Sprintf("elsewhere=%v", elsewhere), func(t *testing.T) {
-			inBubble(t, func(t *testing.T, w *world) { replaceADeadOne(t, w, elsewhere) })
-		})
-	}
-}
-
 func replaceADeadOne(t *testing.T, w *world, elsewhere bool) {
 	l := w.leader()
 	old := w.others(l)[0]
@@ -223,126 +212,6 @@ func replaceADeadOne(t *testing.T, w *world, elsewhere bool) {
 	old.restart()
 	w.eventually("it knows", func() bool { return old.Status().Role == "removed" })
 	w.mustPropose(m, monitor("m", 100))
-}
-
-// A blank node replaces none that runs, by whichever way the leader hears of that.
-func TestBlankNodeReplacesNoLivingOne(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		l := w.leader()
-		here := w.others(l)[0]
-		m := w.add(9)
-		w.drop(m)
-		m.o.NodeID = here.o.NodeID
-		refused := func(want string) {
-			t.Helper()
-			resp, err := l.join(t.Context(), &peerv1.JoinRequest{Node: m.registration(), ClusterName: "test"})
-			if err != nil || resp.GetAdmitted() || !strings.Contains(resp.GetReason(), want) {
-				t.Fatalf("%v, admitted %v, %q, want %q", err, resp.GetAdmitted(), resp.GetReason(), want)
-			}
-		}
-		time.Sleep(time.Minute)
-		refused("a node named " + here.o.NodeID + " runs at " + here.o.GRPC.String() + ": give this one another node-id")
-		// It is heard by Raft and answers no call; then it is the other way round.
-		here.hangs.Store(true)
-		refused("was heard of lately")
-		here.hangs.Store(false)
-		w.deafen(here, l)
-		time.Sleep(replaceAfter + time.Second)
-		refused("runs at")
-		w.isolate(here, false)
-		if n := len(l.State().Servers()); n != 3 || !isMember(l.State(), here.self) {
-			t.Errorf("members are %v", l.State().Servers())
-		}
-	})
-}
-
-// A dead member is removed after the time that was set, one at a time, while a majority of those that would be left is heard.
-func TestRemoveDeadNodes(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.eventually("the level", func() bool { return w.leader().State().FeatureLevel() >= 4 })
-		for i := 4; i <= 5; i++ {
-			w.admit(w.add(i))
-		}
-		l := w.leader()
-		w.eventually("five vote", func() bool { return l.State().Voters() == 5 })
-		w.settle()
-		members := func() int { return len(l.State().Servers()) }
-		dead := w.others(l)[:2]
-		for _, m := range dead {
-			if err := m.halt(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		time.Sleep(time.Hour)
-		if n := members(); n != 5 {
-			t.Fatalf("%d members, and nothing says that the dead are to be removed", n)
-		}
-		w.mustPropose(l, monitor("all", 100))
-		w.mustPropose(l, option("all", "quorum", "5"))
-		w.mustPropose(l, setting("remove-dead-nodes-after", "600"))
-		time.Sleep(time.Minute)
-		if n := members(); n != 5 {
-			t.Fatalf("%d members: master all could never be held down by five", n)
-		}
-		w.mustPropose(l, option("all", "quorum", "3"))
-		w.eventually("both are removed", func() bool { return members() == 3 })
-		gone := map[string]bool{}
-		events, _ := l.State().EventsSince(raftfsm.Cursor{})
-		for e := range events {
-			if e.Kind == raftfsm.EventNodeGone {
-				gone[e.Node] = true
-			}
-		}
-		if !gone[string(dead[0].self)] || !gone[string(dead[1].self)] {
-			t.Errorf("events tell that %v are gone", gone)
-		}
-		// Of the three that are left one may go, at its time and not before; then the cluster is as small as it gets.
-		last := w.others(l)[2]
-		if err := last.halt(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(9 * time.Minute)
-		if n := members(); n != 3 {
-			t.Fatalf("%d members too early", n)
-		}
-		w.mustPropose(l, option("all", "quorum", "2"))
-		time.Sleep(2 * time.Minute)
-		if n := members(); n != 2 {
-			t.Fatalf("%d members", n)
-		}
-		for _, m := range append(dead, last) {
-			m.restart()
-			w.eventually("it knows that it was removed", func() bool { return m.Status().Role == "removed" })
-		}
-	})
-}
-
-// A leader that was away does not take the others for dead, and one that only Raft cannot reach is not dead.
-func TestRemoveDeadNodesSparesTheLiving(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.eventually("the level", func() bool { return w.leader().State().FeatureLevel() >= 4 })
-		l := w.leader()
-		w.mustPropose(l, setting("remove-dead-nodes-after", "60"))
-		m := w.others(l)[0]
-		w.deafen(m, l)
-		time.Sleep(time.Hour)
-		if n := len(l.State().Servers()); n != 3 {
-			t.Errorf("%d members", n)
-		}
-		w.isolate(m, false)
-	})
-	a := absences{}
-	servers := []raft.Server{{ID: "a"}, {ID: "b"}}
-	heard := func(id raft.ServerID) bool { return id == "a" }
-	a.count(time.Hour, servers, heard)
-	a.count(absenceEvery, servers, heard)
-	if a.of("a") != 0 || a.of("b") != 3*absenceEvery {
-		t.Errorf("unheard of for %v and %v", a.of("a"), a.of("b"))
-	}
-	a.count(time.Second, servers, func(raft.ServerID) bool { return true })
-	if a.of("b") != 0 {
-		t.Errorf("heard, and unheard of for %v", a.of("b"))
-	}
 }
 
 func option(master, name, value string) *raftlogv1.Command {
@@ -436,38 +305,6 @@ func TestRemovalKeepsTheQuorum(t *testing.T) {
 	})
 }
 
-func TestMemberMoves(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		l := w.leader()
-		m := w.others(l)[0]
-		if err := m.halt(); err != nil {
-			t.Fatal(err)
-		}
-		m.moved = 100
-		m.restart()
-		w.eventually("the cluster knows the new address", func() bool {
-			for _, s := range l.State().Servers() {
-				if s.ID == string(m.self) {
-					return s.Address == m.o.Raft.String()
-				}
-			}
-			return false
-		})
-		w.settle()
-		w.eventually("it has said so itself", func() bool {
-			n, _ := l.State().Node(string(m.self))
-			return n.Raft == addr(m.number, 26679) && n.GRPC == addr(m.number, 26579)
-		})
-		w.settle()
-		w.mustPropose(m, monitor("m", 100))
-		// The others find it there when it leads.
-		if err := l.TransferLeadership(t.Context(), string(m.self)); err != nil {
-			t.Fatal(err)
-		}
-		w.mustPropose(w.others(w.leader(m))[0], monitor("n", 101))
-	})
-}
-
 // haltingTransport brings heartbeats alone to one server, while it is told to.
 type haltingTransport struct {
 	quietable
@@ -530,114 +367,6 @@ func TestRemovalIsToldWhenItIsCommitted(t *testing.T) {
 		if resp := ask(); !resp.GetRemoved() {
 			t.Errorf("%+v", resp)
 		}
-	})
-}
-
-// A leader came back at an address that was a dead member's, so that its own new one cannot be committed yet. It does all else
-// that it owes: the dead one can be removed, and then it can.
-func TestLeaderMovesToAMembersAddress(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.settle()
-		l := w.leader()
-		m, dead := w.others(l)[0], w.others(l)[1]
-		for _, o := range []*member{m, dead} {
-			if err := o.halt(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		w.drop(dead)
-		m.host = dead.number
-		m.restart()
-		w.eventually("it is heard where it is", func() bool { return l.leads.get() != nil && slices.Contains(l.Heard(), string(m.self)) })
-		w.eventually("it leads", func() bool {
-			if m.leads.get() == nil {
-				_ = l.TransferLeadership(t.Context(), string(m.self)) // what it leads to is looked at
-			}
-			return m.leads.get() != nil
-		})
-		time.Sleep(time.Minute)
-		lead := m.leads.get()
-		if lead == nil || lead.absences.of(dead.self) < 30*time.Second {
-			t.Fatalf("the dead member was missed for %v", lead.absences.of(dead.self))
-		}
-		if err := m.RemoveNode(t.Context(), string(dead.self)); err != nil {
-			t.Fatal(err)
-		}
-		w.eventually("its address is committed", func() bool {
-			return slices.ContainsFunc(m.State().Servers(), func(v raftfsm.Server) bool { return v.ID == string(m.self) && v.Address == m.o.Raft.String() })
-		})
-	})
-}
-
-// A copy of a member's dir is run elsewhere while that member runs. Each would vote for itself: the copy is refused.
-func TestCopiedMemberIsRefused(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		l := w.leader()
-		m := w.others(l)[0]
-		w.settle()
-		here := m.o.Raft.String()
-		node := m.registration()
-		node.Raft, node.Grpc = addr(77, 26579).Proto(), addr(77, 26479).Proto()
-		c := memClient{memPeers{w, m.number}, l.o.GRPC.String()}
-		resp, err := c.Join(t.Context(), &peerv1.JoinRequest{Node: node, ClusterName: "test", ClusterId: l.State().Cluster().ID})
-		if err != nil || resp.GetAdmitted() || !strings.Contains(resp.GetReason(), "its dir was copied") {
-			t.Errorf("%v, %+v", err, resp)
-		}
-		if s := l.State().Servers(); !slices.ContainsFunc(s, func(v raftfsm.Server) bool { return v.ID == string(m.self) && v.Address == here }) {
-			t.Errorf("members %v", s)
-		}
-		if at := l.moves.target(m.self, raft.ServerAddress(here)); string(at) != here {
-			t.Errorf("the leader looks for it at %s", at)
-		}
-		// One whose Raft port alone is another one is no copy.
-		node.Grpc = m.o.GRPC.Proto()
-		if resp, err = c.Join(t.Context(), &peerv1.JoinRequest{Node: node, ClusterName: "test", ClusterId: l.State().Cluster().ID}); err != nil || !resp.GetAdmitted() {
-			t.Errorf("%v, %+v", err, resp)
-		}
-	})
-}
-
-// All members come back under other addresses, so that no leader can be elected at the old ones.
-func TestAllMembersMove(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.settle()
-		w.mustPropose(w.leader(), monitor("m", 100))
-		w.settle()
-		var peers []string
-		for _, m := range w.members {
-			if err := m.halt(); err != nil {
-				t.Fatal(err)
-			}
-			peers = append(peers, addr(m.number, 26579).String())
-		}
-		for _, m := range w.members {
-			m.moved, m.peers = 100, peers
-			m.restart()
-		}
-		l := w.leader()
-		w.eventually("all are known where they are", func() bool {
-			for _, m := range w.members {
-				for _, v := range l.State().Servers() {
-					if v.ID == string(m.self) && v.Address != m.o.Raft.String() {
-						return false
-					}
-				}
-				if n, ok := l.State().Node(string(m.self)); !ok || n.GRPC != m.o.GRPC {
-					return false
-				}
-			}
-			return true
-		})
-		w.settle()
-		for _, m := range w.members {
-			if _, ok := m.State().Master("m"); !ok {
-				t.Errorf("n%d has forgotten the master", m.number)
-			}
-		}
-		if err := l.TransferLeadership(t.Context(), ""); err != nil {
-			t.Fatal(err)
-		}
-		w.mustPropose(w.leader(w.others(l)...), monitor("n", 101))
 	})
 }
 
@@ -770,28 +499,6 @@ func TestLostNonVoterIsRemoved(t *testing.T) {
 			t.Error("an observer that is away was removed")
 		}
 		w.drop(lost)
-	})
-}
-
-// An address belongs to one member: the refusal names it, and what to do.
-func TestJoinAtAMembersAddress(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.settle()
-		l := w.leader()
-		old := w.others(l)[0]
-		if err := old.halt(); err != nil {
-			t.Fatal(err)
-		}
-		m := w.add(9)
-		w.drop(m)
-		req := &peerv1.JoinRequest{Node: m.registration(), ClusterName: "test"}
-		req.Node.Raft = old.o.Raft.Proto()
-		resp, err := l.join(t.Context(), req)
-		want := fmt.Sprintf("belongs to the member %s (%s): if %[1]s is gone for good, run: sentinelctl node remove %[1]s", old.o.NodeID, old.self)
-		if err != nil || resp.GetAdmitted() || !strings.Contains(resp.GetReason(), want) {
-			t.Errorf("%v, %q, want %q", err, resp.GetReason(), want)
-		}
-		old.restart()
 	})
 }
 
