@@ -81,6 +81,10 @@ releases: ## bin/releases: sentineld of the oldest and of the last release, from
 test-upgrade: redis releases ## clusters of released programs, rolled to this build and back while masters fail
 	$(GO) test -count 1 -v -timeout 15m ./test/upgrade -args -releases $(CURDIR)/bin/releases
 
+.PHONY: bench
+bench: redis ## many masters, beside redis-sentinel, into docs/benchmarks.md; RUNS=3 by default, ONLY names one experiment
+	$(GO) run ./test/bench -scale -rounds $(or $(RUNS),3) -only '$(ONLY)' -write docs/benchmarks.md
+
 .PHONY: bench-failover
 bench-failover: redis ## the figures of docs/benchmarks.md; ROUNDS=20 by default
 	$(GO) run ./test/bench -rounds $(or $(ROUNDS),20) -write docs/benchmarks.md

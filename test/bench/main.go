@@ -32,6 +32,8 @@ type options struct {
 	steady     time.Duration
 	protocol   bool
 	switchover bool
+	scale      bool
+	rest       time.Duration
 }
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
@@ -48,6 +50,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f.BoolVar(&o.sentinel, "sentinel", true, "measure redis-sentinel beside")
 	f.BoolVar(&o.protocol, "protocol", false, "measure the Sentinel protocol: look-ups, subscribers, and what clients see of a crash")
 	f.BoolVar(&o.switchover, "switchover", false, "measure planned switchovers under writes: what is lost, and how long writes stop")
+	f.BoolVar(&o.scale, "scale", false, "measure clusters of many masters, beside redis-sentinel; -rounds are its runs")
+	f.DurationVar(&o.rest, "rest", 10*time.Minute, "how long 9,000 masters are watched at rest")
 	f.DurationVar(&o.steady, "steady", 0, "watch for false elections for so long, beside two busy threads")
 	if err := f.Parse(args); err != nil || f.NArg() > 0 {
 		return 2
@@ -65,6 +69,9 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	if o.scale {
+		return scaled(ctx, o, dir, stdout, stderr)
+	}
 	programs, err := build(ctx, dir)
 	if err != nil {
 		return err
@@ -123,15 +130,17 @@ type binaries struct{ node, failpoints string }
 
 func build(ctx context.Context, dir string) (binaries, error) {
 	b := binaries{filepath.Join(dir, "sentineld"), filepath.Join(dir, "sentineld-failpoints")}
-	for _, args := range [][]string{
-		{"build", "-o", b.node, "./cmd/sentineld"},
-		{"build", "-tags", "failpoints", "-o", b.failpoints, "./cmd/sentineld"},
-	} {
-		if out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput(); err != nil {
-			return b, fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
-		}
+	if err := goBuild(ctx, "-o", b.node, "./cmd/sentineld"); err != nil {
+		return b, err
 	}
-	return b, nil
+	return b, goBuild(ctx, "-tags", "failpoints", "-o", b.failpoints, "./cmd/sentineld")
+}
+
+func goBuild(ctx context.Context, args ...string) error {
+	if out, err := exec.CommandContext(ctx, "go", append([]string{"build"}, args...)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
 }
 
 // measure goes through all rounds of a row, of sentineld and then of redis-sentinel.

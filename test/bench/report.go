@@ -30,8 +30,7 @@ type report struct {
 // String is the table in Markdown.
 func (r *report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d rounds each, milliseconds, min / median / max; fsync p50 of the machine: %.2f ms; %s/%s, %d processors; %s.\n\n",
-		r.rounds, float64(r.fsync.Microseconds())/1000, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly))
+	fmt.Fprintf(&b, "%d rounds each, milliseconds, min / median / max; %s", r.rounds, machine(r.fsync))
 	if len(r.results) > 0 {
 		b.WriteString("| from | to | reach | sentineld | | redis-sentinel |\n|---|---|---|---|---|---|\n")
 	}
@@ -49,6 +48,12 @@ func (r *report) String() string {
 		}
 	}
 	return b.String()
+}
+
+// machine says where and when something was measured.
+func machine(fsync time.Duration) string {
+	return fmt.Sprintf("fsync p50 of the machine: %.2f ms; %s/%s, %d processors; %s.\n\n",
+		float64(fsync.Microseconds())/1000, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly))
 }
 
 func (r result) reach() string {

@@ -29,6 +29,7 @@ type Net struct {
 	closed    bool
 	log       []Command
 	keep      func(args []string) bool
+	name      string
 	ids       uint64
 	ports     uint16
 	running   sync.WaitGroup
@@ -56,8 +57,12 @@ type Command struct {
 }
 
 // NewNet makes an empty network.
-func NewNet() *Net {
+func NewNet() *Net { return NewNetNamed("fakeredis") }
+
+// NewNetNamed makes one whose ids are those of no net of another name.
+func NewNetNamed(name string) *Net {
 	return &Net{
+		name:      name,
 		instances: map[raftfsm.Addr]*Instance{}, followers: map[raftfsm.Addr][]*Instance{}, cuts: map[cut]bool{},
 		silent: map[*end]cut{},
 		healed: make(chan struct{}), ports: 30000, keep: func([]string) bool { return true },
@@ -220,7 +225,7 @@ func (n *Net) Close() {
 // newID makes an id of 40 hex digits, the same in every run.
 func (n *Net) newID() string {
 	n.ids++
-	sum := sha1.Sum(fmt.Appendf(nil, "fakeredis %d", n.ids))
+	sum := sha1.Sum(fmt.Appendf(nil, "%s %d", n.name, n.ids))
 	return hex.EncodeToString(sum[:])
 }
 

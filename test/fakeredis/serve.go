@@ -175,14 +175,22 @@ func readLine(r *bufio.Reader) (string, error) {
 
 // Listen serves the instance on a real TCP port of the loopback interface as well, until [Net.Close] or Crash; Restart
 // opens the same port again. It cannot be used in a synctest bubble.
-func (i *Instance) Listen() (net.Addr, error) {
+func (i *Instance) Listen() (net.Addr, error) { return i.listenAt("127.0.0.1:0") }
+
+// ListenHere is [Instance.Listen] at the instance's own address, which others of its [Net] tell of it.
+func (i *Instance) ListenHere() error {
+	_, err := i.listenAt(i.addr.String())
+	return err
+}
+
+func (i *Instance) listenAt(addr string) (net.Addr, error) {
 	i.net.mu.Lock()
 	defer i.net.mu.Unlock()
 	if i.process == nil {
 		return nil, net.ErrClosed
 	}
 	if i.process.listener == nil {
-		i.listen = "127.0.0.1:0"
+		i.listen = addr
 		if err := i.open(); err != nil {
 			return nil, err
 		}
