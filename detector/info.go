@@ -25,12 +25,27 @@ const (
 // MaxInfoText bounds what is kept of a text, in bytes.
 const MaxInfoText = 4096
 
-// KeepText is what is kept of a text: whole lines of it.
+// KeepText is what is kept of a text: whole lines of it, without the section Persistence, which is as long as both others
+// together.
 func KeepText(text string) string {
-	if len(text) > MaxInfoText {
-		text = text[:strings.LastIndexByte(text[:MaxInfoText], '\n')+1]
+	var kept strings.Builder
+	skip := false
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "# ") {
+			skip = strings.TrimRight(line, "\r\n") == "# Persistence"
+		}
+		if !skip {
+			if kept.Len()+len(line) > MaxInfoText {
+				break
+			}
+			kept.WriteString(line)
+		}
 	}
-	return strings.Clone(text)
+	text = kept.String()
+	for strings.HasSuffix(text, "\r\n\r\n") {
+		text = strings.TrimSuffix(text, "\r\n")
+	}
+	return strings.Clone(text) // what a builder grew to is more
 }
 
 // ParseInfo reads the text of INFO: sections server, replication and persistence, in any order, together with any

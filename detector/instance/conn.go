@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/raftfsm"
@@ -28,7 +29,7 @@ const (
 	maxClientList = 32 << 20
 )
 
-// Conn is one connection. It is for one goroutine at a time, and useless after its first error that is no [ReplyError],
+// Conn is one connection. It is for one goroutine at a time, [Conn.Nudge] apart, and useless after its first error that is no [ReplyError],
 // except for the Late methods after a deadline.
 type Conn struct {
 	net     net.Conn
@@ -39,6 +40,11 @@ type Conn struct {
 	rtt     time.Duration
 	sent    time.Time
 	waiting int   // replies of the exchange whose deadline fired while reading; 0 = none
+	born    time.Time
+	// nudged is when the PING was sent whose reply Attend waits for, in nanoseconds since born; 0 = none.
+	nudged atomic.Int64
+	// sections: it takes several sections in one INFO.
+	sections bool
 	failed  error // why the connection is useless
 	unnamed error // why it does not bear its name
 }

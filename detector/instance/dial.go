@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/raftsentinel/raftsentinel/detector"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
@@ -66,7 +67,7 @@ func (d *Dialer) Dial(ctx context.Context, t Target, clientName string) (*Conn, 
 		}
 		nc = tc
 	}
-	c := &Conn{net: nc, addr: t.Addr, rename: t.Rename, in: reader{src: nc}}
+	c := &Conn{net: nc, addr: t.Addr, rename: t.Rename, in: reader{src: nc}, born: time.Now()}
 	if err := c.open(ctx, t, clientName); err != nil {
 		_ = nc.Close()
 		return nil, err

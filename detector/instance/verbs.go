@@ -14,12 +14,19 @@ import (
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
-// infoCommands read what [detector.ParseInfo] wants. INFO takes several sections only from Redis 7.0 on, and all
-// sections cost ten times as much: three commands in one write work everywhere.
-var infoCommands = [][]string{{"INFO", "server"}, {"INFO", "replication"}, {"INFO", "persistence"}}
+// What [detector.ParseInfo] wants. INFO takes several sections only from Redis 7.0 on, and all sections cost ten times as
+// much: three commands in one write work everywhere, and one is enough where the first reading showed that it will do.
+var (
+	infoCommands = [][]string{{"INFO", "server"}, {"INFO", "replication"}, {"INFO", "persistence"}}
+	infoCommand  = [][]string{{"INFO", "server", "replication", "persistence"}}
+)
 
-// infoKept are how many of the sections are kept as they came: not persistence, which is as long as both others together.
-const infoKept = 2
+func (c *Conn) infos() [][]string {
+	if c.sections {
+		return infoCommand
+	}
+	return infoCommands
+}
 
 // Ping sends PING and classes the reply; err is for a connection that failed.
 func (c *Conn) Ping(ctx context.Context) (detector.ReplyClass, error) {
@@ -50,7 +57,7 @@ func pong(reply any, err error) (detector.ReplyClass, error) {
 
 // Info sends INFO for the sections that [detector.ParseInfo] reads. A refusal is the [ReplyError].
 func (c *Conn) Info(ctx context.Context) (*detector.Info, error) {
-	replies, err := c.exchange(ctx, maxReply, infoCommands...)
+	replies, err := c.exchange(ctx, maxReply, c.infos()...)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +66,7 @@ func (c *Conn) Info(ctx context.Context) (*detector.Info, error) {
 
 // InfoLate is [Conn.ReadLate] for an Info.
 func (c *Conn) InfoLate(ctx context.Context) (*detector.Info, error) {
-	replies, err := c.late(ctx, len(infoCommands))
+	replies, err := c.late(ctx, len(c.infos()))
 	if err != nil {
 		return nil, err
 	}
@@ -68,14 +75,10 @@ func (c *Conn) InfoLate(ctx context.Context) (*detector.Info, error) {
 
 func (c *Conn) parseInfo(replies []any) (*detector.Info, error) {
 	var text strings.Builder
-	kept := 0
-	for i, r := range replies {
+	for _, r := range replies {
 		switch r := r.(type) {
 		case string:
 			text.WriteString(r)
-			if i < infoKept {
-				kept = text.Len()
-			}
 			text.WriteString("\r\n")
 		case ReplyError:
 			return nil, r
@@ -87,8 +90,16 @@ func (c *Conn) parseInfo(replies []any) (*detector.Info, error) {
 	if err != nil {
 		return nil, c.fault(infoCommands[0], err)
 	}
-	info.Text = detector.KeepText(text.String()[:kept])
+	info.Text = detector.KeepText(text.String())
+	c.sections = takesSections(info.Version)
 	return info, nil
+}
+
+// takesSections tells whether a version of Redis, or the one that a Valkey says it is, takes several sections in one INFO.
+func takesSections(version string) bool {
+	major, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(major)
+	return err == nil && n >= 7
 }
 
 // Role sends ROLE.
@@ -114,7 +125,7 @@ func (c *Conn) Promote(ctx context.Context) (*detector.Info, error) {
 	if _, err := c.transact(ctx, replicaOf("NO", "ONE")); err != nil {
 		return nil, err
 	}
-	replies, err := c.exchange(ctx, maxReply, append([][]string{{"ROLE"}}, infoCommands...)...)
+	replies, err := c.exchange(ctx, maxReply, append([][]string{{"ROLE"}}, c.infos()...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -47,12 +47,25 @@ func (w *watch) probe(ctx context.Context, conn *instance.Conn) bool {
 	w.notePending(now)
 	until := w.bound(now)
 	w.mu.Unlock()
-	r := w.ask(bounded{ctx, until}, conn, kind, false)
+	return w.insist(ctx, conn, asked, until, w.ask(bounded{ctx, until}, conn, kind, false))
+}
+
+// resume waits for the reply to the metronome's last PING.
+func (w *watch) resume(ctx context.Context, conn *instance.Conn) bool {
+	w.mu.Lock()
+	asked, until := w.plan, w.bound(time.Now())
+	w.mu.Unlock()
+	return w.insist(ctx, conn, asked, until, w.ask(bounded{ctx, until}, conn, detector.ProbePing, true))
+}
+
+// insist takes up the waiting again for as long as it timed out. The last wait was until the given moment.
+func (w *watch) insist(ctx context.Context, conn *instance.Conn, asked *plan, until time.Time, r reply) bool {
+	kind := r.kind
 	for timedOut(r.err) && ctx.Err() == nil {
 		if r = w.ask(bounded{ctx, time.Now().Add(lastLook)}, conn, kind, true); !timedOut(r.err) {
 			break
 		}
-		now = time.Now()
+		now := time.Now()
 		w.mu.Lock()
 		w.judge(now, until.Add(lastLook))
 		w.publish()
@@ -66,11 +79,16 @@ func (w *watch) probe(ctx context.Context, conn *instance.Conn) bool {
 
 // kind chooses the next probe. The caller holds mu.
 func (w *watch) kind(now time.Time) detector.ProbeKind {
-	if w.urgent || w.plan.hot || !now.Before(w.infoDue) || w.foreboding(now) {
+	if w.wantsInfo(now) {
 		w.urgent = false
 		return detector.ProbeInfo
 	}
 	return detector.ProbePing
+}
+
+// wantsInfo tells whether the next probe is to be an INFO. The caller holds mu.
+func (w *watch) wantsInfo(now time.Time) bool {
+	return w.urgent || w.plan.hot || !now.Before(w.infoDue) || w.foreboding(now)
 }
 
 // foreboding tells whether the set's master has been silent towards this node for half of down-after. A failover may be

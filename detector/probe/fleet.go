@@ -64,8 +64,9 @@ type Fleet struct {
 		changed chan struct{}
 	}
 	// braked is why verdicts are withheld; nil where they are not.
-	braked   atomic.Pointer[string]
-	reporter *reporter
+	braked    atomic.Pointer[string]
+	metronome *metronome
+	reporter  *reporter
 	stater   *stater
 }
 
@@ -81,8 +82,9 @@ func New(o Options) (*Fleet, error) {
 		return nil, errOptions
 	}
 	f := &Fleet{o: o, dials: make(chan struct{}, dialsInFlight)}
-	f.pulse.Every = pulseEvery
+	f.pulse.Every = gridStep
 	f.news.changed = make(chan struct{})
+	f.metronome = newMetronome(f)
 	f.reporter = newReporter(f)
 	f.stater = newStater(f)
 	return f, nil
@@ -97,7 +99,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 	now := time.Now()
 	f.origin = now.Add(-time.Duration(now.UnixNano() % int64(gridStep)))
 	var duties sync.WaitGroup
-	duties.Go(func() { f.beat(ctx) })
+	duties.Go(func() { f.metronome.run(ctx) })
 	duties.Go(func() { f.reporter.run(ctx) })
 	duties.Go(func() { f.stater.run(ctx) })
 	f.follow(ctx)
@@ -167,31 +169,23 @@ func (f *Fleet) watch(a raftfsm.Addr) (*watch, bool) {
 	return w.(*watch), true
 }
 
-// pulseEvery is how often the process feels its own pulse.
-const pulseEvery = 100 * time.Millisecond
-
 // pauseWorth is the shortest pause that can matter to any instance but the most impatient, whose own deadlines notice it.
 const pauseWorth = 10 * time.Millisecond
 
-// beat notices pauses of the process, and makes every instance that was silent meanwhile be counted afresh.
-func (f *Fleet) beat(ctx context.Context) {
-	t := time.NewTicker(pulseEvery)
-	defer t.Stop()
-	for {
-		f.pulse.Lock()
-		late := f.pulse.Beat(time.Now())
-		f.pulse.Unlock()
-		if late > pauseWorth {
-			f.watches.Range(func(_, w any) bool {
-				w.(*watch).paused(late)
-				return true
-			})
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
+// beat notices pauses of the process, and makes every instance that was silent meanwhile be counted afresh. moved: the beat was
+// moved, which is no pause.
+func (f *Fleet) beat(now time.Time, moved bool) {
+	f.pulse.Lock()
+	if moved {
+		f.pulse.Pulse = detector.Pulse{Every: gridStep}
+	}
+	late := f.pulse.Beat(now)
+	f.pulse.Unlock()
+	if late > pauseWorth {
+		f.watches.Range(func(_, w any) bool {
+			w.(*watch).paused(late)
+			return true
+		})
 	}
 }
 
@@ -205,7 +199,7 @@ func (f *Fleet) Overdue(now time.Time) time.Duration {
 // Stuck is for how long a part of the fleet, any one of its loops, has made no progress although it has something to do. What
 // waits for the network is not stuck.
 func (f *Fleet) Stuck() time.Duration {
-	stuck := max(f.Overdue(time.Now()), f.loop.Stuck(), f.reporter.loop.Stuck(), f.stater.loop.Stuck())
+	stuck := max(f.Overdue(time.Now()), f.loop.Stuck(), f.metronome.loop.Stuck(), f.reporter.loop.Stuck(), f.stater.loop.Stuck())
 	f.watches.Range(func(_, w any) bool {
 		stuck = max(stuck, w.(*watch).loop.Stuck())
 		return true

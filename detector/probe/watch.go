@@ -46,7 +46,10 @@ type watch struct {
 	// abort ends what the goroutine does on its present connection, or its attempt to get one.
 	abort context.CancelFunc
 	// rouse ends its listening on an idle connection.
-	rouse context.CancelFunc
+	rouse func()
+	// resting is the present rest, nil for none; turn tells why the last one ended: a probe is due.
+	resting *rest
+	turn    bool
 	// failures counts attempts since the last reply.
 	failures int
 	// spare is a second connection that answered; seconding tells that one is being tried.
@@ -121,6 +124,21 @@ func (w *watch) serve(ctx context.Context, conn *instance.Conn) {
 // of no more use.
 func (w *watch) idle(ctx context.Context, conn *instance.Conn) bool {
 	for {
+		w.mu.Lock()
+		restful := w.restful()
+		w.mu.Unlock()
+		if restful {
+			due, ok := w.rest(ctx, conn)
+			switch {
+			case !ok:
+				return false
+			case conn.Outstanding():
+				return w.resume(ctx, conn)
+			case due:
+				return true
+			}
+			continue
+		}
 		listen, cancel := context.WithCancel(ctx)
 		w.mu.Lock()
 		next, urgent := due(w.f.grid(), time.Now(), w.plan.period(), w.seed), w.urgent

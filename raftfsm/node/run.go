@@ -115,6 +115,7 @@ func (n *Node) raftConfig() *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = n.self
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = n.o.Timing.Heartbeat, n.o.Timing.Election, n.o.Timing.Lease
+	c.CommitTimeout = n.o.Timing.Heartbeat / 2
 	c.TrailingLogs, c.SnapshotThreshold, c.SnapshotInterval = 2048, 1024, 30*time.Second
 	c.ShutdownOnRemove = false
 	c.NoSnapshotRestoreOnStart = true // recall has done it

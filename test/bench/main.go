@@ -34,6 +34,7 @@ type options struct {
 	switchover bool
 	scale      bool
 	rest       time.Duration
+	profiles   string
 }
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
@@ -52,6 +53,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f.BoolVar(&o.switchover, "switchover", false, "measure planned switchovers under writes: what is lost, and how long writes stop")
 	f.BoolVar(&o.scale, "scale", false, "measure clusters of many masters, beside redis-sentinel; -rounds are its runs")
 	f.DurationVar(&o.rest, "rest", 10*time.Minute, "how long 9,000 masters are watched at rest")
+	f.StringVar(&o.profiles, "profiles", "", "directory for profiles of sentineld while many masters are measured; they cost a little")
 	f.DurationVar(&o.steady, "steady", 0, "watch for false elections for so long, beside two busy threads")
 	if err := f.Parse(args); err != nil || f.NArg() > 0 {
 		return 2

@@ -13,9 +13,14 @@ import (
 func scaled(ctx context.Context, o options, dir string, stdout, stderr io.Writer) error {
 	so := scale.Options{
 		Node: filepath.Join(dir, "sentineld"), Control: filepath.Join(dir, "sentinelctl"), Farm: filepath.Join(dir, "farm"),
-		Runs: o.rounds, Only: o.only, Sentinel: o.sentinel, Rest: o.rest, Progress: stderr,
+		Runs: o.rounds, Only: o.only, Sentinel: o.sentinel, Rest: o.rest, Profiles: o.profiles,
+		Progress: stderr,
 	}
-	if err := goBuild(ctx, "-o", dir+"/", "./cmd/sentineld", "./cmd/sentinelctl", "./test/farm"); err != nil {
+	tags := ""
+	if o.profiles != "" {
+		tags = "profile"
+	}
+	if err := goBuild(ctx, "-tags", tags, "-o", dir+"/", "./cmd/sentineld", "./cmd/sentinelctl", "./test/farm"); err != nil {
 		return err
 	}
 	sync, err := fsyncP50(dir)

@@ -56,8 +56,9 @@ func fiveHundred(ctx context.Context, o Options, theirs bool) (out sample, err e
 	if err := w.settle(ctx); err != nil {
 		return nil, err
 	}
+	profiles := w.profile(ctx, "fifty", 3*shortly)
 	took, err := w.switches(ctx, w.sets[:someReal])
-	if err != nil {
+	if err := errors.Join(err, profiles()); err != nil {
 		return nil, err
 	}
 	out["fifty-median"], out["fifty-max"] = spread(took, shortly)
@@ -82,7 +83,11 @@ func (w *world) rest(ctx context.Context, out sample, name string, d time.Durati
 	if err != nil {
 		return err
 	}
+	profiles := w.profile(ctx, name, min(d, measured))
 	if err := sleep(ctx, d); err != nil {
+		return err
+	}
+	if err := profiles(); err != nil {
 		return err
 	}
 	after, err := timesOf(w.Procs())

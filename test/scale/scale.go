@@ -19,7 +19,9 @@ type Options struct {
 	// Sentinel: redis-sentinel goes through those it can, too.
 	Sentinel bool
 	// Rest is how long 9,000 masters are watched at rest.
-	Rest     time.Duration
+	Rest time.Duration
+	// Profiles is a directory for profiles of sentineld, which then must be built with the tag profile; "" for none.
+	Profiles string
 	Progress io.Writer
 }
 

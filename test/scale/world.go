@@ -68,6 +68,7 @@ func newWorld(ctx context.Context, o Options, theirs bool, sets, genuine int, co
 	if err != nil {
 		return nil, err
 	}
+	w.profiled()
 	if err := w.genuine(ctx, genuine); err != nil {
 		return nil, err
 	}

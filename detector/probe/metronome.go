@@ -1,0 +1,159 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/detector/instance"
+	"github.com/raftsentinel/raftsentinel/progress"
+)
+
+// metronome sends the PINGs of all watches at rest, those of one moment one after the other: of such a watch the goroutine
+// only ever waits for bytes, and no timer is set for it.
+type metronome struct {
+	f    *Fleet
+	loop progress.Loop
+
+	mu sync.Mutex
+	// slots are the rests by the step of the grid at which each is due.
+	slots map[int64][]*rest
+	done  int64 // the last step that was taken
+}
+
+func newMetronome(f *Fleet) *metronome { return &metronome{f: f, slots: map[int64][]*rest{}} }
+
+// rest is a time in which nothing is amiss with an instance.
+type rest struct {
+	w    *watch
+	conn *instance.Conn
+}
+
+// run takes the steps of the grid until ctx ends. They are the pulse of the process, too.
+func (m *metronome) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var phase int64
+	for {
+		now := time.Now()
+		m.loop.Step()
+		moved := phase != m.f.phase.Load()
+		phase = m.f.phase.Load()
+		m.f.beat(now, moved)
+		for _, r := range m.due(m.step(now)) {
+			if r.nudge(time.Now()) {
+				m.enter(r)
+			}
+		}
+		m.loop.Rest()
+		now = time.Now()
+		timer.Reset(gridStep - now.Sub(m.f.grid())%gridStep)
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// step is the number of the last step of the grid up to now.
+func (m *metronome) step(now time.Time) int64 { return int64(now.Sub(m.f.grid()) / gridStep) }
+
+// due takes out what is due at steps up to this one.
+func (m *metronome) due(step int64) []*rest {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []*rest
+	for ; m.done < step; m.done++ {
+		out = append(out, m.slots[m.done+1]...)
+		delete(m.slots, m.done+1)
+	}
+	return out
+}
+
+// enter has the next PING sent when it is due, if the rest still goes on then.
+func (m *metronome) enter(r *rest) {
+	r.w.mu.Lock()
+	at := due(m.f.grid(), time.Now(), r.w.plan.period(), r.w.seed)
+	r.w.mu.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	step := max(m.step(at), m.done+1)
+	m.slots[step] = append(m.slots[step], r)
+}
+
+// restful tells whether nothing is amiss with an instance, so that its PINGs may be left to the metronome. The caller holds mu.
+func (w *watch) restful() bool {
+	_, pending := w.track.Deadline(w.plan.limits)
+	return !pending && !w.track.Down() && !w.urgent && !w.plan.hot && w.plan.period() >= gridStep
+}
+
+// rest leaves the probing to the metronome for as long as nothing is amiss. ok is false when the connection is of no more
+// use; due tells that it is time for a probe that the goroutine sends itself.
+func (w *watch) rest(ctx context.Context, conn *instance.Conn) (due, ok bool) {
+	listen, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := &rest{w: w, conn: conn}
+	w.mu.Lock()
+	if !w.restful() { // it was asked for an INFO meanwhile
+		w.mu.Unlock()
+		return false, true
+	}
+	w.resting, w.turn = r, false
+	w.rouse = func() { w.resting = nil; cancel() }
+	w.mu.Unlock()
+	w.f.metronome.enter(r)
+	w.loop.Rest()
+	err := conn.Attend(listen, w.hear)
+	w.loop.Step()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.resting = nil
+	switch {
+	case ctx.Err() != nil:
+		w.track.Dropped()
+	case err == nil, errors.Is(err, context.Canceled):
+		return w.turn, true
+	default:
+		w.track.Broken(time.Now(), instance.CauseOf(err))
+	}
+	w.publish()
+	return false, false
+}
+
+// hear takes the reply to a PING of the metronome, and tells whether the rest goes on.
+func (w *watch) hear(class detector.ReplyClass, rtt time.Duration) bool {
+	now := time.Now()
+	w.loop.Step()
+	defer w.loop.Rest()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pingTime = rtt
+	w.answered(now, detector.ProbePing, class)
+	w.publish()
+	if !w.restful() {
+		w.resting = nil
+	}
+	return w.resting != nil
+}
+
+// nudge sends the PING that is due, and tells whether the rest goes on. It ends where something else is to be asked, and
+// where the last reply is outstanding: then the goroutine waits for it by itself, and judges.
+func (r *rest) nudge(now time.Time) bool {
+	w := r.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.resting != r:
+		return false
+	case w.wantsInfo(now) || !r.conn.Nudge():
+		w.turn = true
+		w.rouse()
+		return false
+	}
+	w.track.Sent(now)
+	w.notePending(now)
+	return true
+}
