@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,6 +81,15 @@ func ParseInfo(text string) (*Info, error) {
 		return nil, fmt.Errorf("%w: it names no role (master or slave); is this a Redis data instance?", errInfo)
 	}
 	return i, nil
+}
+
+// Differs tells whether an INFO tells of anything but what changes by itself: offsets, ages and lags. j may be nil.
+func (i *Info) Differs(j *Info) bool {
+	return j == nil || i.RunID != j.RunID || i.Role != j.Role || i.Loading != j.Loading || i.Saving != j.Saving ||
+		i.Rewriting != j.Rewriting || i.ReplID != j.ReplID || i.ReplID2 != j.ReplID2 || i.MasterHost != j.MasterHost ||
+		i.MasterPort != j.MasterPort || i.MasterLinkUp != j.MasterLinkUp || i.SyncInProgress != j.SyncInProgress ||
+		i.Priority != j.Priority || i.ReplicaAnnounced != j.ReplicaAnnounced || i.FailoverState != j.FailoverState ||
+		!slices.EqualFunc(i.Replicas, j.Replicas, func(a, b ReplicaLine) bool { return a.Addr == b.Addr && a.State == b.State })
 }
 
 func (i *Info) set(name, value string) {

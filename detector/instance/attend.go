@@ -50,10 +50,7 @@ func (c *Conn) listen(ctx context.Context, heard func(detector.ReplyClass, time.
 		}
 	}()
 	for {
-		if err := c.in.begin(); err != nil {
-			return err
-		}
-		replies, err := c.in.replies(1)
+		replies, err := c.next()
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return context.Canceled
@@ -69,6 +66,17 @@ func (c *Conn) listen(ctx context.Context, heard func(detector.ReplyClass, time.
 			return nil
 		}
 	}
+}
+
+// next waits for the next reply. The wait is not the parser's: it is long, and a parser's stack is deep.
+func (c *Conn) next() ([]any, error) {
+	if err := c.in.begin(); err != nil {
+		return nil, err
+	}
+	if err := c.in.fill(); err != nil {
+		return nil, err
+	}
+	return c.in.replies(1)
 }
 
 // Outstanding tells whether Attend ended before the reply to a PING came.

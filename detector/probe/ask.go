@@ -80,6 +80,7 @@ func (w *watch) insist(ctx context.Context, conn *instance.Conn, asked *plan, un
 // kind chooses the next probe. The caller holds mu.
 func (w *watch) kind(now time.Time) detector.ProbeKind {
 	if w.wantsInfo(now) {
+		w.awaited = w.urgent || w.plan.hot || now.Before(w.infoDue)
 		w.urgent = false
 		return detector.ProbeInfo
 	}

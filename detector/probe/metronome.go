@@ -27,8 +27,11 @@ func newMetronome(f *Fleet) *metronome { return &metronome{f: f, slots: map[int6
 
 // rest is a time in which nothing is amiss with an instance.
 type rest struct {
-	w    *watch
-	conn *instance.Conn
+	w      *watch
+	conn   *instance.Conn
+	listen context.Context
+	cancel context.CancelFunc
+	due    bool // it was ended for a probe that is no PING
 }
 
 // run takes the steps of the grid until ctx ends. They are the pulse of the process, too.
@@ -90,37 +93,64 @@ func (w *watch) restful() bool {
 	return !pending && !w.track.Down() && !w.urgent && !w.plan.hot && w.plan.period() >= gridStep
 }
 
-// rest leaves the probing to the metronome for as long as nothing is amiss. ok is false when the connection is of no more
-// use; due tells that it is time for a probe that the goroutine sends itself.
-func (w *watch) rest(ctx context.Context, conn *instance.Conn) (due, ok bool) {
-	listen, cancel := context.WithCancel(ctx)
-	defer cancel()
-	r := &rest{w: w, conn: conn}
-	w.mu.Lock()
-	if !w.restful() { // it was asked for an INFO meanwhile
-		w.mu.Unlock()
-		return false, true
+// restEnd is how a rest ended.
+type restEnd int
+
+const (
+	restNone        restEnd = iota // something is or may be amiss, or about to be: the goroutine waits by itself
+	restDue                        // it is time for a probe that is no PING
+	restOutstanding                // the reply to the last PING is outstanding
+	restBroken                     // the connection is of no more use
+)
+
+// rest leaves the probing to the metronome for as long as nothing is amiss. All waiting of the healthy is done here, so that its
+// way down to the network is kept short: the stacks are most of what an instance costs.
+func (w *watch) rest(ctx context.Context, conn *instance.Conn) restEnd {
+	r := w.lieDown(ctx, conn)
+	if r == nil {
+		return restNone
 	}
-	w.resting, w.turn = r, false
-	w.rouse = func() { w.resting = nil; cancel() }
-	w.mu.Unlock()
 	w.f.metronome.enter(r)
 	w.loop.Rest()
-	err := conn.Attend(listen, w.hear)
+	err := conn.Attend(r.listen, w.hear)
 	w.loop.Step()
+	return w.getUp(ctx, r, err)
+}
+
+// lieDown begins a rest, where nothing is amiss.
+func (w *watch) lieDown(ctx context.Context, conn *instance.Conn) *rest {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.restful() {
+		return nil
+	}
+	r := &rest{w: w, conn: conn}
+	r.listen, r.cancel = context.WithCancel(ctx)
+	w.resting = r
+	w.rouse = func() { w.resting = nil; r.cancel() }
+	return r
+}
+
+// getUp ends a rest.
+func (w *watch) getUp(ctx context.Context, r *rest, err error) restEnd {
+	r.cancel()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.resting = nil
 	switch {
 	case ctx.Err() != nil:
 		w.track.Dropped()
-	case err == nil, errors.Is(err, context.Canceled):
-		return w.turn, true
-	default:
+	case err != nil && !errors.Is(err, context.Canceled):
 		w.track.Broken(time.Now(), instance.CauseOf(err))
+	case r.conn.Outstanding():
+		return restOutstanding
+	case r.due:
+		return restDue
+	default:
+		return restNone
 	}
 	w.publish()
-	return false, false
+	return restBroken
 }
 
 // hear takes the reply to a PING of the metronome, and tells whether the rest goes on.
@@ -149,7 +179,7 @@ func (r *rest) nudge(now time.Time) bool {
 	case w.resting != r:
 		return false
 	case w.wantsInfo(now) || !r.conn.Nudge():
-		w.turn = true
+		r.due = true
 		w.rouse()
 		return false
 	}

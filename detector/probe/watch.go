@@ -43,13 +43,13 @@ type watch struct {
 	infoDue  time.Time
 	pingTime time.Duration
 	urgent   bool // an INFO is wanted off the grid
+	awaited  bool // somebody waits for the INFO that was asked for last
 	// abort ends what the goroutine does on its present connection, or its attempt to get one.
 	abort context.CancelFunc
 	// rouse ends its listening on an idle connection.
 	rouse func()
-	// resting is the present rest, nil for none; turn tells why the last one ended: a probe is due.
+	// resting is the present rest, nil for none.
 	resting *rest
-	turn    bool
 	// failures counts attempts since the last reply.
 	failures int
 	// spare is a second connection that answered; seconding tells that one is being tried.
@@ -115,8 +115,17 @@ func (w *watch) serve(ctx context.Context, conn *instance.Conn) {
 	w.track.Connected()
 	w.infoDue = time.Time{} // another process may answer now
 	w.mu.Unlock()
-	for w.probe(ctx, conn) && w.idle(ctx, conn) {
-		continue
+	for ok := w.probe(ctx, conn); ok; {
+		switch w.rest(ctx, conn) {
+		case restBroken:
+			return
+		case restOutstanding:
+			ok = w.resume(ctx, conn)
+		case restDue:
+			ok = w.probe(ctx, conn)
+		case restNone:
+			ok = w.idle(ctx, conn) && w.probe(ctx, conn)
+		}
 	}
 }
 
@@ -124,21 +133,6 @@ func (w *watch) serve(ctx context.Context, conn *instance.Conn) {
 // of no more use.
 func (w *watch) idle(ctx context.Context, conn *instance.Conn) bool {
 	for {
-		w.mu.Lock()
-		restful := w.restful()
-		w.mu.Unlock()
-		if restful {
-			due, ok := w.rest(ctx, conn)
-			switch {
-			case !ok:
-				return false
-			case conn.Outstanding():
-				return w.resume(ctx, conn)
-			case due:
-				return true
-			}
-			continue
-		}
 		listen, cancel := context.WithCancel(ctx)
 		w.mu.Lock()
 		next, urgent := due(w.f.grid(), time.Now(), w.plan.period(), w.seed), w.urgent
@@ -308,7 +302,7 @@ func (w *watch) publish() {
 		w.f.stater.mark(w.plan.master)
 		w.f.stater.wake()
 	}
-	if verdict || next.obs.Info != was.obs.Info {
+	if verdict || next.obs.Info != was.obs.Info && (w.awaited || next.obs.Info.Differs(was.obs.Info)) {
 		w.f.tell()
 	}
 	if verdict && next.obs.Down != was.obs.Down {

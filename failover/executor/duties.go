@@ -18,6 +18,8 @@ type duties struct {
 	since uint64
 	sets  map[string]*set
 	due   map[string]bool
+	// watchful are the sets that may be due without a change of the state: few of them, where little is amiss.
+	watchful map[string]*set
 	// done brings back the set of a worker that has finished.
 	done    chan *set
 	running int
@@ -30,7 +32,7 @@ type duties struct {
 // Duties does the leader's work until ctx ends, and returns after its last goroutine has. The term is that of the
 // leadership, whose Mark is applied here.
 func (e *Executor) Duties(ctx context.Context, term uint64) error {
-	d := &duties{e: e, term: term, sets: map[string]*set{}, due: map[string]bool{}, done: make(chan *set)}
+	d := &duties{e: e, term: term, sets: map[string]*set{}, due: map[string]bool{}, watchful: map[string]*set{}, done: make(chan *set)}
 	d.since = e.o.Cluster.State().Index()
 	e.lead(true)
 	defer e.lead(false)
@@ -86,7 +88,7 @@ func (d *duties) all(s *raftfsm.State) {
 
 // markCared makes those due whose next step depends on what is observed.
 func (d *duties) markCared() {
-	for name, s := range d.sets {
+	for name, s := range d.watchful {
 		if !s.busy && s.cared { // a busy one is looked at when its worker is done
 			d.due[name] = true
 		}
@@ -123,7 +125,7 @@ func (d *duties) look(ctx context.Context, now time.Time) {
 		}
 	}
 	d.seen = st.Index()
-	for name, s := range d.sets {
+	for name, s := range d.watchful {
 		if !s.busy && !s.lookAt.IsZero() && !now.Before(s.lookAt) {
 			d.due[name] = true
 		}
@@ -159,6 +161,7 @@ func (d *duties) consider(ctx context.Context, st *raftfsm.State, name string, u
 		}
 		d.e.forget(name)
 		delete(d.sets, name)
+		delete(d.watchful, name)
 		delete(d.due, name)
 		return true
 	}
@@ -174,7 +177,13 @@ func (d *duties) consider(ctx context.Context, st *raftfsm.State, name string, u
 		d.sets[name] = s
 	}
 	delete(d.due, name)
-	if step := d.decide(s); step != nil {
+	step := d.decide(s)
+	if s.cared || !s.lookAt.IsZero() {
+		d.watchful[name] = s
+	} else {
+		delete(d.watchful, name)
+	}
+	if step != nil {
 		d.start(ctx, s, step)
 	}
 	return true
@@ -192,7 +201,7 @@ func (d *duties) start(ctx context.Context, s *set, step failover.Step) {
 // nextLook is the time until some set is to be looked at again.
 func (d *duties) nextLook(now time.Time) time.Duration {
 	wait := time.Hour
-	for _, s := range d.sets {
+	for _, s := range d.watchful {
 		if !s.busy && !s.lookAt.IsZero() {
 			wait = min(wait, max(s.lookAt.Sub(now), 0))
 		}
