@@ -11,61 +11,81 @@ import (
 
 // Attend reads the replies to the PINGs that [Conn.Nudge] sends meanwhile from another goroutine, and hands each over with
 // its round trip, until heard wants no more: then it returns nil. So one goroutine can send over many connections while the
-// reader of each only ever waits for bytes. A break ends it at once, as it ends [Conn.Idle]. At the end of the context its
-// error is [context.Canceled]: the connection is then as good as before, and a reply that is still outstanding is read by
-// [Conn.PingLate]. After any other error it is useless. Nothing but Nudge may be called meanwhile, and that no more once the
-// context has ended or heard wants no more.
+// reader of each only ever waits for bytes. A break ends it at once, as it ends [Conn.Idle]. After [Conn.Interrupt] and at the end
+// of the context its error is [context.Canceled]: the connection is then as good as before, and a reply that is still
+// outstanding is read by [Conn.PingLate]. After any other error it is useless. Nothing else may be called meanwhile, and Nudge no
+// more once it was interrupted, the context has ended, or heard wants no more.
 func (c *Conn) Attend(ctx context.Context, heard func(class detector.ReplyClass, rtt time.Duration) bool) error {
-	what := []string{"ping"}
-	if c.failed != nil {
-		return c.fault(what, c.failed)
-	}
-	c.in.limit = maxReply
-	err := c.listen(ctx, heard)
-	switch sent := c.nudged.Swap(0); {
-	case err == nil:
-		return nil
-	case !errors.Is(err, context.Canceled):
-		c.failed = err
-		return c.fault(what, err)
-	case sent != 0:
-		c.sent, c.waiting, c.failed = c.born.Add(time.Duration(sent)), 1, os.ErrDeadlineExceeded
-	}
-	return err
-}
-
-// listen is Attend up to the end of the listening. Only reading is cut short: a PING that is being sent goes out whole.
-func (c *Conn) listen(ctx context.Context, heard func(detector.ReplyClass, time.Duration) bool) error {
-	if err := c.net.SetDeadline(time.Time{}); err != nil {
-		return err
-	}
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		_ = c.net.SetReadDeadline(time.Unix(1, 0)) // fails only where closed, which unblocks as well
-	})
-	defer func() {
-		if !stop() {
-			<-done // else it could cut short the next exchange
-		}
-	}()
-	for {
-		replies, err := c.next()
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return context.Canceled
-		case err != nil:
-			return err
-		}
-		sent := c.nudged.Swap(0)
-		if sent == 0 {
-			return errUnasked
-		}
-		c.rtt = time.Since(c.born) - time.Duration(sent)
-		if class, _ := pong(single(replies, nil)); !heard(class, c.rtt) {
+	release, err := c.interruptible(ctx)
+	for err == nil {
+		if err = c.hear(heard); err == errHeardEnough {
+			release()
+			c.nudged.Store(0)
 			return nil
 		}
 	}
+	release()
+	return c.attended(err)
+}
+
+// errHeardEnough ends an Attend whose listener wants no more.
+var errHeardEnough = errors.New("heard enough")
+
+// interruptible has the end of the context cut reading short; a PING that is being sent goes out whole. release returns once the
+// context can do that no more: else it could cut short the next exchange.
+func (c *Conn) interruptible(ctx context.Context) (release func(), err error) {
+	if c.failed != nil {
+		return func() {}, c.failed
+	}
+	if err := c.net.SetDeadline(time.Time{}); err != nil {
+		return func() {}, err
+	}
+	c.in.limit = maxReply
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		c.Interrupt()
+	})
+	return func() {
+		if !stop() {
+			<-done
+		}
+	}, nil
+}
+
+// Interrupt ends an [Conn.Attend] from another goroutine; it does nothing to what is asked afterwards.
+func (c *Conn) Interrupt() {
+	_ = c.net.SetReadDeadline(time.Unix(1, 0)) // fails only where closed, which unblocks as well
+}
+
+// hear takes one reply.
+func (c *Conn) hear(heard func(detector.ReplyClass, time.Duration) bool) error {
+	replies, err := c.next()
+	if err != nil {
+		return err
+	}
+	sent := c.nudged.Swap(0)
+	if sent == 0 {
+		return errUnasked
+	}
+	c.rtt = time.Since(c.born) - time.Duration(sent)
+	if class, _ := pong(single(replies, nil)); !heard(class, c.rtt) {
+		return errHeardEnough
+	}
+	return nil
+}
+
+// attended makes of what ended the listening what Attend tells. After an interruption an outstanding reply is one to be read late.
+func (c *Conn) attended(err error) error {
+	sent := c.nudged.Swap(0)
+	if !errors.Is(err, os.ErrDeadlineExceeded) || c.failed != nil {
+		c.failed = err
+		return c.fault([]string{"ping"}, err)
+	}
+	if sent != 0 {
+		c.sent, c.waiting, c.failed = c.born.Add(time.Duration(sent)), 1, os.ErrDeadlineExceeded
+	}
+	return context.Canceled
 }
 
 // next waits for the next reply. The wait is not the parser's: it is long, and a parser's stack is deep.

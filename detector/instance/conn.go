@@ -39,14 +39,14 @@ type Conn struct {
 	out     []byte
 	rtt     time.Duration
 	sent    time.Time
-	waiting int   // replies of the exchange whose deadline fired while reading; 0 = none
+	waiting int // replies of the exchange whose deadline fired while reading; 0 = none
 	born    time.Time
 	// nudged is when the PING was sent whose reply Attend waits for, in nanoseconds since born; 0 = none.
 	nudged atomic.Int64
 	// sections: it takes several sections in one INFO.
 	sections bool
-	failed  error // why the connection is useless
-	unnamed error // why it does not bear its name
+	failed   error // why the connection is useless
+	unnamed  error // why it does not bear its name
 }
 
 // ReplyError is an error reply: the instance lives and says no. Text is the reply without its leading '-'. Inside the

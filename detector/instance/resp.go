@@ -9,8 +9,8 @@ import (
 
 // Sizes of a connection's buffers, in bytes.
 const (
-	firstBuffer = 512
-	keptBuffer  = 2048 // a larger one is given back after its exchange
+	firstBuffer = 128
+	keptBuffer  = 512 // a larger one is given back after its exchange
 	maxDepth    = 8
 	maxLine     = 64 << 10
 )
@@ -191,7 +191,7 @@ func (r *reader) fill() error {
 		return fmt.Errorf("%w: at most %d bytes", errTooLong, r.limit)
 	}
 	if len(r.buf) == cap(r.buf) {
-		grown := make([]byte, len(r.buf), max(firstBuffer, 2*cap(r.buf)))
+		grown := make([]byte, len(r.buf), max(firstBuffer, 4*cap(r.buf)))
 		copy(grown, r.buf)
 		r.buf = grown
 	}

@@ -67,7 +67,7 @@ type Fleet struct {
 	braked    atomic.Pointer[string]
 	metronome *metronome
 	reporter  *reporter
-	stater   *stater
+	stater    *stater
 }
 
 // dialsInFlight bounds the burst when a switch takes many instances away at once.

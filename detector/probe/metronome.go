@@ -27,11 +27,9 @@ func newMetronome(f *Fleet) *metronome { return &metronome{f: f, slots: map[int6
 
 // rest is a time in which nothing is amiss with an instance.
 type rest struct {
-	w      *watch
-	conn   *instance.Conn
-	listen context.Context
-	cancel context.CancelFunc
-	due    bool // it was ended for a probe that is no PING
+	w    *watch
+	conn *instance.Conn
+	due  bool // it was ended for a probe that is no PING
 }
 
 // run takes the steps of the grid until ctx ends. They are the pulse of the process, too.
@@ -106,37 +104,35 @@ const (
 // rest leaves the probing to the metronome for as long as nothing is amiss. All waiting of the healthy is done here, so that its
 // way down to the network is kept short: the stacks are most of what an instance costs.
 func (w *watch) rest(ctx context.Context, conn *instance.Conn) restEnd {
-	r := w.lieDown(ctx, conn)
+	r := w.lieDown(conn)
 	if r == nil {
 		return restNone
 	}
 	w.f.metronome.enter(r)
 	w.loop.Rest()
-	err := conn.Attend(r.listen, w.hear)
+	err := conn.Attend(ctx, w.hear)
 	w.loop.Step()
 	return w.getUp(ctx, r, err)
 }
 
 // lieDown begins a rest, where nothing is amiss.
-func (w *watch) lieDown(ctx context.Context, conn *instance.Conn) *rest {
+func (w *watch) lieDown(conn *instance.Conn) *rest {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.restful() {
 		return nil
 	}
 	r := &rest{w: w, conn: conn}
-	r.listen, r.cancel = context.WithCancel(ctx)
 	w.resting = r
-	w.rouse = func() { w.resting = nil; r.cancel() }
+	w.rouse = func() { w.resting = nil; conn.Interrupt() }
 	return r
 }
 
 // getUp ends a rest.
 func (w *watch) getUp(ctx context.Context, r *rest, err error) restEnd {
-	r.cancel()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.resting = nil
+	w.resting, w.rouse = nil, func() {}
 	switch {
 	case ctx.Err() != nil:
 		w.track.Dropped()

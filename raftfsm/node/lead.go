@@ -215,6 +215,7 @@ func (n *Node) askQuorum(r *raft.Raft, l *leadership) error {
 	question := n.acks.ask()
 	// Its answer is not waited for; asking makes Raft send heartbeats at once.
 	r.VerifyLeader()
+	n.cadence.Load().hurry()
 	config := func() raft.Configuration { return r.GetConfiguration().Configuration() }
 	if err := n.acks.majority(ctx, n.self, l.term, question, config); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotLeader, err)

@@ -138,6 +138,7 @@ type Node struct {
 	timed   atomic.Pointer[timedStore]
 	trans   atomic.Pointer[quietable]
 	herald  atomic.Pointer[herald]
+	cadence atomic.Pointer[cadence]
 	pulse   atomic.Pointer[pulseTransport]
 }
 

@@ -140,7 +140,8 @@ func (n *Node) startRaft(st *stores, founded bool) (*raft.Raft, error) {
 	}
 	trans = movedTransport{quietable: trans, moves: &n.moves}
 	trans = ackTransport{quietable: newSilentTransport(trans, timed.Stalled), book: n.acks}
-	herald := newHerald(trans, n.committedIn)
+	cadence := newCadence(trans, n.o.Timing.Heartbeat/10, n.acks)
+	herald := newHerald(cadence, n.committedIn)
 	pulsing := newPulseTransport(patientTransport{quietable: herald, still: n.replicates})
 	began := time.Now()
 	trans = reluctantTransport{quietable: pulsing, standsBack: func() bool { return n.standsBack(began) }}
@@ -164,6 +165,7 @@ func (n *Node) startRaft(st *stores, founded bool) (*raft.Raft, error) {
 	}
 	n.trans.Store(&trans)
 	n.herald.Store(herald)
+	n.cadence.Store(cadence)
 	n.pulse.Store(pulsing)
 	n.raft.Store(r)
 	if n.link != nil {
