@@ -68,7 +68,7 @@ func (c *Conn) hear(heard func(detector.ReplyClass, time.Duration) bool) error {
 	if sent == 0 {
 		return errUnasked
 	}
-	c.rtt = time.Since(c.born) - time.Duration(sent)
+	c.rtt = time.Since(c.born) - time.Duration(sent-1)
 	if class, _ := pong(single(replies, nil)); !heard(class, c.rtt) {
 		return errHeardEnough
 	}
@@ -83,7 +83,7 @@ func (c *Conn) attended(err error) error {
 		return c.fault([]string{"ping"}, err)
 	}
 	if sent != 0 {
-		c.sent, c.waiting, c.failed = c.born.Add(time.Duration(sent)), 1, os.ErrDeadlineExceeded
+		c.sent, c.waiting, c.failed = c.born.Add(time.Duration(sent-1)), 1, os.ErrDeadlineExceeded
 	}
 	return context.Canceled
 }
@@ -108,7 +108,7 @@ var plainPing = appendCommand(nil, "PING", nil)
 // Nudge sends a PING to whose reply [Conn.Attend] listens, and tells whether it did: not while one is outstanding. A
 // connection that does not take it is broken, which the listener finds out.
 func (c *Conn) Nudge() bool {
-	if !c.nudged.CompareAndSwap(0, int64(max(time.Since(c.born), 1))) {
+	if !c.nudged.CompareAndSwap(0, int64(time.Since(c.born))+1) {
 		return false
 	}
 	ping := plainPing
