@@ -178,11 +178,9 @@ func (s *State) load(rec *raftlogv1.SnapshotRecord) error {
 		if err != nil {
 			return err
 		}
-		s.masters = insert(s.masters, m.Name, m)
+		s.enter(m)
 		s.owns(m)
-		for _, f := range m.History {
-			s.archive = s.archive.with(m.Name, f, s.level)
-		}
+		s.archive = s.archive.file(m, s.level)
 		s.note(m.Name, m.Revision)
 	case *raftlogv1.SnapshotRecord_Tombstone:
 		name, index := rec.Tombstone.GetName(), rec.Tombstone.GetIndex()
@@ -252,11 +250,13 @@ func masterOf(r *raftlogv1.MasterRecord) (*Master, error) {
 		Pause: pauseOf(r.GetPause()), Hold: pauseOf(r.GetHold()), Enforce: r.GetEnforce(),
 		AutomaticAtMs: r.GetAutomaticAtMs(), AutomaticBeforeMs: r.GetAutomaticBeforeMs(), Restored: r.GetRestored(),
 	}
+	m.Instances = make([]Instance, 0, len(r.GetInstances()))
 	for _, in := range r.GetInstances() {
 		i := withFacts(Instance{Addr: AddrOf(in.GetFacts().GetAddress())}, in.GetFacts())
 		i.SyncedReplID = in.GetFacts().GetSyncedReplId()
 		i.Unconfirmed, i.Since, i.IP = in.GetUnconfirmed(), in.GetSince(), in.GetIp()
 		i.Maintenance = pauseOf(in.GetMaintenance())
+		i.share(m.Instances)
 		m.Instances = append(m.Instances, i)
 	}
 	if r.GetFailover() != nil {

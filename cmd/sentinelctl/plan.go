@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/status"
@@ -76,19 +78,38 @@ func (a *app) attempt(ctx context.Context, d *deed, dryRun bool) bool {
 	return s != exitUnreachable && s != exitInterrupted
 }
 
-// attemptAll does deeds in their order.
+// atOnce bounds the deeds that are tried side by side: so many that their changes share the writes to the nodes' disks, and
+// so few that each is answered well within the time of a request.
+const atOnce = 32
+
+// attemptAll does deeds: the first alone, which shows whether any node answers, and then the others side by side.
 func (a *app) attemptAll(ctx context.Context, deeds []*deed, dryRun bool) {
+	deeds = slices.DeleteFunc(slices.Clone(deeds), func(d *deed) bool { return d.do == nil || d.err != nil })
+	var silent atomic.Pointer[deed]
+	try := func(d *deed) {
+		if !a.attempt(ctx, d, dryRun) {
+			silent.CompareAndSwap(nil, d)
+		}
+	}
+	var wg sync.WaitGroup
+	turn := make(chan struct{}, atOnce)
 	for i, d := range deeds {
-		if a.attempt(ctx, d, dryRun) {
+		if i == 0 {
+			try(d)
 			continue
 		}
-		for _, rest := range deeds[i+1:] {
-			if rest.do != nil && rest.err == nil {
-				rest.err, rest.Error = d.err, "not tried: "+d.Error
-			}
+		turn <- struct{}{}
+		if first := silent.Load(); first != nil {
+			d.err, d.Error = first.err, "not tried: "+first.Error
+			<-turn
+			continue
 		}
-		return
+		wg.Go(func() {
+			defer func() { <-turn }()
+			try(d)
+		})
 	}
+	wg.Wait()
 }
 
 // verdict is the outcome of all: an exit status for a difference that a dry run found, or for what could not be done.

@@ -1,9 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -54,4 +60,41 @@ func TestVerdict(t *testing.T) {
 			t.Errorf("%s: exit %d, %v", c.name, s, err)
 		}
 	}
+}
+
+// TestAttemptAll: after the first, deeds are done side by side; none is begun any more once no node answers, and each keeps
+// its place.
+func TestAttemptAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var met sync.WaitGroup
+		met.Add(atOnce)
+		var deeds []*deed
+		for i := range 3 * atOnce {
+			d := newDeed(fmt.Sprint(i), "", actionSet)
+			d.do = func(context.Context, *deed, bool) (bool, error) {
+				if i >= 1 && i <= atOnce {
+					met.Done()
+					met.Wait() // for ever, unless they run side by side
+				}
+				if i == atOnce {
+					return false, status.Error(codes.Unavailable, "no leader")
+				}
+				if i > atOnce {
+					time.Sleep(time.Second)
+				}
+				return true, nil
+			}
+			deeds = append(deeds, d)
+		}
+		new(app).attemptAll(t.Context(), deeds, false)
+		tried := slices.IndexFunc(deeds, func(d *deed) bool { return strings.HasPrefix(d.Error, "not tried: no leader") })
+		if tried <= atOnce || tried > 2*atOnce {
+			t.Errorf("%d were tried", tried)
+		}
+		for i, d := range deeds {
+			if d.Done != (i != atOnce && i < tried) || (d.err == nil) != d.Done {
+				t.Errorf("deed %d: done %v, %v", i, d.Done, d.err)
+			}
+		}
+	})
 }
