@@ -33,8 +33,8 @@ func (w *watch) connect(ctx context.Context) *instance.Conn {
 	return nil
 }
 
-// retryDelay is nothing before the first attempt after a break. Then it is short, so that a process that comes back within
-// down-after is found, and jittered; for one that is held down or rejects us it is the period of probes.
+// retryDelay is nothing before the first attempt after a break, then the period of probes, and shorter just before the verdict,
+// so that a process that comes back within down-after is found. It is jittered: many may have broken at once.
 func (w *watch) retryDelay() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -42,7 +42,7 @@ func (w *watch) retryDelay() time.Duration {
 		return 0
 	}
 	delay := w.plan.period()
-	if _, silent := w.track.Silence(); silent && !w.track.Down() {
+	if at, pending := w.track.Deadline(w.plan.limits); pending && time.Until(at) < 2*delay {
 		delay /= 4
 	}
 	return delay*3/4 + rand.N(delay/2)

@@ -90,6 +90,7 @@ func (f *Fleet) sync(ctx context.Context, known sets, s *raftfsm.State, revision
 		}
 	}
 	f.phase.Store(int64(phase(s, f.o.Cluster.RaftID())))
+	f.stretch.Store(max(1000, f.demand/probesPerSecond))
 	f.reporter.wake()
 	f.stater.wake()
 }
@@ -115,6 +116,7 @@ func (f *Fleet) syncSet(ctx context.Context, known sets, s *raftfsm.State, name 
 		if other, owned := s.Owner(a); owned {
 			f.syncInstance(ctx, other, a, 0)
 		} else if w, watched := f.watch(a); watched {
+			f.demand -= w.sight.Load().plan.rate()
 			w.stop()
 			f.watches.Delete(a)
 		}
@@ -134,7 +136,9 @@ func (f *Fleet) syncSet(ctx context.Context, known sets, s *raftfsm.State, name 
 // syncInstance begins or goes on probing a as the set m wants it.
 func (f *Fleet) syncInstance(ctx context.Context, m *raftfsm.Master, a raftfsm.Addr, members uint64) {
 	p := f.planFor(m, a, members)
+	f.demand += p.rate()
 	if w, ok := f.watch(a); ok {
+		f.demand -= w.sight.Load().plan.rate()
 		w.replan(p)
 		return
 	}
@@ -180,6 +184,27 @@ const (
 
 func (p *plan) period() time.Duration {
 	return min(max(p.limits.DownAfter/10, shortestPeriod), LongestPeriod)
+}
+
+// probesPerSecond is how many probes a node sends in a second, wherever that leaves each instance four in its down-after: probing
+// must not keep a node, nor a network, from what probing is for.
+const probesPerSecond = 4000
+
+// rate is how many probes a second the plan asks for, in thousandths.
+func (p *plan) rate() int64 { return int64(1000 * time.Second / p.period()) }
+
+// stretched is a period where more probes are asked for than are sent: stretch is how many times as many, in thousandths.
+func stretched(period, downAfter time.Duration, stretch int64) time.Duration {
+	return max(period, min(period*time.Duration(stretch)/1000, downAfter/4))
+}
+
+// period is how often the instance is probed now: as its plan has it where a failover may be near, else as often as there is room for.
+// The caller holds mu.
+func (w *watch) period(now time.Time) time.Duration {
+	if w.plan.hot || w.foreboding(now) {
+		return w.plan.period()
+	}
+	return stretched(w.plan.period(), w.plan.limits.DownAfter, w.f.stretch.Load())
 }
 
 // patience is how long an attempt to connect may take: a lost first packet is sent again by the kernel after 1 s.

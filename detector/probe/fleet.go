@@ -50,6 +50,11 @@ type Fleet struct {
 	origin time.Time    // a step of the clock, before Run began
 	phase  atomic.Int64 // nanoseconds from there to the grid of this node
 
+	// demand is how many probes a second all plans ask for, in thousandths; the goroutine's that follows the state.
+	demand int64
+	// stretch is how many times as many probes are asked for as are sent, in thousandths, at least 1000.
+	stretch atomic.Int64
+
 	loop    progress.Loop // of the goroutine that follows the state
 	watches sync.Map      // raftfsm.Addr -> *watch
 	members sync.WaitGroup

@@ -53,3 +53,20 @@ func TestVotersProbeInTurn(t *testing.T) {
 		}
 	}
 }
+
+func TestPeriodIsStretchedWhereTooManyAreProbed(t *testing.T) {
+	for _, tc := range []struct {
+		period, downAfter, stretch, want int // ms, ms, thousandths, ms
+	}{
+		{100, 1000, 1000, 100},
+		{100, 1000, 2000, 200},
+		{100, 1000, 9000, 250}, // four in down-after, come what may
+		{2000, 30000, 2250, 4500},
+		{50, 100, 9000, 50}, // never shorter than it was
+	} {
+		got := stretched(time.Duration(tc.period)*time.Millisecond, time.Duration(tc.downAfter)*time.Millisecond, int64(tc.stretch))
+		if got != time.Duration(tc.want)*time.Millisecond {
+			t.Errorf("%+v: %v", tc, got)
+		}
+	}
+}

@@ -76,8 +76,9 @@ func (m *metronome) due(step int64) []*rest {
 
 // enter has the next PING sent when it is due, if the rest still goes on then.
 func (m *metronome) enter(r *rest) {
+	now := time.Now()
 	r.w.mu.Lock()
-	at := due(m.f.grid(), time.Now(), r.w.plan.period(), r.w.seed)
+	at := due(m.f.grid(), now, r.w.period(now), r.w.seed)
 	r.w.mu.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -135,7 +135,8 @@ func (w *watch) idle(ctx context.Context, conn *instance.Conn) bool {
 	for {
 		listen, cancel := context.WithCancel(ctx)
 		w.mu.Lock()
-		next, urgent := due(w.f.grid(), time.Now(), w.plan.period(), w.seed), w.urgent
+		begun := time.Now()
+		next, urgent := due(w.f.grid(), begun, w.period(begun), w.seed), w.urgent
 		until := next
 		if d, ok := w.track.Deadline(w.plan.limits); ok && d.Before(next) {
 			until = d
