@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,6 +69,7 @@ type Fleet struct {
 	news struct {
 		sync.Mutex
 		changed chan struct{}
+		sets    map[string]bool // of which something changed, until News takes them
 	}
 	// braked is why verdicts are withheld; nil where they are not.
 	braked    atomic.Pointer[string]
@@ -88,7 +91,7 @@ func New(o Options) (*Fleet, error) {
 	}
 	f := &Fleet{o: o, dials: make(chan struct{}, dialsInFlight)}
 	f.pulse.Every = gridStep
-	f.news.changed = make(chan struct{})
+	f.news.changed, f.news.sets = make(chan struct{}), map[string]bool{}
 	f.metronome = newMetronome(f)
 	f.reporter = newReporter(f)
 	f.stater = newStater(f)
@@ -159,9 +162,19 @@ func (f *Fleet) Changed() <-chan struct{} {
 	return f.news.changed
 }
 
-func (f *Fleet) tell() {
+// News are the sets of which something was told by [Fleet.Changed] since the last call. It is for one caller.
+func (f *Fleet) News() []string {
 	f.news.Lock()
 	defer f.news.Unlock()
+	sets := slices.Sorted(maps.Keys(f.news.sets))
+	clear(f.news.sets)
+	return sets
+}
+
+func (f *Fleet) tell(master string) {
+	f.news.Lock()
+	defer f.news.Unlock()
+	f.news.sets[master] = true
 	close(f.news.changed)
 	f.news.changed = make(chan struct{})
 }

@@ -304,7 +304,7 @@ func (w *watch) publish() {
 		w.f.stater.wake()
 	}
 	if verdict || next.obs.Info != was.obs.Info && (w.awaited || next.obs.Info.Differs(was.obs.Info)) {
-		w.f.tell()
+		w.f.tell(w.plan.master)
 	}
 	if verdict && next.obs.Down != was.obs.Down {
 		w.logVerdict(next.obs)

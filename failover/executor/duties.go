@@ -86,10 +86,10 @@ func (d *duties) all(s *raftfsm.State) {
 	}
 }
 
-// markCared makes those due whose next step depends on what is observed.
+// markCared makes those due whose next step depends on what is observed, where that has changed.
 func (d *duties) markCared() {
-	for name, s := range d.watchful {
-		if !s.busy && s.cared { // a busy one is looked at when its worker is done
+	for _, name := range d.e.o.Fleet.News() {
+		if s := d.sets[name]; s != nil && !s.busy && s.cared { // a busy one is looked at when its worker is done
 			d.due[name] = true
 		}
 	}
@@ -130,12 +130,16 @@ func (d *duties) look(ctx context.Context, now time.Time) {
 			d.due[name] = true
 		}
 	}
+	if len(d.due) == 0 {
+		return
+	}
+	a := d.e.around()
 	for _, urgent := range []bool{true, false} {
 		for name := range d.due {
 			if m, ok := st.Master(name); ok && urgent != isUrgent(m) {
 				continue
 			}
-			if !d.consider(ctx, st, name, urgent) {
+			if !d.consider(ctx, st, a, name, urgent) {
 				break // the rest stays due until a worker is done
 			}
 		}
@@ -149,7 +153,7 @@ func isUrgent(m *raftfsm.Master) bool {
 
 // consider decides about one set that is due, and tells whether there was a worker to be had. An urgent one does not wait for
 // those that are busy with less.
-func (d *duties) consider(ctx context.Context, st *raftfsm.State, name string, urgent bool) bool {
+func (d *duties) consider(ctx context.Context, st *raftfsm.State, a around, name string, urgent bool) bool {
 	s := d.sets[name]
 	if s != nil && s.busy {
 		delete(d.due, name) // looked at again when its worker is done
@@ -177,7 +181,7 @@ func (d *duties) consider(ctx context.Context, st *raftfsm.State, name string, u
 		d.sets[name] = s
 	}
 	delete(d.due, name)
-	step := d.decide(s)
+	step := d.decide(s, a)
 	if s.cared || !s.lookAt.IsZero() {
 		d.watchful[name] = s
 	} else {
@@ -219,7 +223,7 @@ func (d *duties) work(ctx context.Context, s *set, step failover.Step) {
 			return
 		}
 		s.failures = 0
-		step = d.decide(s)
+		step = d.decide(s, d.e.around())
 	}
 }
 

@@ -54,6 +54,8 @@ type Fleet interface {
 	Refresh(a raftfsm.Addr)
 	// Changed is closed when any verdict or INFO changes. Take the channel first, then observe.
 	Changed() <-chan struct{}
+	// News are the sets of which a verdict or INFO has changed since the last call.
+	News() []string
 	// Braked is why this node withholds its verdicts; "" where it does not.
 	Braked() string
 }
@@ -206,11 +208,25 @@ func (e *Executor) taken(o operation) (at time.Time, ok bool) {
 	return at, ok
 }
 
+// around is what a decision looks at beside one set and its instances.
+type around struct {
+	renewed map[string]bool
+	heard   []string
+	leader  string
+	braked  string
+}
+
+func (e *Executor) around() around {
+	return around{renewed: e.o.Cluster.Renewed(), heard: e.o.Cluster.Heard(), leader: e.o.Cluster.Leader(), braked: e.o.Fleet.Braked()}
+}
+
 // view is what a decision looks at when nothing is remembered.
-func (e *Executor) view(s *raftfsm.State, m *raftfsm.Master) failover.View {
+func (e *Executor) view(s *raftfsm.State, m *raftfsm.Master) failover.View { return e.viewAmid(e.around(), s, m) }
+
+func (e *Executor) viewAmid(a around, s *raftfsm.State, m *raftfsm.Master) failover.View {
 	return failover.View{
-		State: s, Master: m, Observe: e.o.Fleet.Observe, Now: time.Now(), Self: e.o.Cluster.Self(), Renewed: e.o.Cluster.Renewed(),
-		Heard: e.o.Cluster.Heard(), Leader: e.o.Cluster.Leader(), Braked: e.o.Fleet.Braked(),
+		State: s, Master: m, Observe: e.o.Fleet.Observe, Now: time.Now(), Self: e.o.Cluster.Self(), Renewed: a.renewed,
+		Heard: a.heard, Leader: a.leader, Braked: a.braked,
 	}
 }
 
