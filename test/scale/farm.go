@@ -27,13 +27,16 @@ type farm struct {
 	in   *bufio.Reader
 }
 
+// hostOf is the k-th address of a stage by one of its ports. No two stages have the same hundred of ports.
+func hostOf(port, k int) string { return fmt.Sprintf("127.%d.%d.1", port/100%250, k) }
+
 // newFarm starts the k-th farm.
 func newFarm(ctx context.Context, s *stage.Stage, program string, k, sets int) (*farm, error) {
 	port, err := s.Port()
 	if err != nil {
 		return nil, err
 	}
-	f := &farm{host: fmt.Sprintf("127.1.%d.1", k), sets: sets}
+	f := &farm{host: hostOf(port, k), sets: sets}
 	control := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	f.Process, err = s.Program(stage.ProgramOptions{
 		Name: fmt.Sprintf("farm-%d", k), Path: program,
@@ -45,12 +48,21 @@ func newFarm(ctx context.Context, s *stage.Stage, program string, k, sets int) (
 	if err := f.Launch(); err != nil {
 		return nil, err
 	}
-	err = until(ctx, func(ctx context.Context) error {
+	alive, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-f.Ended():
+			cancel()
+		case <-alive.Done():
+		}
+	}()
+	err = until(alive, func(ctx context.Context) error {
 		f.conn, err = new(net.Dialer).DialContext(ctx, "tcp", control)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w\n%s", f.Name(), err, f.Log(1000))
 	}
 	f.in = bufio.NewReader(f.conn)
 	_, err = f.tell("PING")

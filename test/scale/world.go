@@ -130,8 +130,12 @@ func (w *world) Close() error {
 // genuine starts real servers.
 func (w *world) genuine(ctx context.Context, n int) error {
 	var servers []*stage.Redis
+	port, err := w.stage.Port()
+	if err != nil {
+		return err
+	}
+	host := hostOf(port, 200)
 	for i := range n {
-		host := "127.2.0.1"
 		m, err := w.stage.Redis(stage.RedisOptions{Name: fmt.Sprintf("m%d", i), Host: host, Port: firstPort + 2*i})
 		if err != nil {
 			return err
