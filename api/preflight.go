@@ -88,19 +88,14 @@ func (s *Server) visitMaster(ctx context.Context, st *raftfsm.State, v *visit, n
 // knownElsewhere refuses an instance that another set has under another spelling of its address: two sets would give it
 // orders. The run id is the process's own, and proves it.
 func knownElsewhere(st *raftfsm.State, name string, a raftfsm.Addr, run string) error {
-	if run == "" {
+	m, known := st.ProcessOwner(run, name)
+	if !known {
 		return nil
 	}
-	for m := range st.Masters() {
-		for _, in := range m.Instances {
-			if in.RunID == run && m.Name != name {
-				return fail(codes.AlreadyExists, sentinelv1.ErrorReason_ERROR_REASON_ADDRESS_TAKEN,
-					"%s is the Redis at %s (run id %s), which belongs to master %s; master %s cannot have it too: nothing was changed",
-					a, in.Addr, cut(run, maxEcho), m.Name, name)
-			}
-		}
-	}
-	return nil
+	at := slices.IndexFunc(m.Instances, func(in raftfsm.Instance) bool { return in.RunID == run })
+	return fail(codes.AlreadyExists, sentinelv1.ErrorReason_ERROR_REASON_ADDRESS_TAKEN,
+		"%s is the Redis at %s (run id %s), which belongs to master %s; master %s cannot have it too: nothing was changed",
+		a, m.Instances[at].Addr, cut(run, maxEcho), m.Name, name)
 }
 
 // warnLoopback tells that nodes on other machines would each watch an instance of their own.

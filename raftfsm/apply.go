@@ -44,10 +44,7 @@ func ApplyServersAt(old *State, index uint64, atMs int64, servers []Server) *Sta
 	d.s.servers = slices.Clone(servers)
 	slices.SortFunc(d.s.servers, func(a, b Server) int { return cmpString(a.ID, b.ID) })
 	d.dropNodes(servers)
-	for m := range old.Masters() {
-		if len(m.Votes) == 0 {
-			continue
-		}
+	for m := range old.Accused() {
 		e := d.edit(m.Name)
 		e.Votes = slices.DeleteFunc(slices.Clone(e.Votes), func(v Vote) bool {
 			return !slices.ContainsFunc(servers, func(s Server) bool { return s.ID == v.Node })
@@ -217,7 +214,7 @@ func (d *draft) commit() *State {
 		}
 		m.Revision = d.index
 		d.changed = true
-		d.s.masters, _, _ = d.s.masters.Insert([]byte(name), m)
+		d.s.enter(m)
 		d.own(before, m)
 		d.s.note(name, d.index)
 	}
@@ -232,6 +229,21 @@ func same(a, b *Master) bool {
 		a.AutomaticAtMs == b.AutomaticAtMs && a.AutomaticBeforeMs == b.AutomaticBeforeMs &&
 		slices.Equal(a.Instances, b.Instances) && slices.Equal(a.Votes, b.Votes) && slices.Equal(a.Conflicts, b.Conflicts) &&
 		slices.Equal(a.History, b.History)
+}
+
+// enter puts m in the place of what was known under its name; dismiss takes it away.
+func (s *State) enter(m *Master) {
+	s.masters = insert(s.masters, m.Name, m)
+	if len(m.Votes) > 0 {
+		s.accused = insert(s.accused, m.Name, m)
+	} else {
+		s.accused, _, _ = s.accused.Delete([]byte(m.Name))
+	}
+}
+
+func (s *State) dismiss(m *Master) {
+	s.masters, _, _ = s.masters.Delete([]byte(m.Name))
+	s.accused, _, _ = s.accused.Delete([]byte(m.Name))
 }
 
 // own keeps the indexes of addresses and processes in step with the instances of m.

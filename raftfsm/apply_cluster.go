@@ -228,7 +228,7 @@ func (d *draft) expireReports(c *raftlogv1.ExpireReports) verdict {
 		return refuse(StaleBase, "node %s has reported since", n.NodeID)
 	}
 	d.rebase(n)
-	for m := range d.s.Masters() {
+	for m := range d.s.Accused() {
 		if !slices.ContainsFunc(m.Votes, func(v Vote) bool { return v.Node == n.RaftID }) {
 			continue
 		}

@@ -239,7 +239,6 @@ func (d *draft) close(m *Master, outcome raftlogv1.FailoverOutcome, reason strin
 	f.Outcome, f.EndReason, f.Loss = outcome, reason, d.lossAtEnd(&f, loss)
 	f.EndedIndex, f.EndedAtMs = d.index, d.head.GetProposedAtMs()
 	m.Failover = nil
-	m.History = append(slices.Clip(m.History), &f)
 	kind := EventFailoverEnd
 	switch {
 	case !f.Switched:

@@ -120,10 +120,10 @@ func (d *draft) remove(c *raftlogv1.Remove) verdict {
 		return refuse(NotFound, "no master named %q", c.GetName())
 	}
 	d.s.disown(m)
-	d.s.masters, _, _ = d.s.masters.Delete([]byte(m.Name))
+	d.s.dismiss(m)
 	d.s.tombstones = insert(d.s.tombstones, m.Name, d.index)
 	d.s.note(m.Name, d.index)
-	d.s.archive = d.s.archive.without(m.Name, m.History)
+	d.s.archive = d.s.archive.strike(m)
 	d.changed = true
 	if m.Failover != nil {
 		kind := EventFailoverAbort

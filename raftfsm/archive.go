@@ -1,8 +1,8 @@
 package raftfsm
 
 import (
-	"bytes"
 	"encoding/binary"
+	"slices"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
@@ -16,6 +16,8 @@ type archive struct {
 	// the entry that restored them.
 	tree  *iradix.Tree[int]
 	bytes int
+	// spare holds the keys of those that may be dropped: the oldest of each master that has another.
+	spare *iradix.Tree[struct{}]
 }
 
 // storyName is where the name begins in a key of the archive.
@@ -26,7 +28,33 @@ func storyKey(name string, f *Failover) []byte {
 	return append(binary.BigEndian.AppendUint64(key, f.Epoch), name...)
 }
 
-func newArchive() archive { return archive{tree: iradix.New[int]()} }
+func newArchive() archive { return archive{tree: iradix.New[int](), spare: iradix.New[struct{}]()} }
+
+// file adds all past failovers of a master that has none in the archive; strike takes all out.
+func (a archive) file(m *Master, level uint32) archive {
+	for _, f := range m.History {
+		a = a.with(m.Name, f, level)
+	}
+	return a.turn(m.Name, nil, m.History)
+}
+
+func (a archive) strike(m *Master) archive {
+	return a.without(m.Name, m.History).turn(m.Name, m.History, nil)
+}
+
+// turn keeps spare in step with the past failovers of a master, as they were and are now.
+func (a archive) turn(name string, was, now []*Failover) archive {
+	if len(was) > 1 {
+		a.spare, _, _ = a.spare.Delete(storyKey(name, was[0]))
+	}
+	if len(now) > 1 {
+		key := storyKey(name, now[0])
+		if _, filed := a.tree.Get(key); filed {
+			a.spare, _, _ = a.spare.Insert(key, struct{}{})
+		}
+	}
+	return a
+}
 
 func (a archive) with(name string, f *Failover, level uint32) archive {
 	size := f.size(level)
@@ -50,27 +78,30 @@ func (a archive) without(name string, past []*Failover) archive {
 	return a
 }
 
-// remember files a story that has just ended and drops the oldest ones beyond the bound.
+// remember adds a story that has just ended to those of m, and drops the oldest of all beyond the bound.
 func (d *draft) remember(m *Master, f *Failover) {
-	d.s.archive = d.s.archive.with(m.Name, f, d.s.level)
+	was := m.History
+	m.History = append(slices.Clip(was), f)
+	d.s.archive = d.s.archive.with(m.Name, f, d.s.level).turn(m.Name, was, m.History)
 	d.trim()
 }
 
-// trim drops the oldest stories beyond the bound. It may have to look at every one.
+// trim drops the oldest stories beyond the bound, each master's own in their order. What it passes over, because another of
+// its master stood before it, it does not come back to: that is law.
 func (d *draft) trim() {
-	it := d.s.archive.tree.Root().Iterator()
-	for key, _, ok := it.Next(); ok && d.s.archive.bytes > ArchiveBytes; key, _, ok = it.Next() {
-		name := string(key[storyName:])
-		holder, _ := d.s.Master(name)
-		if e, edited := d.edited[name]; edited {
-			holder = e
+	var from []byte
+	for d.s.archive.bytes > ArchiveBytes {
+		it := d.s.archive.spare.Root().Iterator()
+		it.SeekLowerBound(from)
+		key, _, ok := it.Next()
+		if !ok {
+			return
 		}
-		if holder == nil || len(holder.History) < 2 || !bytes.Equal(storyKey(name, holder.History[0]), key) {
-			continue
-		}
-		e := d.edit(name)
-		d.s.archive = d.s.archive.without(name, e.History[:1])
-		e.History = append([]*Failover(nil), e.History[1:]...)
+		e := d.edit(string(key[storyName:]))
+		was := e.History
+		e.History = slices.Clone(was[1:])
+		d.s.archive = d.s.archive.without(e.Name, was[:1]).turn(e.Name, was, e.History)
+		from = append(slices.Clip(key), 0)
 	}
 }
 
@@ -78,9 +109,7 @@ func (d *draft) trim() {
 func (s *State) weigh() {
 	s.archive = newArchive()
 	for m := range s.Masters() {
-		for _, f := range m.History {
-			s.archive = s.archive.with(m.Name, f, s.level)
-		}
+		s.archive = s.archive.file(m, s.level)
 	}
 }
 

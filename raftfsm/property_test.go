@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
@@ -169,6 +170,10 @@ func (l *log) check(before *raftfsm.State) {
 	}
 	if e := l.state.Cluster().Era; e != before.Cluster().Era && l.state.Epoch() <= before.Epoch() {
 		l.t.Fatalf("era %s does not begin above epoch %d", e, before.Epoch())
+	}
+	accused := slices.DeleteFunc(slices.Collect(l.state.Masters()), func(m *raftfsm.Master) bool { return len(m.Votes) == 0 })
+	if got := slices.Collect(l.state.Accused()); !slices.Equal(got, accused) {
+		l.t.Fatalf("accused are %v, not %v", got, accused)
 	}
 	for m := range l.state.Masters() {
 		if _, removed := l.state.Tombstone(m.Name); removed {

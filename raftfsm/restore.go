@@ -36,8 +36,8 @@ func (d *draft) restore(c *raftlogv1.Restore) verdict {
 	d.s.epoch = leap(d.s.epoch, c.GetEpoch())
 	for _, m := range before {
 		d.s.disown(m)
-		d.s.archive = d.s.archive.without(m.Name, m.History)
-		d.s.masters, _, _ = d.s.masters.Delete([]byte(m.Name))
+		d.s.archive = d.s.archive.strike(m)
+		d.s.dismiss(m)
 	}
 	d.entomb(c.GetTombstones())
 	for _, m := range masters {
@@ -45,9 +45,7 @@ func (d *draft) restore(c *raftlogv1.Restore) verdict {
 		d.track(m)
 	}
 	for _, m := range masters {
-		for _, f := range m.History {
-			d.s.archive = d.s.archive.with(m.Name, f, d.s.level)
-		}
+		d.s.archive = d.s.archive.file(m, d.s.level)
 	}
 	d.trim()
 	d.changed = true

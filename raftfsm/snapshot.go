@@ -178,11 +178,9 @@ func (s *State) load(rec *raftlogv1.SnapshotRecord) error {
 		if err != nil {
 			return err
 		}
-		s.masters = insert(s.masters, m.Name, m)
+		s.enter(m)
 		s.owns(m)
-		for _, f := range m.History {
-			s.archive = s.archive.with(m.Name, f, s.level)
-		}
+		s.archive = s.archive.file(m, s.level)
 		s.note(m.Name, m.Revision)
 	case *raftlogv1.SnapshotRecord_Tombstone:
 		name, index := rec.Tombstone.GetName(), rec.Tombstone.GetIndex()

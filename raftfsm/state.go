@@ -26,6 +26,7 @@ type State struct {
 
 	nodes      *iradix.Tree[*Node]
 	masters    *iradix.Tree[*Master]
+	accused    *iradix.Tree[*Master] // those of masters that have Votes
 	owners     *iradix.Tree[string] // instance address -> name of its set
 	processes  *iradix.Tree[string] // (run id, name) -> name of a set with that process
 	tombstones *iradix.Tree[uint64] // removed name -> index of the removal
@@ -236,6 +237,7 @@ func New() *State {
 	return &State{
 		nodes:      iradix.New[*Node](),
 		masters:    iradix.New[*Master](),
+		accused:    iradix.New[*Master](),
 		owners:     iradix.New[string](),
 		processes:  iradix.New[string](),
 		tombstones: iradix.New[uint64](),
@@ -334,6 +336,9 @@ func (s *State) Master(name string) (*Master, bool) { return s.masters.Get([]byt
 
 // Masters are all of them in name order.
 func (s *State) Masters() iter.Seq[*Master] { return values(s.masters) }
+
+// Accused are the masters with a verdict against an instance of theirs, in name order.
+func (s *State) Accused() iter.Seq[*Master] { return values(s.accused) }
 
 // MasterCount counts them.
 func (s *State) MasterCount() int { return s.masters.Len() }

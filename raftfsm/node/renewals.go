@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -72,7 +73,7 @@ func (n *Node) stands(s *raftfsm.State) bool {
 	if n.o.StandsBy == nil {
 		return true
 	}
-	for m := range s.Masters() {
+	for m := range s.Accused() {
 		for _, v := range m.Votes {
 			if v.Node == string(n.self) && !n.o.StandsBy(v) {
 				return false
@@ -85,12 +86,22 @@ func (n *Node) stands(s *raftfsm.State) bool {
 // reporters are the nodes that hold votes in s.
 func reporters(s *raftfsm.State) map[string]bool {
 	out := map[string]bool{}
-	for m := range s.Masters() {
+	for m := range s.Accused() {
 		for _, v := range m.Votes {
 			out[v.Node] = true
 		}
 	}
 	return out
+}
+
+// reports tells whether a node holds votes in s.
+func reports(s *raftfsm.State, node string) bool {
+	for m := range s.Accused() {
+		if slices.ContainsFunc(m.Votes, func(v raftfsm.Vote) bool { return v.Node == node }) {
+			return true
+		}
+	}
+	return false
 }
 
 // renewReports tells the leader that this node stands by its reports in the state: every second, and at once when the leader
@@ -105,7 +116,7 @@ func (n *Node) renewReports(ctx context.Context, r *raft.Raft) {
 	for {
 		changed, heard := n.Changed(), n.heard.next()
 		if s := n.State(); s != seen {
-			seen, live = s, reporters(s)[string(n.self)]
+			seen, live = s, reports(s, string(n.self))
 		}
 		_, id := r.LeaderWithID()
 		wait := (<-chan time.Time)(nil)
