@@ -248,7 +248,7 @@ func (s *State) dismiss(m *Master) {
 
 // own keeps the indexes of addresses and processes in step with the instances of m.
 func (d *draft) own(before, m *Master) {
-	if before != nil && slices.Equal(before.Instances, m.Instances) {
+	if before != nil && slices.EqualFunc(before.Instances, m.Instances, func(a, b Instance) bool { return a.Addr == b.Addr && a.RunID == b.RunID }) {
 		return
 	}
 	if before != nil {

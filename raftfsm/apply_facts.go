@@ -173,6 +173,7 @@ func withFacts(in Instance, f *raftlogv1.InstanceFacts) Instance {
 // put adds or replaces an instance, keeping address order.
 func (d *draft) put(m *Master, in Instance) {
 	list := slices.Clone(m.Instances)
+	in.share(list)
 	i, found := slices.BinarySearchFunc(list, in.Addr, func(x Instance, a Addr) int { return x.Addr.Compare(a) })
 	if found {
 		list[i] = in
@@ -180,6 +181,23 @@ func (d *draft) put(m *Master, in Instance) {
 		list = slices.Insert(list, i, in)
 	}
 	m.Instances = list
+}
+
+// share keeps one copy of the replication ids that the instances of a set have in common: they are most of what it takes in memory.
+func (in *Instance) share(others []Instance) {
+	for _, id := range []*string{&in.ReplID, &in.ReplID2, &in.SyncedReplID} {
+		for _, o := range others {
+			switch *id {
+			case o.ReplID:
+				*id = o.ReplID
+			case o.ReplID2:
+				*id = o.ReplID2
+			}
+		}
+	}
+	if in.SyncedReplID == in.ReplID {
+		in.SyncedReplID = in.ReplID
+	}
 }
 
 // correct tells what was put right on an instance of the set, in no failover. Where that was the old master of a past one, and

@@ -250,11 +250,13 @@ func masterOf(r *raftlogv1.MasterRecord) (*Master, error) {
 		Pause: pauseOf(r.GetPause()), Hold: pauseOf(r.GetHold()), Enforce: r.GetEnforce(),
 		AutomaticAtMs: r.GetAutomaticAtMs(), AutomaticBeforeMs: r.GetAutomaticBeforeMs(), Restored: r.GetRestored(),
 	}
+	m.Instances = make([]Instance, 0, len(r.GetInstances()))
 	for _, in := range r.GetInstances() {
 		i := withFacts(Instance{Addr: AddrOf(in.GetFacts().GetAddress())}, in.GetFacts())
 		i.SyncedReplID = in.GetFacts().GetSyncedReplId()
 		i.Unconfirmed, i.Since, i.IP = in.GetUnconfirmed(), in.GetSince(), in.GetIp()
 		i.Maintenance = pauseOf(in.GetMaintenance())
+		i.share(m.Instances)
 		m.Instances = append(m.Instances, i)
 	}
 	if r.GetFailover() != nil {
