@@ -13,6 +13,12 @@ import (
 const (
 	// transportTimeout bounds each exchange between two nodes' Rafts.
 	transportTimeout = time.Second
+	// compactAfter is after how many entries a snapshot takes their place, and compactEvery how often, or half as often, their
+	// number is looked at: the log's file never shrinks, and a restart applies what lies above the snapshot. trailing of them
+	// stay, for followers that were away.
+	compactAfter = 8192
+	compactEvery = time.Second
+	trailing     = 2048
 	// handOverLimit bounds giving up leadership at the end.
 	handOverLimit = time.Second
 	// drainLimit is how long answers that Raft still owes are waited for at the end.
@@ -115,7 +121,7 @@ func (n *Node) raftConfig() *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = n.self
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = n.o.Timing.Heartbeat, n.o.Timing.Election, n.o.Timing.Lease
-	c.TrailingLogs, c.SnapshotThreshold, c.SnapshotInterval = 2048, 1024, 30*time.Second
+	c.TrailingLogs, c.SnapshotThreshold, c.SnapshotInterval = trailing, compactAfter, compactEvery
 	c.ShutdownOnRemove = false
 	c.NoSnapshotRestoreOnStart = true // recall has done it
 	c.NoLegacyTelemetry = true

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// retainSnapshots keeps one more than is needed.
-	retainSnapshots = 2
+	// retainSnapshots is one: what an older one lacks is gone from the log.
+	retainSnapshots = 1
 	// lockLimit is how long another process may hold the log.
 	lockLimit = time.Second
 	// logCache holds the newest entries, so that followers are fed without reading the disk.
