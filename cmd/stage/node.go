@@ -107,6 +107,9 @@ func (n *Node) GRPCAddr() string { return local(n.options.GRPCPort) }
 // RaftAddr is HOST:PORT of Raft.
 func (n *Node) RaftAddr() string { return local(n.options.RaftPort) }
 
+// HTTPAddr is HOST:PORT of metrics and health.
+func (n *Node) HTTPAddr() string { return local(n.options.HTTPPort) }
+
 // Dir holds its configuration file sentineld.conf, its log, and its state in data.
 func (n *Node) Dir() string { return n.dir }
 

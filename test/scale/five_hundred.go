@@ -115,8 +115,9 @@ func (w *world) importAgain(ctx context.Context) (float64, error) {
 	return w.importAll(ctx, w.sets)
 }
 
-// importAll adds sets with one command of sentinelctl, and tells how long it took until every node knew them.
-func (w *world) importAll(ctx context.Context, sets []*set) (float64, error) {
+// importAll adds sets with one command of sentinelctl, each with the given options, and tells how long it took until every node
+// knew them.
+func (w *world) importAll(ctx context.Context, sets []*set, options ...string) (float64, error) {
 	var b strings.Builder
 	for _, s := range sets {
 		host, port, err := net.SplitHostPort(s.master)
@@ -124,6 +125,10 @@ func (w *world) importAll(ctx context.Context, sets []*set) (float64, error) {
 			return 0, err
 		}
 		fmt.Fprintf(&b, "sentinel monitor %s %s %s 2\n", s.name, host, port)
+		for _, o := range options {
+			name, value, _ := strings.Cut(o, " ")
+			fmt.Fprintf(&b, "sentinel %s %s %s\n", name, s.name, value)
+		}
 	}
 	file := filepath.Join(w.stage.Dir(), "sets.conf")
 	if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {

@@ -37,6 +37,7 @@ type experiment struct {
 var experiments = []experiment{
 	{name: "five-hundred", theirs: true, run: fiveHundred},
 	{name: "nine-thousand", run: nineThousand},
+	{name: "log", run: longLog},
 }
 
 // Run goes through the experiments and gives the table.
