@@ -55,12 +55,25 @@ func (s *Server) carryOut(ctx context.Context, base *raftfsm.State, c change) (o
 	}
 	res, err := s.node.Propose(ctx, c.command)
 	if err != nil {
-		return outcome{}, s.changeError(err)
+		return s.lookAgain(ctx, c, err)
 	}
 	if err := res.Err(); err != nil {
 		return outcome{}, s.readError(err)
 	}
 	return outcome{st: s.node.State(), index: res.Index, changed: res.Changed}, nil
+}
+
+// lookAgain finds out what became of a change whose proposal failed: a leader that goes in the midst of it leaves that open, and
+// where the next one's state is as was asked for, it was made. Nothing is proposed again.
+func (s *Server) lookAgain(ctx context.Context, c change, failed error) (outcome, error) {
+	if s.classify(failed) == FailureUnknownOutcome {
+		if st, err := s.node.Read(ctx); err == nil {
+			if _, trial := raftfsm.Apply(st, st.Index()+1, c.command); trial.Err() == nil && !trial.Changed {
+				return outcome{st: st, index: st.Index(), changed: true}, nil
+			}
+		}
+	}
+	return outcome{}, s.changeError(failed)
 }
 
 // expect compares the revision that the caller saw.

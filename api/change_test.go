@@ -392,3 +392,23 @@ func TestNoQuorum(t *testing.T) {
 		wantError(t, err, codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_LOADING)
 	})
 }
+
+// TestLostAnswer: a change whose outcome its proposal does not tell is looked for in the state, and not made again.
+func TestLostAnswer(t *testing.T) {
+	r := newRig(t)
+	r.monitor(t, "m", "10.0.0.1")
+	r.node.set(func(n *fakeNode) { n.lost = errUnknown })
+	set := func(quorum int32) (*sentinelv1.UpdateMasterResponse, error) {
+		return r.admin.UpdateMaster(t.Context(), &sentinelv1.UpdateMasterRequest{
+			Name: "m", Options: &sentinelv1.MasterOptions{Quorum: &quorum}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"quorum"}},
+		})
+	}
+	before := r.node.State().Index()
+	got, err := set(3)
+	if err != nil || !got.GetChanged() || got.GetMaster().GetOptions().GetQuorum() != 3 || r.node.State().Index() != before+1 {
+		t.Errorf("made: %v, %v", got, err)
+	}
+	r.node.set(func(n *fakeNode) { n.lost, n.proposeErr = nil, errUnknown })
+	_, err = set(4)
+	wantError(t, err, codes.DeadlineExceeded, sentinelv1.ErrorReason_ERROR_REASON_UNKNOWN_OUTCOME)
+}

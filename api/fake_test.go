@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -57,7 +58,9 @@ type fakeNode struct {
 	hang              bool
 	localErr, readErr error
 	proposeErr        error
-	leader            *grpc.ClientConn
+	// lost is the error of proposals that are committed all the same.
+	lost   error
+	leader *grpc.ClientConn
 	// others leads to other nodes, by Raft id.
 	others map[string]*grpc.ClientConn
 	// transferred is where leadership was handed to; refuses makes that, and removals, fail.
@@ -180,7 +183,10 @@ func (n *fakeNode) Propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.R
 	if _, _, _, err := n.failures(); err != nil {
 		return raftfsm.Result{}, err
 	}
-	return n.commit(c)
+	res, err := n.commit(c)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return res, cmp.Or(err, n.lost)
 }
 
 func (n *fakeNode) Status() NodeStatus {

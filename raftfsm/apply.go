@@ -258,28 +258,43 @@ func (d *draft) own(before, m *Master) {
 }
 
 func (s *State) disown(m *Master) {
+	owners, processes := s.owners.Txn(), s.processes.Txn()
 	for _, in := range m.Instances {
-		s.owners, _, _ = s.owners.Delete([]byte(in.Addr.String()))
-		s.processes, _, _ = s.processes.Delete([]byte(in.RunID + "\x00" + m.Name))
+		owners.Delete([]byte(in.Addr.String()))
+		processes.Delete([]byte(in.RunID + "\x00" + m.Name))
 	}
+	s.owners, s.processes = owners.Commit(), processes.Commit()
 }
 
 func (s *State) owns(m *Master) {
+	owners, processes := s.owners.Txn(), s.processes.Txn()
+	own(owners, processes, m)
+	s.owners, s.processes = owners.Commit(), processes.Commit()
+}
+
+// own enters the instances of m in the indexes of addresses and processes.
+func own(owners, processes *iradix.Txn[string], m *Master) {
 	for _, in := range m.Instances {
-		s.owners = insert(s.owners, in.Addr.String(), m.Name)
+		owners.Insert([]byte(in.Addr.String()), m.Name)
 		if in.RunID != "" {
-			s.processes = insert(s.processes, in.RunID+"\x00"+m.Name, m.Name)
+			processes.Insert([]byte(in.RunID+"\x00"+m.Name), m.Name)
 		}
 	}
 }
 
 // note moves a name to the newest end of the list of changes.
 func (s *State) note(name string, revision uint64) {
-	if last, ok := s.lastChange.Get([]byte(name)); ok {
-		s.changes, _, _ = s.changes.Delete(changeKey(last, name))
+	changes, lastChange := s.changes.Txn(), s.lastChange.Txn()
+	note(changes, lastChange, name, revision)
+	s.changes, s.lastChange = changes.Commit(), lastChange.Commit()
+}
+
+func note(changes *iradix.Txn[string], lastChange *iradix.Txn[uint64], name string, revision uint64) {
+	if last, ok := lastChange.Get([]byte(name)); ok {
+		changes.Delete(changeKey(last, name))
 	}
-	s.changes, _, _ = s.changes.Insert(changeKey(revision, name), name)
-	s.lastChange, _, _ = s.lastChange.Insert([]byte(name), revision)
+	changes.Insert(changeKey(revision, name), name)
+	lastChange.Insert([]byte(name), revision)
 }
 
 func changeKey(revision uint64, name string) []byte {

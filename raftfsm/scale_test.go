@@ -30,7 +30,6 @@ func BenchmarkState(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		data = nil
 		b.ReportMetric(float64(heap()-before)/maxMasters/1024, "KiB/master")
 		runtime.KeepAlive(s)
 	}

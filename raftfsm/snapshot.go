@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
 	"google.golang.org/protobuf/encoding/protodelim"
 	"google.golang.org/protobuf/proto"
 
@@ -149,6 +150,7 @@ func readSnapshot(r io.Reader) (*State, *raftlogv1.Backup, error) {
 	for _, v := range head.GetServers() {
 		s.servers = append(s.servers, Server{ID: v.GetId(), Address: v.GetAddress(), Voter: v.GetVoter()})
 	}
+	l := s.loading()
 	for records := uint64(0); ; records++ {
 		sum := in.crc
 		var rec raftlogv1.SnapshotRecord
@@ -160,15 +162,38 @@ func readSnapshot(r io.Reader) (*State, *raftlogv1.Backup, error) {
 				return nil, nil, fmt.Errorf("%w: %d records, checksum %08x; its trailer says %d, %08x",
 					ErrDamaged, records, sum, t.GetRecords(), t.GetCrc32C())
 			}
+			l.finish()
 			return s, head.GetBackup(), nil
 		}
-		if err := s.load(&rec); err != nil {
+		if err := l.load(&rec); err != nil {
 			return nil, nil, err
 		}
 	}
 }
 
-func (s *State) load(rec *raftlogv1.SnapshotRecord) error {
+// loading is a state in the making. Its large indexes are built in place: to copy a path for each record takes longer than all else.
+type loading struct {
+	*State
+	masters                    *iradix.Txn[*Master]
+	owners, processes, changes *iradix.Txn[string]
+	lastChange                 *iradix.Txn[uint64]
+	events                     *iradix.Txn[Event]
+}
+
+func (s *State) loading() *loading {
+	return &loading{
+		s, s.masters.Txn(), s.owners.Txn(), s.processes.Txn(), s.changes.Txn(), s.lastChange.Txn(), s.events.tree.Txn(),
+	}
+}
+
+func (l *loading) finish() {
+	s := l.State
+	s.masters, s.owners, s.processes = l.masters.Commit(), l.owners.Commit(), l.processes.Commit()
+	s.changes, s.lastChange, s.events.tree = l.changes.Commit(), l.lastChange.Commit(), l.events.Commit()
+}
+
+func (l *loading) load(rec *raftlogv1.SnapshotRecord) error {
+	s := l.State
 	switch rec := rec.GetRecord().(type) {
 	case *raftlogv1.SnapshotRecord_Node:
 		n := nodeOf(rec.Node)
@@ -178,17 +203,20 @@ func (s *State) load(rec *raftlogv1.SnapshotRecord) error {
 		if err != nil {
 			return err
 		}
-		s.enter(m)
-		s.owns(m)
+		l.masters.Insert([]byte(m.Name), m)
+		if len(m.Votes) > 0 {
+			s.accused = insert(s.accused, m.Name, m)
+		}
+		own(l.owners, l.processes, m)
 		s.archive = s.archive.file(m, s.level)
-		s.note(m.Name, m.Revision)
+		note(l.changes, l.lastChange, m.Name, m.Revision)
 	case *raftlogv1.SnapshotRecord_Tombstone:
 		name, index := rec.Tombstone.GetName(), rec.Tombstone.GetIndex()
 		s.tombstones = insert(s.tombstones, name, index)
-		s.note(name, index)
+		note(l.changes, l.lastChange, name, index)
 	case *raftlogv1.SnapshotRecord_Event:
 		e := eventOf(rec.Event)
-		s.events.tree, _, _ = s.events.tree.Insert(cursorKey(e.Cursor), e)
+		l.events.Insert(cursorKey(e.Cursor), e)
 	default:
 		return fmt.Errorf("%w: it holds a record that this build (level %d) does not know", ErrTooNew, Level)
 	}

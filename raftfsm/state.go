@@ -27,11 +27,11 @@ type State struct {
 	nodes      *iradix.Tree[*Node]
 	masters    *iradix.Tree[*Master]
 	accused    *iradix.Tree[*Master] // those of masters that have Votes
-	owners     *iradix.Tree[string] // instance address -> name of its set
-	processes  *iradix.Tree[string] // (run id, name) -> name of a set with that process
-	tombstones *iradix.Tree[uint64] // removed name -> index of the removal
-	changes    *iradix.Tree[string] // (revision, name) -> name: each name once, at its last change
-	lastChange *iradix.Tree[uint64] // name -> its revision in changes
+	owners     *iradix.Tree[string]  // instance address -> name of its set
+	processes  *iradix.Tree[string]  // (run id, name) -> name of a set with that process
+	tombstones *iradix.Tree[uint64]  // removed name -> index of the removal
+	changes    *iradix.Tree[string]  // (revision, name) -> name: each name once, at its last change
+	lastChange *iradix.Tree[uint64]  // name -> its revision in changes
 	events     eventRing
 	archive    archive
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync"
 	"testing"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -18,6 +19,8 @@ import (
 // keeper is a node that keeps what it is told, passwords too, as far as plans need it.
 type keeper struct {
 	*cluster
+	// one change at a time: those to masters come side by side.
+	one       sync.Mutex
 	passwords map[string]string
 	settings  *sentinelv1.Settings
 	// refuse is the answer to changes of a master of that name.
@@ -77,6 +80,8 @@ func (k *keeper) MonitorMaster(ctx context.Context, q *sentinelv1.MonitorMasterR
 	if err := k.note(ctx, q, 0); err != nil {
 		return nil, err
 	}
+	k.one.Lock()
+	defer k.one.Unlock()
 	if err := cmp.Or(k.refuse[q.GetName()], k.denies(q.GetOptions())); err != nil {
 		return nil, err
 	}
@@ -131,6 +136,8 @@ func (k *keeper) UpdateMaster(ctx context.Context, q *sentinelv1.UpdateMasterReq
 	if err := k.note(ctx, q, 0); err != nil {
 		return nil, err
 	}
+	k.one.Lock()
+	defer k.one.Unlock()
 	m, err := k.find(q.GetName())
 	if err == nil && q.GetValidateOnly() && k.rehearsal != nil {
 		return nil, k.rehearsal
@@ -153,6 +160,8 @@ func (k *keeper) RemoveMaster(ctx context.Context, q *sentinelv1.RemoveMasterReq
 	if err := k.note(ctx, q, 0); err != nil {
 		return nil, err
 	}
+	k.one.Lock()
+	defer k.one.Unlock()
 	if err := k.refuse[q.GetName()]; err != nil {
 		return nil, err
 	}

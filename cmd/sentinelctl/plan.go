@@ -66,6 +66,11 @@ func (a *app) attempt(ctx context.Context, d *deed, dryRun bool) bool {
 		return true
 	}
 	changed, err := d.do(ctx, d, dryRun)
+	if !dryRun && exitStatus(err, true, ctx.Err() != nil) == exitUnknown {
+		// Nothing is changed twice: another try finds out what became of the first.
+		_, err = d.do(ctx, d, false)
+		changed = err == nil
+	}
 	switch {
 	case err != nil:
 		d.err, d.Error = err, a.words(err)

@@ -98,3 +98,29 @@ func TestAttemptAll(t *testing.T) {
 		}
 	})
 }
+
+// TestAttemptAgain: a deed whose outcome is unknown, as where the leader changes in its midst, is tried once more.
+func TestAttemptAgain(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		answers []error
+		dry     bool
+		done    bool
+		tries   int
+	}{
+		{"known then", []error{status.Error(codes.DeadlineExceeded, "why"), nil}, false, true, 2},
+		{"unknown still", []error{status.Error(codes.DeadlineExceeded, "why"), status.Error(codes.DeadlineExceeded, "why")}, false, false, 2},
+		{"refused", []error{status.Error(codes.NotFound, "why")}, false, false, 1},
+		{"dry", []error{status.Error(codes.DeadlineExceeded, "why")}, true, false, 1},
+	} {
+		d, tries := newDeed("m", "", actionSet), 0
+		d.do = func(context.Context, *deed, bool) (bool, error) {
+			tries++
+			return false, c.answers[tries-1] // no change: the first try has made it
+		}
+		new(app).attempt(t.Context(), d, c.dry)
+		if d.Done != c.done || (d.err == nil) != c.done || tries != c.tries || d.Action != actionSet {
+			t.Errorf("%s: done %v, %s, %v after %d tries", c.name, d.Done, d.Action, d.err, tries)
+		}
+	}
+}
