@@ -193,11 +193,7 @@ func (s *Server) read(ctx context.Context, c sentinelv1.Consistency) (*raftfsm.S
 // silence is for how long this node has heard no leader; deaf tells that it is too long for a read to wait for one: at any
 // timing an election takes less, and whoever asks is better served by a LOCAL answer now.
 func (s *Server) silence() (d time.Duration, deaf bool) {
-	status := s.node.Status()
-	if status.Role == RoleLeader {
-		return 0, false
-	}
-	d = status.LastContact
+	d = s.node.LastContact()
 	if d < 0 {
 		d = time.Since(s.began)
 	}

@@ -52,11 +52,20 @@ func reads(ctx context.Context, o Options, _ bool) (out sample, err error) {
 		{"linearizable", sentinelv1.Consistency_CONSISTENCY_LINEARIZABLE},
 	} {
 		for i, n := range []int{leader, follower} {
+			before, err := timesOf(w.Procs()[n : n+1])
+			if err != nil {
+				return nil, err
+			}
 			rate, p99, err := w.readFrom(ctx, n, c.want)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", c.name, err)
 			}
-			o.say("%s reads of the %s: %.0f/s, p99 %.2f ms", c.name, []string{"leader", "follower"}[i], rate, p99)
+			after, err := timesOf(w.Procs()[n : n+1])
+			if err != nil {
+				return nil, err
+			}
+			o.say("%s reads of the %s: %.0f/s, p99 %.2f ms, the node uses %.0f%% of a core",
+				c.name, []string{"leader", "follower"}[i], rate, p99, after.busiest(before))
 			if was, ok := out["reads-"+c.name]; !ok || rate < was {
 				out["reads-"+c.name], out["reads-"+c.name+"-p99"] = rate, p99
 			}
