@@ -107,7 +107,7 @@ func (n *Node) header(c *raftlogv1.Command) *raftlogv1.Header {
 
 func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
+		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, callLimit)
 }
