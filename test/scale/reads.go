@@ -39,6 +39,7 @@ func reads(ctx context.Context, o Options, _ bool) (out sample, err error) {
 	if err := w.settle(ctx); err != nil {
 		return nil, err
 	}
+	defer gentleCollector()()
 	leader, follower, err := w.leaderAndFollower(ctx)
 	if err != nil {
 		return nil, err

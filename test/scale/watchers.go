@@ -1,7 +1,6 @@
 package scale
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -79,6 +78,7 @@ func (o Options) watched(ctx context.Context, out sample, name string, conns int
 	defer func() { err = errors.Join(err, closeAll(cs)) }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer gentleCollector()()
 	a := newAudience()
 	begun := time.Now()
 	if err := a.gather(ctx, cs); err != nil {
@@ -160,9 +160,12 @@ func (w *world) toldOf(ctx context.Context, a *audience, at int, s *set) (time.D
 // audience is everyone who watches.
 type audience struct {
 	hears  atomic.Pointer[hearing]
-	latest atomic.Pointer[message]
 	synced sync.WaitGroup
 	failed chan error // holds the first error
+
+	mu sync.RWMutex
+	// read are the latest messages by their bytes: all watchers get the same, and it is decoded once for all of them.
+	read map[string]*sentinelv1.WatchMastersResponse
 }
 
 // hearing is one switch that all are to be told of.
@@ -173,13 +176,9 @@ type hearing struct {
 	all       chan struct{} // closed when all are told
 }
 
-// message is what all watchers get alike, decoded once for all of them.
-type message struct {
-	bytes []byte
-	sentinelv1.WatchMastersResponse
+func newAudience() *audience {
+	return &audience{failed: make(chan error, 1), read: map[string]*sentinelv1.WatchMastersResponse{}}
 }
-
-func newAudience() *audience { return &audience{failed: make(chan error, 1)} }
 
 // gather begins all watches, spread over the connections, and returns when each has the present state. They end with ctx.
 func (a *audience) gather(ctx context.Context, conns []*grpc.ClientConn) error {
@@ -230,7 +229,7 @@ func (a *audience) watch(ctx context.Context, conn *grpc.ClientConn, i int, plac
 			return err
 		}
 		now := time.Now()
-		m, err := a.read(got.bytes)
+		m, err := a.decode(got.bytes)
 		if err != nil {
 			return err
 		}
@@ -247,21 +246,29 @@ func (a *audience) watch(ctx context.Context, conn *grpc.ClientConn, i int, plac
 	}
 }
 
-// read decodes what nobody has read yet.
-func (a *audience) read(b []byte) (*message, error) {
-	if m := a.latest.Load(); m != nil && bytes.Equal(m.bytes, b) {
+// decode decodes what nobody has read yet.
+func (a *audience) decode(b []byte) (*sentinelv1.WatchMastersResponse, error) {
+	a.mu.RLock()
+	m, ok := a.read[string(b)]
+	a.mu.RUnlock()
+	if ok {
 		return m, nil
 	}
-	m := &message{bytes: bytes.Clone(b)}
-	if err := proto.Unmarshal(b, &m.WatchMastersResponse); err != nil {
+	m = &sentinelv1.WatchMastersResponse{}
+	if err := proto.Unmarshal(b, m); err != nil {
 		return nil, err
 	}
-	a.latest.Store(m)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.read[string(b)] = m
 	return m, nil
 }
 
 // await has everyone listen for the switch of a set.
 func (a *audience) await(s *set) *hearing {
+	a.mu.Lock()
+	clear(a.read)
+	a.mu.Unlock()
 	h := &hearing{name: s.name, was: s.master, all: make(chan struct{})}
 	a.hears.Store(h)
 	return h
