@@ -364,7 +364,7 @@ func TestObservations(t *testing.T) {
 	m, _ := st.Master("m")
 	f, _ := encodeMaster(st, m)
 	var msg sentinelv1.WatchMastersResponse
-	if err := proto.Unmarshal(f, &msg); err != nil || msg.GetMaster().GetInstances()[0].GetObservation() != nil {
+	if err := proto.Unmarshal(f[0].ReadOnlyData(), &msg); err != nil || msg.GetMaster().GetInstances()[0].GetObservation() != nil {
 		t.Errorf("%v, %v", &msg, err)
 	}
 }

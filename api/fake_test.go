@@ -195,6 +195,8 @@ func (n *fakeNode) Status() NodeStatus {
 	return n.status
 }
 
+func (n *fakeNode) LastContact() time.Duration { return n.Status().LastContact }
+
 func (n *fakeNode) Contacts() map[string]Contact {
 	n.mu.Lock()
 	defer n.mu.Unlock()

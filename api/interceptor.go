@@ -40,6 +40,9 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 	if err := s.admit(ctx); err != nil {
 		return nil, err
 	}
+	if atOnce(req) {
+		return handle(ctx, req)
+	}
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	change, here := s.answersHere(req, info.FullMethod)
@@ -73,6 +76,12 @@ func (s *Server) admit(ctx context.Context) error {
 	return fail(codes.PermissionDenied, sentinelv1.ErrorReason_ERROR_REASON_PROTECTED_MODE,
 		"protected mode is on and %s is not a loopback address: ask from the node's own machine, set up users or TLS, "+
 			"or set protected-mode no if every host that can reach this port may change the cluster", tcp.IP)
+}
+
+// atOnce tells that a call waits for nothing, so that it needs no bound on its time: look-ups come by the ten thousand.
+func atOnce(req any) bool {
+	get, ok := req.(*sentinelv1.GetMasterRequest)
+	return ok && get.GetConsistency() == sentinelv1.Consistency_CONSISTENCY_LOCAL
 }
 
 // bound gives a call its deadline, a little before the caller's own, so that the caller hears what is known by then.

@@ -29,6 +29,8 @@ type Node interface {
 	// actor.
 	Propose(ctx context.Context, c *raftlogv1.Command) (raftfsm.Result, error)
 	Status() NodeStatus
+	// LastContact is the time since a leader was heard: 0 on the leader, negative for never.
+	LastContact() time.Duration
 	// Contacts are those with the members, by Raft id, where this node has its own: on the leader, by what they acknowledge,
 	// and on a node that hears no leader, by whether they answered it last. Nil where it has none.
 	Contacts() map[string]Contact

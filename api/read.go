@@ -7,24 +7,41 @@ import (
 	"slices"
 	"strconv"
 
+	"google.golang.org/grpc"
+
 	"github.com/raftsentinel/raftsentinel/failover"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
-// GetMaster answers one set.
+// GetMaster answers one set. Callers by the network are answered by encoded, with the same in bytes.
 func (s *Server) GetMaster(ctx context.Context, req *sentinelv1.GetMasterRequest) (*sentinelv1.GetMasterResponse, error) {
 	st, age, err := s.read(ctx, req.GetConsistency())
 	if err != nil {
 		return nil, err
 	}
-	m, ok := st.Master(req.GetName())
+	return answerMaster(s.view(st), req.GetName(), age)
+}
+
+func answerMaster(v view, name string, ageMs int64) (*sentinelv1.GetMasterResponse, error) {
+	m, ok := v.st.Master(name)
 	if !ok {
-		return nil, noMaster(req.GetName())
+		return nil, noMaster(name)
 	}
-	return &sentinelv1.GetMasterResponse{
-		ClusterId: st.Cluster().Era, Revision: st.Index(), AgeMs: age, Master: s.view(st).master(m),
-	}, nil
+	return &sentinelv1.GetMasterResponse{ClusterId: v.st.Cluster().Era, Revision: v.st.Index(), AgeMs: ageMs, Master: v.master(m)}, nil
+}
+
+// encoded is the interceptor that answers GetMaster with bytes which callers in the same millisecond share.
+func (s *Server) encoded(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	get, ok := req.(*sentinelv1.GetMasterRequest)
+	if !ok {
+		return handle(ctx, req)
+	}
+	st, age, err := s.read(ctx, get.GetConsistency())
+	if err != nil {
+		return nil, err
+	}
+	return s.answers.master(s.view(st), get.GetName(), age)
 }
 
 // ListMasters answers a page of sets.

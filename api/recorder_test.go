@@ -21,7 +21,7 @@ func (r *recorder) SendMsg(m any) error {
 		return nil
 	}
 	var msg sentinelv1.WatchMastersResponse
-	if err := proto.Unmarshal(f, &msg); err != nil {
+	if err := proto.Unmarshal(f[0].ReadOnlyData(), &msg); err != nil {
 		return err
 	}
 	r.lines = append(r.lines, fmt.Sprintf("%s %d", msg.GetMaster().GetName(), msg.GetMaster().GetOptions().GetQuorum()))

@@ -35,6 +35,8 @@ const (
 	healthEvery = 500 * time.Millisecond
 	// healthAdmin is the health service that tells whether changes can be made.
 	healthAdmin = "sentinel.v1.AdminService"
+	// streamWorkers is how many calls at once run in goroutines that stay; see DESIGN.md, "Look-ups".
+	streamWorkers = 128
 )
 
 // Options of a server. Node, Failovers, Classify and Log are required.
@@ -80,6 +82,7 @@ type Server struct {
 	version   string
 	log       *slog.Logger
 	hub       *hub
+	answers   answers
 	contact   contact
 	health    *health.Server
 	// lookupHost gives the addresses of a host name.
@@ -114,9 +117,10 @@ func New(o Options) (*Server, error) {
 // GRPCOptions are what the gRPC server must be made with.
 func (s *Server) GRPCOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.ChainUnaryInterceptor(s.unary),
+		grpc.ChainUnaryInterceptor(s.unary, s.encoded),
 		grpc.ChainStreamInterceptor(s.stream),
 		grpc.ForceServerCodecV2(frameCodec{}),
+		grpc.NumStreamWorkers(streamWorkers),
 		// A watcher whose host is gone is noticed, and watchers may ask as often as every 5 s.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
@@ -193,11 +197,7 @@ func (s *Server) read(ctx context.Context, c sentinelv1.Consistency) (*raftfsm.S
 // silence is for how long this node has heard no leader; deaf tells that it is too long for a read to wait for one: at any
 // timing an election takes less, and whoever asks is better served by a LOCAL answer now.
 func (s *Server) silence() (d time.Duration, deaf bool) {
-	status := s.node.Status()
-	if status.Role == RoleLeader {
-		return 0, false
-	}
-	d = status.LastContact
+	d = s.node.LastContact()
 	if d < 0 {
 		d = time.Since(s.began)
 	}

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"math"
-	"slices"
 	"sync"
 	"time"
 
@@ -55,6 +54,7 @@ type watch interface {
 func (s *Server) follow(ctx context.Context, w watch) error {
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
+	left := ctx.Done() // asked once: the way to it is long
 	for due := false; ; {
 		changed, turned := s.node.Changed(), s.contact.turn()
 		st, age, err := s.node.Local()
@@ -75,7 +75,7 @@ func (s *Server) follow(ctx context.Context, w watch) error {
 		case <-turned:
 		case <-tick.C:
 			due = true
-		case <-ctx.Done():
+		case <-left:
 			return s.readError(context.Cause(ctx))
 		case <-s.closing:
 			return fail(codes.Unavailable, sentinelv1.ErrorReason_ERROR_REASON_NODE_STOPPING,
@@ -122,12 +122,12 @@ func (w *masterWatch) step(st *raftfsm.State, age time.Duration) error {
 	if st.Index() < w.sent {
 		return nil // the watcher has seen more at another node
 	}
-	fromNothing := w.sent == 0
-	for name := range st.ChangedSince(w.sent) {
-		if len(w.names) > 0 && !slices.Contains(w.names, name) {
-			continue
-		}
-		if err := w.tell(st, name, fromNothing); err != nil {
+	frames, err := w.hub.since(st, w.sent, w.names)
+	if err != nil {
+		return err
+	}
+	for _, f := range frames {
+		if err := w.stream.SendMsg(f); err != nil {
 			return err
 		}
 	}
@@ -160,28 +160,6 @@ func (w *masterWatch) identify(st *raftfsm.State) error {
 		Update: &sentinelv1.WatchMastersResponse_Reset_{Reset_: &sentinelv1.WatchReset{
 			Reason: "cluster " + was + " is now cluster " + id + "; all that was known of it is void",
 		}},
-	})
-}
-
-// tell sends the present value of a master, or its removal. A watcher that has nothing needs no removals.
-func (w *masterWatch) tell(st *raftfsm.State, name string, fromNothing bool) error {
-	if m, ok := st.Master(name); ok {
-		f, err := w.hub.master(st, m)
-		if err != nil {
-			return err
-		}
-		return w.stream.SendMsg(f)
-	}
-	if fromNothing {
-		return nil
-	}
-	at, ok := st.Tombstone(name)
-	if !ok {
-		at = w.sent
-	}
-	return w.stream.SendMsg(&sentinelv1.WatchMastersResponse{
-		ClusterId: w.cluster, Revision: at,
-		Update: &sentinelv1.WatchMastersResponse_Removed{Removed: &sentinelv1.MasterRemoved{Name: name}},
 	})
 }
 

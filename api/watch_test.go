@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
@@ -145,8 +146,9 @@ func TestWatchResumes(t *testing.T) {
 		synctest.Wait()
 		r.quorum(t, "a", 1)
 		r.quorum(t, "c", 1)
+		want(t, ahead, "synced")
 		r.quorum(t, "a", 3)
-		want(t, ahead, "a quorum 3", "synced")
+		want(t, ahead, "a quorum 3")
 	})
 }
 
@@ -318,6 +320,63 @@ func TestResumeInsideAnEntry(t *testing.T) {
 		want(t, r.events(t, &sentinelv1.WatchEventsRequest{After: &sentinelv1.EventCursor{Index: at - 1, Ordinal: 9}}),
 			"+reset-master a, +reset-master b", "synced")
 	})
+}
+
+// TestNewsIsShared: all who have come as far get the same messages, and nobody gets those of another place or state.
+func TestNewsIsShared(t *testing.T) {
+	r := newRig(t)
+	r.monitor(t, "a", "10.0.0.1")
+	r.monitor(t, "b", "10.0.0.2")
+	old := r.node.State()
+	r.quorum(t, "b", 1)
+	r.remove(t, "a")
+	st := r.node.State()
+	h := newHub()
+	news := func(st *raftfsm.State, after uint64, names ...string) (frames []frame, said string) {
+		t.Helper()
+		frames, err := h.since(st, after, names)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lines []string
+		for _, f := range frames {
+			var m sentinelv1.WatchMastersResponse
+			if err := proto.Unmarshal(f[0].ReadOnlyData(), &m); err != nil {
+				t.Fatal(err)
+			}
+			if gone := m.GetRemoved(); gone != nil {
+				lines = append(lines, fmt.Sprintf("%s removed at %d", gone.GetName(), m.GetRevision()-old.Index()))
+			} else {
+				lines = append(lines, fmt.Sprintf("%s %d", m.GetMaster().GetName(), m.GetMaster().GetOptions().GetQuorum()))
+			}
+		}
+		return frames, strings.Join(lines, ", ")
+	}
+	for _, c := range []struct {
+		name  string
+		st    *raftfsm.State
+		after uint64
+		names []string
+		want  string
+	}{
+		{"who has nothing", st, 0, nil, "b 1"},
+		{"who has the old state", st, old.Index(), nil, "b 1, a removed at 2"},
+		{"who has all", st, st.Index(), nil, ""},
+		{"who wants one", st, old.Index(), []string{"a"}, "a removed at 2"},
+		{"who lags", old, 0, nil, "a 2, b 2"},
+	} {
+		first, said := news(c.st, c.after, c.names...)
+		if said != c.want {
+			t.Errorf("%s: %q, want %q", c.name, said, c.want)
+		}
+		again, said := news(c.st, c.after, c.names...)
+		if said != c.want {
+			t.Errorf("%s, asked again: %q", c.name, said)
+		}
+		if shares := c.st == st && c.names == nil; shares && len(first) > 0 && &first[0] != &again[0] {
+			t.Errorf("%s: gathered twice", c.name)
+		}
+	}
 }
 
 // TestFramesAreShared: an entry is encoded once for all who follow.

@@ -143,6 +143,8 @@ func (n *fakeNode) Status() api.NodeStatus {
 	return n.status
 }
 
+func (n *fakeNode) LastContact() time.Duration { return n.Status().LastContact }
+
 func (n *fakeNode) Contacts() map[string]api.Contact {
 	n.mu.Lock()
 	defer n.mu.Unlock()

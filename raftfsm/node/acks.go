@@ -137,9 +137,10 @@ func (t ackTransport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (
 	return nil, raft.ErrPipelineReplicationNotSupported
 }
 
-// confirmer answers "do I still lead?" for many callers with one question: a round that begins after a call serves it.
+// confirmer asks one question for many callers: who leads, and what is committed? A round that begins after a call serves it.
 type confirmer struct {
-	ask func() error
+	// ask gives an index at or above what was committed when it began, once it is certain that nobody led a later term then.
+	ask func() (uint64, error)
 
 	mu      sync.Mutex
 	next    *round
@@ -148,12 +149,13 @@ type confirmer struct {
 
 // round is one question and those who wait for it.
 type round struct {
-	done chan struct{}
-	err  error
+	done  chan struct{}
+	index uint64
+	err   error
 }
 
 // confirm asks, or joins those for whom a question is about to be asked. run starts the goroutine that asks.
-func (c *confirmer) confirm(ctx context.Context, run func(func())) error {
+func (c *confirmer) confirm(ctx context.Context, run func(func())) (uint64, error) {
 	c.mu.Lock()
 	r := c.next
 	if r == nil {
@@ -167,9 +169,9 @@ func (c *confirmer) confirm(ctx context.Context, run func(func())) error {
 	c.mu.Unlock()
 	select {
 	case <-r.done:
-		return r.err
+		return r.index, r.err
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return 0, context.Cause(ctx)
 	}
 }
 
@@ -183,7 +185,7 @@ func (c *confirmer) rounds() {
 		if r == nil {
 			return
 		}
-		r.err = c.ask()
+		r.index, r.err = c.ask()
 		close(r.done)
 	}
 }

@@ -146,7 +146,12 @@ func (n *Node) establish(ctx context.Context, r *raft.Raft) error {
 	}
 	l := &leadership{term: res.Term, since: time.Now(), renewed: map[string]Renewal{}}
 	l.ctx, l.end = context.WithCancelCause(context.WithoutCancel(ctx))
-	l.quorum.ask = func() error { return n.askQuorum(r, l) }
+	// From a leadership's beginning on the commit index is always that of an entry which the FSM sees: Raft's own no-op of the
+	// term lies before the Mark, and nothing here appends a barrier.
+	l.quorum.ask = func() (uint64, error) {
+		committed := r.CommitIndex()
+		return committed, n.askQuorum(r, l)
+	}
 	if !n.leads.set(l) {
 		l.end(errStopping)
 		return errStopping
@@ -226,21 +231,25 @@ func (n *Node) askQuorum(r *raft.Raft, l *leadership) error {
 // confirmLimit bounds one confirmation by a quorum.
 const confirmLimit = time.Second
 
-// confirm returns nil when a majority has confirmed l after the call began.
-func (n *Node) confirm(ctx context.Context, l *leadership) error {
-	if err := l.quorum.confirm(ctx, func(f func()) {
-		n.futures.add()
-		go func() {
-			defer n.futures.done()
-			f()
-		}()
-	}); err != nil {
-		return err
+// confirm returns when a majority has confirmed l after the call began, with an index at or above what was committed then.
+func (n *Node) confirm(ctx context.Context, l *leadership) (uint64, error) {
+	committed, err := l.quorum.confirm(ctx, n.future)
+	if err != nil {
+		return 0, err
 	}
 	if n.leads.get() != l {
-		return fmt.Errorf("term %d is over: %w", l.term, ErrNotLeader)
+		return 0, fmt.Errorf("term %d is over: %w", l.term, ErrNotLeader)
 	}
-	return nil
+	return committed, nil
+}
+
+// future runs f in a goroutine that the end of this node waits for.
+func (n *Node) future(f func()) {
+	n.futures.add()
+	go func() {
+		defer n.futures.done()
+		f()
+	}()
 }
 
 // Verify confirms with a quorum that this node still leads in the given term.
@@ -251,5 +260,6 @@ func (n *Node) Verify(ctx context.Context, term uint64) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, confirmLimit)
 	defer cancel()
-	return n.confirm(ctx, l)
+	_, err := n.confirm(ctx, l)
+	return err
 }

@@ -78,15 +78,14 @@ func (c *linkCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.
 	if err := conn.SetDeadline(time.Now().Add(handshakeLimit)); err != nil {
 		return nil, nil, err
 	}
-	first := make([]byte, 1)
-	if _, err := io.ReadFull(conn, first); err != nil {
+	first, whole, err := firstByte(conn)
+	if err != nil {
 		return nil, nil, err
 	}
-	replay := &replayConn{Conn: conn, r: io.MultiReader(bytes.NewReader(first), conn)}
-	if first[0] != linkMagic[0] {
-		return replay, newLinkInfo(""), nil
+	if first != linkMagic[0] {
+		return whole, newLinkInfo(""), nil
 	}
-	hello, err := c.auth.Load().accept(replay, purposeGRPC, func(linkHello) error { return nil })
+	hello, err := c.auth.Load().accept(whole, purposeGRPC, func(linkHello) error { return nil })
 	if err != nil {
 		c.log.warn(refusalKey(conn, err), "connection of another node refused",
 			"remote", conn.RemoteAddr().String(), "from", printable(string(hello.From)), "error", err)
@@ -135,6 +134,20 @@ func peerRaftID(ctx context.Context) (raft.ServerID, bool) {
 	}
 	info, ok := p.AuthInfo.(linkInfo)
 	return info.from, ok && info.from != ""
+}
+
+// firstByte waits for the first byte that the other end sends. whole is the connection with all that it sends, this byte
+// included: a TCP connection itself, because gRPC holds no buffer for one that is idle.
+func firstByte(conn net.Conn) (first byte, whole net.Conn, err error) {
+	if tcp, ok := conn.(*net.TCPConn); ok && canPeek {
+		first, err = peek(tcp)
+		return first, conn, err
+	}
+	b := make([]byte, 1)
+	if _, err := io.ReadFull(conn, b); err != nil {
+		return 0, nil, err
+	}
+	return b[0], &replayConn{Conn: conn, r: io.MultiReader(bytes.NewReader(b), conn)}, nil
 }
 
 // replayConn gives back what was read to see who is there.

@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -107,5 +109,58 @@ func TestCredentialsGiveUpWithTheirContext(t *testing.T) {
 func TestFromNodeOutsideACall(t *testing.T) {
 	if id, ok := peerRaftID(t.Context()); ok {
 		t.Errorf("taken for node %q", id)
+	}
+}
+
+// TestFirstByte: it is seen, and still comes to whoever reads the connection next; over TCP the connection itself.
+func TestFirstByte(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dial := func() (near, far net.Conn) {
+		near, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if far, err = l.Accept(); err != nil {
+			t.Fatal(err)
+		}
+		return near, far
+	}
+	for _, c := range []struct {
+		name  string
+		conns func() (near, far net.Conn)
+		wraps bool
+	}{{"pipe", net.Pipe, true}, {"TCP", dial, !canPeek}} {
+		t.Run(c.name, func(t *testing.T) {
+			near, far := c.conns()
+			defer near.Close()
+			defer far.Close()
+			go func() {
+				_, _ = io.WriteString(near, "hello")
+				_ = near.Close()
+			}()
+			first, whole, err := firstByte(far)
+			if err != nil || first != 'h' || (whole != far) != c.wraps {
+				t.Fatalf("%q, wrapped %v, %v", first, whole != far, err)
+			}
+			if all, err := io.ReadAll(whole); err != nil || string(all) != "hello" {
+				t.Errorf("then %q, %v", all, err)
+			}
+			if _, _, err := firstByte(far); err == nil {
+				t.Error("a connection that has ended has another byte")
+			}
+		})
+	}
+	near, far := dial()
+	defer near.Close()
+	defer far.Close()
+	if err := far.SetReadDeadline(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := firstByte(far); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a silent connection past its deadline: %v", err)
 	}
 }

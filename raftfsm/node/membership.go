@@ -215,7 +215,7 @@ func (n *Node) join(ctx context.Context, req *peerv1.JoinRequest) (*peerv1.JoinR
 	case req.GetClusterId() != "":
 		// It holds state of this cluster, or of the one that was lost and went on as this, and is no member: it was one. Only a
 		// leader that still leads may say so.
-		if err := n.confirm(ctx, l); err != nil {
+		if _, err := n.confirm(ctx, l); err != nil {
 			return nil, err
 		}
 		if cluster == req.GetClusterId() && isMember(n.State(), id) {

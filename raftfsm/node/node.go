@@ -132,6 +132,7 @@ type Node struct {
 	announced broadcast
 
 	leads   scope
+	asks    confirmer     // of the leader, for this node's reads while it follows
 	heard   broadcast     // of a change of the leader, and of leaderships
 	retake  chan struct{} // leadership is to be taken up anew
 	futures tally         // waits for Raft's answers
@@ -180,6 +181,7 @@ func newNode(o Options, h hooks) (*Node, error) {
 		refusals: newSparseLog(o.Log.With("component", "node")),
 		stopping: make(chan struct{}), recalled: make(chan struct{}), removed: make(chan struct{}), retake: make(chan struct{}, 1),
 	}
+	n.asks.ask = n.askLeader
 	n.floor.Store(notTold)
 	n.resp.Store(&n.o.RESP)
 	auth := linkAuth{clusterName: o.ClusterName, secret: o.Secret, raftID: n.self}

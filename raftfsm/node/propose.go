@@ -107,7 +107,7 @@ func (n *Node) header(c *raftlogv1.Command) *raftlogv1.Header {
 
 func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
+		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, callLimit)
 }
@@ -164,9 +164,7 @@ func (n *Node) commit(ctx context.Context, r *raft.Raft, data []byte) (raftfsm.R
 		err      error
 	}
 	got := make(chan answer, 1)
-	n.futures.add()
-	go func() {
-		defer n.futures.done()
+	n.future(func() {
 		f := r.Apply(data, enqueueLimit)
 		err := f.Error()
 		if err != nil {
@@ -174,7 +172,7 @@ func (n *Node) commit(ctx context.Context, r *raft.Raft, data []byte) (raftfsm.R
 			return
 		}
 		got <- answer{f.Response(), nil}
-	}()
+	})
 	select {
 	case a := <-got:
 		if a.err != nil {
@@ -233,9 +231,7 @@ func (n *Node) whileLeads(ctx context.Context) (context.Context, context.CancelF
 		return ctx, cancel
 	}
 	_, asked := r.LeaderWithID()
-	n.futures.add()
-	go func() {
-		defer n.futures.done()
+	n.future(func() {
 		for {
 			next := n.heard.next()
 			if _, id := r.LeaderWithID(); id != asked && id != "" {
@@ -247,13 +243,13 @@ func (n *Node) whileLeads(ctx context.Context) (context.Context, context.CancelF
 				return
 			}
 		}
-	}()
+	})
 	return ctx, cancel
 }
 
 // waitApplied returns when the state includes index.
 func (n *Node) waitApplied(ctx context.Context, index uint64) error {
-	for {
+	for n.State().Index() < index {
 		changed := n.Changed()
 		if n.State().Index() >= index {
 			return nil
@@ -270,6 +266,7 @@ func (n *Node) waitApplied(ctx context.Context, index uint64) error {
 			return context.Cause(ctx)
 		}
 	}
+	return nil
 }
 
 // toStatus is a leader's answer to another node; fromStatus is its inverse. gRPC itself makes neither of the two codes, so

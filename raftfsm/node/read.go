@@ -26,7 +26,7 @@ func (n *Node) Local() (*raftfsm.State, time.Duration, error) {
 	if !n.told(s) {
 		return nil, 0, ErrLoading
 	}
-	return s, n.lastContact(), nil
+	return s, n.LastContact(), nil
 }
 
 // told tells whether s may be told: a node that was not yet a member has nothing to say, and one that was must not fall
@@ -35,7 +35,8 @@ func (n *Node) told(s *raftfsm.State) bool {
 	return s.Index() >= n.floor.Load() && s.Cluster().ID != "" && isMember(s, n.self)
 }
 
-func (n *Node) lastContact() time.Duration {
+// LastContact is the time since this node heard from a leader: 0 on the leader, -1 for not since the start.
+func (n *Node) LastContact() time.Duration {
 	r := n.raft.Load()
 	if r == nil {
 		return -1
@@ -75,7 +76,12 @@ func (n *Node) readIndex(ctx context.Context) (uint64, error) {
 	if r := n.raft.Load(); r != nil && r.State() == raft.Leader {
 		return n.readIndexHere(ctx)
 	}
-	ctx, stop := n.whileLeads(ctx)
+	return n.asks.confirm(ctx, n.future)
+}
+
+// askLeader is what a follower's reads wait for together.
+func (n *Node) askLeader() (uint64, error) {
+	ctx, stop := n.whileLeads(context.Background()) // no caller's: each of them leaves when it likes
 	defer stop()
 	client, err := n.leaderClient(ctx)
 	if err != nil {
@@ -95,19 +101,14 @@ func (n *Node) readIndex(ctx context.Context) (uint64, error) {
 	return resp.GetIndex(), nil
 }
 
-// readIndexHere is the leader's part. From a leadership's beginning on the commit index is always that of an entry which the
-// FSM sees: Raft's own no-op of the term lies before the Mark, and nothing here appends a barrier.
+// readIndexHere is the leader's part.
 func (n *Node) readIndexHere(ctx context.Context) (uint64, error) {
 	l, err := n.ready(ctx)
 	if err != nil {
 		return 0, err
 	}
-	r := n.raft.Load()
-	if r == nil {
-		return 0, ErrNotLeader
-	}
-	committed := r.CommitIndex()
-	if err := n.confirm(ctx, l); err != nil {
+	committed, err := n.confirm(ctx, l)
+	if err != nil {
 		return 0, err
 	}
 	if err := n.waitApplied(ctx, committed); err != nil {

@@ -37,7 +37,7 @@ type Status struct {
 func (n *Node) Status() Status {
 	s := n.State()
 	st := Status{
-		Role: "none", RaftID: string(n.self), NodeID: n.o.NodeID, AppliedIndex: s.Index(), LastContact: n.lastContact(),
+		Role: "none", RaftID: string(n.self), NodeID: n.o.NodeID, AppliedIndex: s.Index(), LastContact: n.LastContact(),
 		ClusterID: cmp.Or(s.Cluster().Era, n.id.get().ClusterID), Peers: len(s.Servers()), Loading: !n.told(s),
 	}
 	if t := n.timed.Load(); t != nil {

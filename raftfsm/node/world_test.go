@@ -60,6 +60,7 @@ type member struct {
 	hangs   atomic.Bool  // it answers no call
 	blind   atomic.Bool  // it has no evidence of any instance
 	ahead   atomic.Int64 // its clock is ahead by so many nanoseconds
+	asked   atomic.Int64 // calls of ReadIndex that came to it
 	log     journal      // of all its lives
 }
 
@@ -408,15 +409,21 @@ type memClient struct {
 	to string
 }
 
-func (c memClient) hung() bool {
+// member is the one at the address; nil for none.
+func (c memClient) member() *member {
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
 	for _, m := range c.w.members {
 		if m.o.GRPC.String() == c.to {
-			return m.hangs.Load()
+			return m
 		}
 	}
-	return false
+	return nil
+}
+
+func (c memClient) hung() bool {
+	m := c.member()
+	return m != nil && m.hangs.Load()
 }
 
 func call[Req, Resp any](ctx context.Context, c memClient, req Req, f func(peerv1.PeerServiceServer, context.Context, Req) (Resp, error)) (Resp, error) {
@@ -453,6 +460,9 @@ func (c memClient) Propose(ctx context.Context, r *peerv1.ProposeRequest, _ ...g
 }
 
 func (c memClient) ReadIndex(ctx context.Context, r *peerv1.ReadIndexRequest, _ ...grpc.CallOption) (*peerv1.ReadIndexResponse, error) {
+	if m := c.member(); m != nil {
+		m.asked.Add(1)
+	}
 	return call(ctx, c, r, peerv1.PeerServiceServer.ReadIndex)
 }
 

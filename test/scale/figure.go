@@ -34,6 +34,16 @@ var figures = []figure{
 	{id: "rack-max", what: "the same, the last of them", unit: "ms", reach: 3000},
 	{id: "log-disk", what: "after 10,000 failovers, 500 masters 20 times: the most that a node's data directory took on disk", unit: "MiB", reach: 64},
 	{id: "log-restart", what: "then a node is killed and started again: until it is ready", unit: "ms", reach: 1000},
+	{id: "reads-local", what: "gRPC `GetMaster` at one node, 64 callers over 4 connections, LOCAL (leader or follower, the slower)", unit: "/s", reach: 40000, atLeast: true},
+	{id: "reads-local-p99", what: "the same: 99 of 100 answers within", unit: "ms", reach: 5},
+	{id: "reads-linearizable", what: "the same, LINEARIZABLE", unit: "/s", reach: 15000, atLeast: true},
+	{id: "reads-linearizable-p99", what: "the same: 99 of 100 answers within", unit: "ms"},
+	{id: "watch-shared", what: "5,000 `WatchMasters` at one node over 64 connections, a switch of one master: from its first sign at that node until all are told", unit: "ms", reach: 60},
+	{id: "watch-shared-cpu", what: "the same, at rest: CPU of that node", unit: "% of a core"},
+	{id: "watch-shared-memory", what: "the same: further resident memory of that node", unit: "MiB"},
+	{id: "watch-own", what: "5,000 `WatchMasters` with a connection each: the same switch", unit: "ms", reach: 400},
+	{id: "watch-own-cpu", what: "the same, at rest: CPU of that node", unit: "% of a core"},
+	{id: "watch-own-memory", what: "the same: further resident memory of that node", unit: "MiB"},
 }
 
 // reached tells whether a value is within what is to be reached.

@@ -40,6 +40,8 @@ var experiments = []experiment{
 	{name: "five-hundred", theirs: true, run: fiveHundred},
 	{name: "nine-thousand", run: nineThousand},
 	{name: "log", run: longLog},
+	{name: "reads", run: reads},
+	{name: "watchers", run: watchers},
 }
 
 // Run goes through the experiments and gives the table.
@@ -94,5 +96,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// millis is a time in milliseconds.
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
 // millisSince is the time since then in milliseconds.
-func millisSince(then time.Time) float64 { return float64(time.Since(then).Microseconds()) / 1000 }
+func millisSince(then time.Time) float64 { return millis(time.Since(then)) }

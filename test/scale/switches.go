@@ -85,7 +85,7 @@ func (w *world) hear(ctx context.Context, n *redis.Client, sub *redis.PubSub, ol
 func spread(took []time.Duration, after time.Duration) (mid, most float64) {
 	var ms []float64
 	for _, d := range took {
-		ms = append(ms, float64((d-after).Microseconds())/1000)
+		ms = append(ms, millis(d-after))
 	}
 	return median(ms), slices.Max(ms)
 }

@@ -77,7 +77,6 @@ type Daemon struct {
 	executor   *executor.Executor
 	api        *api.Server
 	sentinel   sentinelPort
-	grpc       *grpc.Server
 	seeds      seeder
 	scripts    *notify.Scripts
 	webhooks   *notify.Webhooks
@@ -256,10 +255,6 @@ func (d *Daemon) wire(o Options) error {
 	if err != nil {
 		return err
 	}
-	opts := append(d.api.GRPCOptions(), grpc.Creds(d.node.Credentials()))
-	d.grpc = grpc.NewServer(opts...)
-	d.api.Register(d.grpc)
-	peerv1.RegisterPeerServiceServer(d.grpc, d.node.PeerServer())
 	d.seeds = seeder{node: self, inspector: visits, log: d.log}
 	d.scripts, err = notify.NewScripts(notify.ScriptOptions{
 		Node: self, Dir: d.config.Dir, Permit: d.permitScript, Publish: d.sentinel.publish, Log: d.log,
@@ -379,14 +374,18 @@ func (d *Daemon) Run(ctx context.Context) error {
 }
 
 func (d *Daemon) serveGRPC(ctx context.Context) error {
+	// Not made before: it starts the goroutines that its calls run in.
+	server := grpc.NewServer(append(d.api.GRPCOptions(), grpc.Creds(d.node.Credentials()))...)
+	d.api.Register(server)
+	peerv1.RegisterPeerServiceServer(server, d.node.PeerServer())
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
-		force := time.AfterFunc(grpcGrace, d.grpc.Stop)
-		d.grpc.GracefulStop()
+		force := time.AfterFunc(grpcGrace, server.Stop)
+		server.GracefulStop()
 		force.Stop()
 	})
-	err := d.grpc.Serve(d.grpcListener)
+	err := server.Serve(d.grpcListener)
 	if !stop() {
 		<-stopped
 	}

@@ -1,0 +1,132 @@
+package scale
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+	"github.com/raftsentinel/raftsentinel/test/lab"
+)
+
+const (
+	readers     = 64
+	readerConns = 4
+	// readFor is for how long reads are counted, after readWarm of them.
+	readWarm = time.Second
+	readFor  = 5 * time.Second
+	// fastest is more than a reader gets answered in a second.
+	fastest = 5000
+)
+
+// reads asks one node for one master, from as many callers as keep it busy: the leader and then a follower. The slower of the
+// two gives the figures.
+func reads(ctx context.Context, o Options, _ bool) (out sample, err error) {
+	w, err := newWorld(ctx, o, false, 1, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	if err := w.monitor(ctx, w.sets); err != nil {
+		return nil, err
+	}
+	if err := w.settle(ctx); err != nil {
+		return nil, err
+	}
+	defer gentleCollector()()
+	leader, follower, err := w.leaderAndFollower(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out = sample{}
+	for _, c := range []struct {
+		name string
+		want sentinelv1.Consistency
+	}{
+		{"local", sentinelv1.Consistency_CONSISTENCY_LOCAL},
+		{"linearizable", sentinelv1.Consistency_CONSISTENCY_LINEARIZABLE},
+	} {
+		for i, n := range []int{leader, follower} {
+			before, err := timesOf(w.Procs()[n : n+1])
+			if err != nil {
+				return nil, err
+			}
+			rate, p99, err := w.readFrom(ctx, n, c.want)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", c.name, err)
+			}
+			after, err := timesOf(w.Procs()[n : n+1])
+			if err != nil {
+				return nil, err
+			}
+			o.say("%s reads of the %s: %.0f/s, p99 %.2f ms, the node uses %.0f%% of a core",
+				c.name, []string{"leader", "follower"}[i], rate, p99, after.busiest(before))
+			if was, ok := out["reads-"+c.name]; !ok || rate < was {
+				out["reads-"+c.name], out["reads-"+c.name+"-p99"] = rate, p99
+			}
+		}
+	}
+	return out, nil
+}
+
+// readFrom gives how many answers a second a node gives, and in how many milliseconds 99 of 100.
+func (w *world) readFrom(ctx context.Context, node int, c sentinelv1.Consistency) (rate, p99 float64, err error) {
+	conns, err := connections(w.watcher.(*lab.Sentineld).Cluster.Nodes[node].GRPCAddr(), readerConns)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, closeAll(conns)) }()
+	req := &sentinelv1.GetMasterRequest{Name: w.sets[0].name, Consistency: c}
+	var (
+		wg   sync.WaitGroup
+		errs [readers]error
+		took [readers][]time.Duration
+	)
+	begin := time.Now().Add(readWarm)
+	end := begin.Add(readFor)
+	for i := range readers {
+		took[i] = make([]time.Duration, 0, fastest*int(readFor.Seconds()))
+		wg.Go(func() { took[i], errs[i] = read(ctx, conns[i%readerConns], req, took[i], begin, end) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		return 0, 0, err
+	}
+	all := slices.Concat(took[:]...)
+	slices.Sort(all)
+	return float64(len(all)) / readFor.Seconds(), millis(all[len(all)*99/100]), nil
+}
+
+// read asks again and again, and notes how long each answer took that came between begin and end.
+func read(
+	ctx context.Context, conn *grpc.ClientConn, req *sentinelv1.GetMasterRequest, took []time.Duration, begin, end time.Time,
+) ([]time.Duration, error) {
+	var a answer
+	for {
+		asked := time.Now()
+		if err := conn.Invoke(ctx, sentinelv1.SentinelService_GetMaster_FullMethodName, req, &a); err != nil {
+			return nil, err
+		}
+		now := time.Now()
+		if now.After(end) {
+			break
+		}
+		if now.After(begin) {
+			took = append(took, now.Sub(asked))
+		}
+	}
+	var m sentinelv1.GetMasterResponse
+	if err := proto.Unmarshal(a.bytes, &m); err != nil {
+		return nil, err
+	}
+	if m.GetMaster().GetName() != req.GetName() || len(m.GetMaster().GetInstances()) != 2 {
+		return nil, fmt.Errorf("not the master and its replica: %v", &m)
+	}
+	return took, nil
+}
