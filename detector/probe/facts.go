@@ -42,8 +42,10 @@ const (
 	notLeading = 1200 * time.Millisecond
 	nextVoter  = 400 * time.Millisecond
 	factsRetry = 500 * time.Millisecond
+	// gather is for how long what is new is gathered, so that what many sets have to say shares one write to the disks.
+	gather = 50 * time.Millisecond
 	// factsAtOnce are proposals in flight, for the moment in which everything is new.
-	factsAtOnce = 16
+	factsAtOnce = 64
 	// forgetAfter is after how long a correction is forgotten; the longest wait is patienceLimit doublings.
 	forgetAfter   = time.Hour
 	patienceLimit = 9
@@ -78,6 +80,11 @@ func (t *stater) run(ctx context.Context) {
 			return
 		case <-t.kick:
 		case <-timer.C:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(gather):
 		}
 		t.loop.Step()
 		next := t.round(ctx)
