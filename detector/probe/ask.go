@@ -23,8 +23,11 @@ func (b bounded) Deadline() (time.Time, bool) { return b.until, true }
 // lastLook is for what has arrived and was not seen yet.
 const lastLook = time.Millisecond
 
-// InfoEvery is how often INFO takes the place of a PING.
-const InfoEvery = 10 * time.Second
+// InfoEvery is how often INFO takes the place of a PING; more rarely where probes are stretched, but not beyond rarestInfo.
+const (
+	InfoEvery  = 10 * time.Second
+	rarestInfo = 30 * time.Second
+)
 
 // infoRetry is how soon it is tried again where it was refused.
 const infoRetry = time.Second
@@ -144,7 +147,7 @@ func (w *watch) record(ctx context.Context, conn *instance.Conn, asked *plan, r 
 				w.roleAt = now
 			}
 			w.info, w.infoAt, w.infoPlan = r.info, now, asked
-			w.infoDue = now.Add(InfoEvery)
+			w.infoDue = now.Add(min(InfoEvery*time.Duration(w.f.stretch.Load())/1000, rarestInfo))
 			if !asked.sameFacts(w.plan) {
 				w.infoDue = now
 			}

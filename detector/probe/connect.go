@@ -33,19 +33,21 @@ func (w *watch) connect(ctx context.Context) *instance.Conn {
 	return nil
 }
 
-// retryDelay is nothing before the first attempt after a break, then the period of probes, and shorter just before the verdict,
-// so that a process that comes back within down-after is found. It is jittered: many may have broken at once.
+// retryDelay is nothing before the first attempt after a break, then the period of probes, with one attempt more just before the
+// verdict, so that a process that comes back within down-after is found. It is jittered: many may have broken at once.
 func (w *watch) retryDelay() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.failures == 0 {
 		return 0
 	}
-	delay := w.plan.period()
-	if at, pending := w.track.Deadline(w.plan.limits); pending && time.Until(at) < 2*delay {
-		delay /= 4
+	period := w.plan.period()
+	delay := period*3/4 + rand.N(period/2)
+	at, pending := w.track.Deadline(w.plan.limits)
+	if left := time.Until(at); pending && left > period/2 {
+		return min(delay, left-period/8-rand.N(period/4))
 	}
-	return delay*3/4 + rand.N(delay/2)
+	return delay
 }
 
 // attempt dials once. The caller holds a slot, which is given back.

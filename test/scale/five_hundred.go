@@ -140,12 +140,26 @@ func (w *world) importAll(ctx context.Context, sets []*set, options ...string) (
 		return 0, err
 	}
 	begun := time.Now()
-	text, err := exec.CommandContext(ctx, w.o.Control, "--endpoints", w.grpc(), "apply", file).CombinedOutput()
+	err := w.apply(ctx, file)
+	for again := 0; err != nil && again < 2; again++ { // of some sets it may not be known whether they were made: it is done once more
+		w.o.say("%.300s", err)
+		err = w.apply(ctx, file)
+	}
 	if err != nil {
-		return 0, fmt.Errorf("sentinelctl apply: %w\n%s", err, text[:min(len(text), 2000)])
+		return 0, err
 	}
 	if err := w.everywhere(ctx, sets); err != nil {
 		return 0, err
 	}
 	return millisSince(begun), nil
+}
+
+func (w *world) apply(ctx context.Context, file string) error {
+	var told strings.Builder
+	c := exec.CommandContext(ctx, w.o.Control, "--endpoints", w.grpc(), "apply", file)
+	c.Stderr = &told
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("sentinelctl apply: %w: %s", err, told.String())
+	}
+	return nil
 }
