@@ -137,6 +137,7 @@ func (f *Fleet) syncSet(ctx context.Context, known sets, s *raftfsm.State, name 
 func (f *Fleet) syncInstance(ctx context.Context, m *raftfsm.Master, a raftfsm.Addr, members uint64) {
 	p := f.planFor(m, a, members)
 	f.demand += p.rate()
+	f.impatience.Store(min(f.impatience.Load(), int64(p.limits.DownAfter)))
 	if w, ok := f.watch(a); ok {
 		f.demand -= w.sight.Load().plan.rate()
 		w.replan(p)
@@ -188,7 +189,7 @@ func (p *plan) period() time.Duration {
 
 // probesPerSecond is how many probes a node sends in a second, wherever that leaves each instance four in its down-after: probing
 // must not keep a node, nor a network, from what probing is for.
-const probesPerSecond = 4000
+const probesPerSecond = 3000
 
 // rate is how many probes a second the plan asks for, in thousandths.
 func (p *plan) rate() int64 { return int64(1000 * time.Second / p.period()) }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -54,6 +55,8 @@ type Fleet struct {
 
 	// demand is how many probes a second all plans ask for, in thousandths; the goroutine's that follows the state.
 	demand int64
+	// impatience is the shortest down-after of any plan so far.
+	impatience atomic.Int64
 	// stretch is how many times as many probes are asked for as are sent, in thousandths, at least 1000.
 	stretch atomic.Int64
 
@@ -92,6 +95,7 @@ func New(o Options) (*Fleet, error) {
 	f := &Fleet{o: o, dials: make(chan struct{}, dialsInFlight)}
 	f.pulse.Every = gridStep
 	f.news.changed, f.news.sets = make(chan struct{}), map[string]bool{}
+	f.impatience.Store(math.MaxInt64)
 	f.metronome = newMetronome(f)
 	f.reporter = newReporter(f)
 	f.stater = newStater(f)
@@ -154,8 +158,9 @@ func (f *Fleet) Refresh(a raftfsm.Addr) {
 	}
 }
 
-// Changed is closed when after the call any verdict changes, or an INFO comes that was asked for off its turn or that differs from
-// the last one in more than offsets and ages; many changes may be told at once. Take the channel first, then observe.
+// Changed is closed when after the call any verdict changes, an instance has been silent for half of down-after, or an INFO comes that was asked for
+// off its turn or that differs from the last one in more than offsets and ages; many changes may be told at once. Take the channel
+// first, then observe.
 func (f *Fleet) Changed() <-chan struct{} {
 	f.news.Lock()
 	defer f.news.Unlock()
@@ -187,9 +192,6 @@ func (f *Fleet) watch(a raftfsm.Addr) (*watch, bool) {
 	return w.(*watch), true
 }
 
-// pauseWorth is the shortest pause that can matter to any instance but the most impatient, whose own deadlines notice it.
-const pauseWorth = 10 * time.Millisecond
-
 // beat notices pauses of the process, and makes every instance that was silent meanwhile be counted afresh. moved: the beat was
 // moved, which is no pause.
 func (f *Fleet) beat(now time.Time, moved bool) {
@@ -199,7 +201,7 @@ func (f *Fleet) beat(now time.Time, moved bool) {
 	}
 	late := f.pulse.Beat(now)
 	f.pulse.Unlock()
-	if late > pauseWorth {
+	if detector.Doubts(late, time.Duration(f.impatience.Load())) {
 		f.watches.Range(func(_, w any) bool {
 			w.(*watch).paused(late)
 			return true

@@ -50,9 +50,8 @@ func (e *Executor) Duties(ctx context.Context, term uint64) error {
 	}()
 	e.o.Log.Info("leading", "term", term)
 	d.workers.Go(func() { d.resolve(ctx) })
-	tick, quiet := time.NewTicker(slowTick), time.NewTicker(silenceTick)
+	tick := time.NewTicker(slowTick)
 	defer tick.Stop()
-	defer quiet.Stop()
 	d.all(e.o.Cluster.State())
 	for {
 		e.loop.Step()
@@ -66,12 +65,10 @@ func (e *Executor) Duties(ctx context.Context, term uint64) error {
 			return context.Cause(ctx)
 		case <-state:
 		case <-seen:
-			d.markCared()
+			d.markNews(time.Now())
 		case s := <-d.done:
 			d.finished(s)
 		case <-timer.C:
-		case <-quiet.C:
-			d.markSilent(time.Now())
 		case <-tick.C:
 			d.all(e.o.Cluster.State())
 		}
@@ -86,26 +83,25 @@ func (d *duties) all(s *raftfsm.State) {
 	}
 }
 
-// markCared makes those due whose next step depends on what is observed, where that has changed.
-func (d *duties) markCared() {
+// markNews makes those due of which something was observed, where their next step depends on it, or their master has not answered
+// this node for half of down-after.
+func (d *duties) markNews(now time.Time) {
+	st := d.e.o.Cluster.State()
 	for _, name := range d.e.o.Fleet.News() {
-		if s := d.sets[name]; s != nil && !s.busy && s.cared { // a busy one is looked at when its worker is done
+		s := d.sets[name]
+		if s == nil || s.busy { // a busy one is looked at when its worker is done
+			continue
+		}
+		if m, ok := st.Master(name); s.cared || ok && d.isSilent(m, now) {
 			d.due[name] = true
 		}
 	}
 }
 
-// markSilent makes those due whose master has not answered this node for half of down-after.
-func (d *duties) markSilent(now time.Time) {
-	for m := range d.e.o.Cluster.State().Masters() {
-		if s := d.sets[m.Name]; s == nil || s.busy || s.cared || m.Resting() {
-			continue
-		}
-		o, ok := d.e.o.Fleet.Observe(m.Address)
-		if ok && !o.AuthRejected && !o.LastReply.IsZero() && now.Sub(o.LastReply) >= m.Options.DownAfter/2 {
-			d.due[m.Name] = true
-		}
-	}
+// isSilent tells whether the master of a set that is not resting has not answered this node for half of down-after.
+func (d *duties) isSilent(m *raftfsm.Master, now time.Time) bool {
+	o, ok := d.e.o.Fleet.Observe(m.Address)
+	return ok && !m.Resting() && !o.AuthRejected && !o.LastReply.IsZero() && now.Sub(o.LastReply) >= m.Options.DownAfter/2
 }
 
 func (d *duties) finished(s *set) {

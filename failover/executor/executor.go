@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/detector"
@@ -52,9 +53,10 @@ type Fleet interface {
 	Observe(a raftfsm.Addr) (detector.Observation, bool)
 	// Refresh asks for a fresh INFO without waiting for it.
 	Refresh(a raftfsm.Addr)
-	// Changed is closed when any verdict or INFO changes. Take the channel first, then observe.
+	// Changed is closed when any verdict or INFO changes, or a silence has lasted for half of down-after. Take the channel first,
+	// then observe.
 	Changed() <-chan struct{}
-	// News are the sets of which a verdict or INFO has changed since the last call.
+	// News are the sets of which that was told since the last call.
 	News() []string
 	// Braked is why this node withholds its verdicts; "" where it does not.
 	Braked() string
@@ -103,8 +105,6 @@ const (
 	proposeDeadline = 5 * time.Second
 	// slowTick looks at every set, lest a change be missed: a link that went down shows in no committed fact.
 	slowTick = 5 * time.Second
-	// silenceTick looks for masters that have fallen silent: nothing in the state and no verdict tells of that.
-	silenceTick = 250 * time.Millisecond
 	// transferEvery bounds how often this node gives leadership away for the sake of Redis.
 	transferEvery = 30 * time.Second
 )
@@ -113,6 +113,8 @@ const (
 type Executor struct {
 	o    Options
 	loop progress.Loop // of the duties; it rests where there are none
+
+	lastAround atomic.Pointer[around]
 
 	mu          sync.Mutex
 	transferred time.Time
@@ -210,18 +212,31 @@ func (e *Executor) taken(o operation) (at time.Time, ok bool) {
 
 // around is what a decision looks at beside one set and its instances.
 type around struct {
+	at      time.Time
 	renewed map[string]bool
 	heard   []string
 	leader  string
 	braked  string
 }
 
+// aroundAge is for how long a look around serves: with hundreds of failovers at once each of their steps wants one.
+const aroundAge = 2 * time.Millisecond
+
 func (e *Executor) around() around {
-	return around{renewed: e.o.Cluster.Renewed(), heard: e.o.Cluster.Heard(), leader: e.o.Cluster.Leader(), braked: e.o.Fleet.Braked()}
+	if a := e.lastAround.Load(); a != nil && time.Since(a.at) < aroundAge {
+		return *a
+	}
+	a := &around{
+		at: time.Now(), renewed: e.o.Cluster.Renewed(), heard: e.o.Cluster.Heard(), leader: e.o.Cluster.Leader(), braked: e.o.Fleet.Braked(),
+	}
+	e.lastAround.Store(a)
+	return *a
 }
 
 // view is what a decision looks at when nothing is remembered.
-func (e *Executor) view(s *raftfsm.State, m *raftfsm.Master) failover.View { return e.viewAmid(e.around(), s, m) }
+func (e *Executor) view(s *raftfsm.State, m *raftfsm.Master) failover.View {
+	return e.viewAmid(e.around(), s, m)
+}
 
 func (e *Executor) viewAmid(a around, s *raftfsm.State, m *raftfsm.Master) failover.View {
 	return failover.View{

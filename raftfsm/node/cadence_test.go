@@ -28,7 +28,9 @@ func TestHeartbeatsLeaveTogether(t *testing.T) {
 		out := &beats{}
 		c := newCadence(out, 50*time.Millisecond, newAckBook())
 		began := time.Now()
-		send := func(id raft.ServerID) { _ = c.AppendEntries(id, "", &raft.AppendEntriesRequest{Term: 1}, &raft.AppendEntriesResponse{}) }
+		send := func(id raft.ServerID) {
+			_ = c.AppendEntries(id, "", &raft.AppendEntriesRequest{Term: 1}, &raft.AppendEntriesResponse{})
+		}
 		var wg sync.WaitGroup
 		wg.Go(func() { time.Sleep(57 * time.Millisecond); send("b") })
 		wg.Go(func() { time.Sleep(93 * time.Millisecond); send("c") })
@@ -64,7 +66,9 @@ func TestQuestionsDoNotWait(t *testing.T) {
 		book := newAckBook()
 		c := newCadence(out, 50*time.Millisecond, book)
 		began := time.Now()
-		send := func(id raft.ServerID) { _ = c.AppendEntries(id, "", &raft.AppendEntriesRequest{Term: 1}, &raft.AppendEntriesResponse{}) }
+		send := func(id raft.ServerID) {
+			_ = c.AppendEntries(id, "", &raft.AppendEntriesRequest{Term: 1}, &raft.AppendEntriesResponse{})
+		}
 		time.Sleep(10 * time.Millisecond)
 		go send("b")
 		time.Sleep(5 * time.Millisecond)

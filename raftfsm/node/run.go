@@ -117,10 +117,14 @@ func (n *Node) recall(ctx context.Context, st *stores) (founded bool, err error)
 	return founded, err
 }
 
+// maxAppend is how many entries share a write to the disks: where hundreds of failovers run side by side, each has one waiting.
+const maxAppend = 512
+
 func (n *Node) raftConfig() *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = n.self
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = n.o.Timing.Heartbeat, n.o.Timing.Election, n.o.Timing.Lease
+	c.MaxAppendEntries = maxAppend
 	c.CommitTimeout = n.o.Timing.Heartbeat / 2 // the herald tells of commits before
 	c.TrailingLogs, c.SnapshotThreshold, c.SnapshotInterval = trailing, compactAfter, compactEvery
 	c.ShutdownOnRemove = false
