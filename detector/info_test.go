@@ -89,9 +89,10 @@ func TestParseInfoIsBounded(t *testing.T) {
 }
 
 func TestKeepText(t *testing.T) {
+	withoutPersistence, _, _ := strings.Cut(masterText, "\r\n# Persistence")
 	for _, c := range []struct{ text, want string }{
 		{"", ""},
-		{masterText, masterText[:strings.Index(masterText, "\r\n# Persistence")]},
+		{masterText, withoutPersistence},
 		{"# Server\r\na:1\r\n\r\n# Persistence\r\nb:1\r\n\r\n# Replication\r\nc:1\r\n", "# Server\r\na:1\r\n\r\n# Replication\r\nc:1\r\n"},
 		{strings.Repeat("x", MaxInfoText+1), ""},
 		{strings.Repeat("slave0:ip=h\r\n", 1000), strings.Repeat("slave0:ip=h\r\n", MaxInfoText/13)},

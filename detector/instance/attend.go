@@ -18,7 +18,7 @@ import (
 func (c *Conn) Attend(ctx context.Context, heard func(class detector.ReplyClass, rtt time.Duration) bool) error {
 	release, err := c.interruptible(ctx)
 	for err == nil {
-		if err = c.hear(heard); err == errHeardEnough {
+		if err = c.hear(heard); errors.Is(err, errHeardEnough) {
 			release()
 			c.nudged.Store(0)
 			return nil

@@ -29,14 +29,13 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "farm:", err)
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, "farm:", run(os.Args[1:]))
+	os.Exit(1)
 }
 
 var errWhich = errors.New("no such server")
 
+// run serves until something fails; the farm is ended by a signal.
 func run(args []string) error {
 	f := flag.NewFlagSet("farm", flag.ContinueOnError)
 	host := f.String("host", "127.1.0.1", "address of the servers")

@@ -33,8 +33,10 @@ func TestReachedIsABound(t *testing.T) {
 		v    float64
 		want bool
 	}{
-		{figure{reach: 60}, 60, true}, {figure{reach: 60}, 60.1, false},
-		{figure{reach: 40000, atLeast: true}, 40000, true}, {figure{reach: 40000, atLeast: true}, 39999, false},
+		{figure{reach: 60}, 60, true},
+		{figure{reach: 60}, 60.1, false},
+		{figure{reach: 40000, atLeast: true}, 40000, true},
+		{figure{reach: 40000, atLeast: true}, 39999, false},
 	} {
 		if got := tc.f.reached(tc.v); got != tc.want {
 			t.Errorf("%v of %v: %v", tc.v, tc.f.reach, got)
