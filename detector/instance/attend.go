@@ -9,7 +9,7 @@ import (
 	"github.com/raftsentinel/raftsentinel/detector"
 )
 
-// Attend reads the replies to the PINGs that [Conn.Nudge] sends meanwhile from another goroutine, and hands each over with
+// Attend, after [Conn.Settle], reads the replies to the PINGs that [Conn.Nudge] sends meanwhile from another goroutine, and hands each over with
 // its round trip, until heard wants no more: then it returns nil. So one goroutine can send over many connections while the
 // reader of each only ever waits for bytes. A break ends it at once, as it ends [Conn.Idle]. After [Conn.Interrupt] and at the end
 // of the context its error is [context.Canceled]: the connection is then as good as before, and a reply that is still
@@ -20,7 +20,6 @@ func (c *Conn) Attend(ctx context.Context, heard func(class detector.ReplyClass,
 	for err == nil {
 		if err = c.hear(heard); errors.Is(err, errHeardEnough) {
 			release()
-			c.nudged.Store(0)
 			return nil
 		}
 	}
@@ -31,16 +30,19 @@ func (c *Conn) Attend(ctx context.Context, heard func(class detector.ReplyClass,
 // errHeardEnough ends an Attend whose listener wants no more.
 var errHeardEnough = errors.New("heard enough")
 
+// Settle makes the connection ready for [Conn.Attend], before others may call [Conn.Nudge] or [Conn.Interrupt]: an interruption that
+// comes before the listening has begun ends it at its beginning.
+func (c *Conn) Settle() {
+	c.in.limit = maxReply
+	_ = c.net.SetDeadline(time.Time{}) // fails only where closed, which the listener finds out
+}
+
 // interruptible has the end of the context cut reading short; a PING that is being sent goes out whole. release returns once the
 // context can do that no more: else it could cut short the next exchange.
 func (c *Conn) interruptible(ctx context.Context) (release func(), err error) {
 	if c.failed != nil {
 		return func() {}, c.failed
 	}
-	if err := c.net.SetDeadline(time.Time{}); err != nil {
-		return func() {}, err
-	}
-	c.in.limit = maxReply
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)
@@ -64,10 +66,12 @@ func (c *Conn) hear(heard func(detector.ReplyClass, time.Duration) bool) error {
 	if err != nil {
 		return err
 	}
-	sent := c.nudged.Swap(0)
+	sent := c.nudged.Load()
 	if sent == 0 {
 		return errUnasked
 	}
+	// Until its reply is accounted for, no other PING is sent.
+	defer c.nudged.Store(0)
 	c.rtt = time.Since(c.born) - time.Duration(sent-1)
 	if class, _ := pong(single(replies, nil)); !heard(class, c.rtt) {
 		return errHeardEnough

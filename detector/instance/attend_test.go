@@ -20,6 +20,7 @@ type attending struct {
 
 func attend(ctx context.Context, c *Conn, most int) *attending {
 	a := &attending{Conn: c, ended: make(chan struct{})}
+	c.Settle()
 	go func() {
 		defer close(a.ended)
 		a.err = c.Attend(ctx, func(class detector.ReplyClass, _ time.Duration) bool {
@@ -74,6 +75,45 @@ func TestAttendLeavesAReplyOutstanding(t *testing.T) {
 		class, err := c.PingLate(bounded(t))
 		if class != detector.ReplyPong || err != nil || c.RTT() != time.Second || c.Outstanding() {
 			t.Errorf("%v, %v after %v, outstanding %v", class, err, c.RTT(), c.Outstanding())
+		}
+	})
+}
+
+// Whoever is interrupted before listening has begun does not listen.
+func TestInterruptBeforeAttend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, _, replica := pair(t)
+		c := control(t, n, replica)
+		c.Settle()
+		c.Interrupt()
+		if err := c.Attend(t.Context(), nil); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if class, err := c.Ping(bounded(t)); class != detector.ReplyPong || err != nil {
+			t.Errorf("afterwards: %v, %v", class, err)
+		}
+	})
+}
+
+// While a reply is being accounted for, no further PING is sent: it would be forgotten with it.
+func TestNudgeWaitsForTheAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, _, replica := pair(t)
+		c := control(t, n, replica)
+		c.Settle()
+		ended := make(chan error)
+		go func() {
+			ended <- c.Attend(t.Context(), func(detector.ReplyClass, time.Duration) bool {
+				if c.Nudge() {
+					t.Error("a PING was sent meanwhile")
+				}
+				return false
+			})
+		}()
+		synctest.Wait()
+		c.Nudge()
+		if err := <-ended; err != nil || c.Outstanding() {
+			t.Error(err, c.Outstanding())
 		}
 	})
 }

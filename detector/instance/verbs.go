@@ -81,6 +81,7 @@ func (c *Conn) parseInfo(replies []any) (*detector.Info, error) {
 			text.WriteString(r)
 			text.WriteString("\r\n")
 		case ReplyError:
+			c.sections = false // it may be several sections that are refused
 			return nil, r
 		default:
 			return nil, c.fault(infoCommands[0], fmt.Errorf("%w: a %T in reply", errProtocol, r))

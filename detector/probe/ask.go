@@ -23,10 +23,11 @@ func (b bounded) Deadline() (time.Time, bool) { return b.until, true }
 // lastLook is for what has arrived and was not seen yet.
 const lastLook = time.Millisecond
 
-// InfoEvery is how often INFO takes the place of a PING; more rarely where probes are stretched, but not beyond rarestInfo.
+// InfoEvery is how often INFO takes the place of a PING; more rarely where probes are stretched, but not beyond rarestInfo: a reading of
+// more than 15 s is too old for the checks of load balancers and for finding a set in order.
 const (
 	InfoEvery  = 10 * time.Second
-	rarestInfo = 30 * time.Second
+	rarestInfo = 12 * time.Second
 )
 
 // infoRetry is how soon it is tried again where it was refused.

@@ -124,6 +124,7 @@ func (w *watch) lieDown(conn *instance.Conn) *rest {
 		return nil
 	}
 	r := &rest{w: w, conn: conn}
+	conn.Settle()
 	w.resting = r
 	w.rouse = func() { w.resting = nil; conn.Interrupt() }
 	return r

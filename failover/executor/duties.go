@@ -34,6 +34,7 @@ type duties struct {
 func (e *Executor) Duties(ctx context.Context, term uint64) error {
 	d := &duties{e: e, term: term, sets: map[string]*set{}, due: map[string]bool{}, watchful: map[string]*set{}, done: make(chan *set)}
 	d.since = e.o.Cluster.State().Index()
+	e.lastAround.Store(nil)
 	e.lead(true)
 	defer e.lead(false)
 	ctx, cancel := context.WithCancel(ctx)
@@ -56,6 +57,7 @@ func (e *Executor) Duties(ctx context.Context, term uint64) error {
 	for {
 		e.loop.Step()
 		state, seen := e.o.Cluster.Changed(), e.o.Fleet.Changed()
+		d.markNews(time.Now())
 		d.look(ctx, time.Now())
 		timer := time.NewTimer(d.nextLook(time.Now()))
 		e.loop.Rest()
@@ -65,7 +67,6 @@ func (e *Executor) Duties(ctx context.Context, term uint64) error {
 			return context.Cause(ctx)
 		case <-state:
 		case <-seen:
-			d.markNews(time.Now())
 		case s := <-d.done:
 			d.finished(s)
 		case <-timer.C:
@@ -129,13 +130,12 @@ func (d *duties) look(ctx context.Context, now time.Time) {
 	if len(d.due) == 0 {
 		return
 	}
-	a := d.e.around()
 	for _, urgent := range []bool{true, false} {
 		for name := range d.due {
 			if m, ok := st.Master(name); ok && urgent != isUrgent(m) {
 				continue
 			}
-			if !d.consider(ctx, st, a, name, urgent) {
+			if !d.consider(ctx, st, name, urgent) {
 				break // the rest stays due until a worker is done
 			}
 		}
@@ -149,7 +149,7 @@ func isUrgent(m *raftfsm.Master) bool {
 
 // consider decides about one set that is due, and tells whether there was a worker to be had. An urgent one does not wait for
 // those that are busy with less.
-func (d *duties) consider(ctx context.Context, st *raftfsm.State, a around, name string, urgent bool) bool {
+func (d *duties) consider(ctx context.Context, st *raftfsm.State, name string, urgent bool) bool {
 	s := d.sets[name]
 	if s != nil && s.busy {
 		delete(d.due, name) // looked at again when its worker is done
@@ -177,7 +177,7 @@ func (d *duties) consider(ctx context.Context, st *raftfsm.State, a around, name
 		d.sets[name] = s
 	}
 	delete(d.due, name)
-	step := d.decide(s, a)
+	step := d.decide(s)
 	if s.cared || !s.lookAt.IsZero() {
 		d.watchful[name] = s
 	} else {
@@ -219,7 +219,7 @@ func (d *duties) work(ctx context.Context, s *set, step failover.Step) {
 			return
 		}
 		s.failures = 0
-		step = d.decide(s, d.e.around())
+		step = d.decide(s)
 	}
 }
 

@@ -213,21 +213,23 @@ func (e *Executor) taken(o operation) (at time.Time, ok bool) {
 // around is what a decision looks at beside one set and its instances.
 type around struct {
 	at      time.Time
+	index   uint64 // of the state then
 	renewed map[string]bool
 	heard   []string
 	leader  string
 	braked  string
 }
 
-// aroundAge is for how long a look around serves: with hundreds of failovers at once each of their steps wants one.
+// aroundAge is for how long a look around serves while the state stays: with hundreds of failovers at once each of their steps wants one.
 const aroundAge = 2 * time.Millisecond
 
 func (e *Executor) around() around {
-	if a := e.lastAround.Load(); a != nil && time.Since(a.at) < aroundAge {
+	index := e.o.Cluster.State().Index()
+	if a := e.lastAround.Load(); a != nil && a.index == index && time.Since(a.at) < aroundAge {
 		return *a
 	}
 	a := &around{
-		at: time.Now(), renewed: e.o.Cluster.Renewed(), heard: e.o.Cluster.Heard(), leader: e.o.Cluster.Leader(), braked: e.o.Fleet.Braked(),
+		at: time.Now(), index: index, renewed: e.o.Cluster.Renewed(), heard: e.o.Cluster.Heard(), leader: e.o.Cluster.Leader(), braked: e.o.Fleet.Braked(),
 	}
 	e.lastAround.Store(a)
 	return *a

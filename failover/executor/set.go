@@ -57,8 +57,8 @@ func newSet(name string) *set {
 }
 
 // decide remembers the present look at the set and gives the step to perform; nil where there is only waiting to do.
-func (d *duties) decide(s *set, a around) failover.Step {
-	step := d.next(s, a)
+func (d *duties) decide(s *set) failover.Step {
+	step := d.next(s)
 	if _, at := step.(failover.Promote); !at {
 		s.vouch(nil) // it serves for what follows upon the commit, and for nothing later
 	}
@@ -66,7 +66,7 @@ func (d *duties) decide(s *set, a around) failover.Step {
 }
 
 // next is decide, whatever was vouched for.
-func (d *duties) next(s *set, a around) failover.Step {
+func (d *duties) next(s *set) failover.Step {
 	now := time.Now()
 	st := d.e.o.Cluster.State()
 	m, ok := st.Master(s.name)
@@ -79,7 +79,7 @@ func (d *duties) next(s *set, a around) failover.Step {
 		s.lookAt = s.notBefore
 		return nil
 	}
-	v := d.viewAmid(a, s, st, m)
+	v := d.viewOf(s, st, m)
 	s.memory = v.Remember()
 	v.Memory = s.memory
 	d.e.looked(s.name, v)
@@ -170,11 +170,7 @@ func (d *duties) refresh(s *set, m *raftfsm.Master, instances []raftfsm.Addr) {
 
 // viewOf is the set as this leadership sees it: the fleet's observations, and what was read since over control connections.
 func (d *duties) viewOf(s *set, st *raftfsm.State, m *raftfsm.Master) failover.View {
-	return d.viewAmid(d.e.around(), s, st, m)
-}
-
-func (d *duties) viewAmid(a around, s *set, st *raftfsm.State, m *raftfsm.Master) failover.View {
-	v := d.e.viewAmid(a, st, m)
+	v := d.e.view(st, m)
 	v.Memory, v.Since = s.memory, d.since
 	v.Heard = slices.DeleteFunc(slices.Clone(v.Heard), func(id string) bool {
 		_, refused := d.refused.Load(id)

@@ -28,7 +28,7 @@ func TestAVouchedConnectionServesOnce(t *testing.T) {
 				if name == "after one that is held back" {
 					s.notBefore = time.Now().Add(time.Second)
 				}
-				if step := d.decide(s, e.around()); step != nil {
+				if step := d.decide(s); step != nil {
 					t.Fatalf("%s: %T", name, step)
 				}
 			}

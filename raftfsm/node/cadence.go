@@ -18,14 +18,16 @@ type cadence struct {
 	book  *ackBook
 
 	mu sync.Mutex
-	// sent is the last question that a follower was sent.
+	// sent is the last question that a follower has acknowledged, left when its last heartbeat set out.
 	sent    map[raft.ServerID]uint64
+	left    map[raft.ServerID]time.Time
 	hurried chan struct{}
 }
 
 func newCadence(inner quietable, step time.Duration, book *ackBook) *cadence {
 	return &cadence{
-		quietable: inner, step: step, began: time.Now(), book: book, sent: map[raft.ServerID]uint64{}, hurried: make(chan struct{}),
+		quietable: inner, step: step, began: time.Now(), book: book, sent: map[raft.ServerID]uint64{}, left: map[raft.ServerID]time.Time{},
+		hurried: make(chan struct{}),
 	}
 }
 
@@ -33,21 +35,33 @@ func newCadence(inner quietable, step time.Duration, book *ackBook) *cadence {
 func (c *cadence) AppendEntries(
 	id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse,
 ) error {
-	if isHeartbeat(req) {
-		c.await(id)
+	if !isHeartbeat(req) {
+		return c.quietable.AppendEntries(id, target, req, resp)
 	}
-	return c.quietable.AppendEntries(id, target, req, resp)
+	c.await(id)
+	question := c.book.questions.Load()
+	err := c.quietable.AppendEntries(id, target, req, resp)
+	if err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.sent[id] = question
+	}
+	return err
 }
 
-// await returns at the next step, or when there is a question that the follower was not sent yet.
+// await returns at the next step, or when there is a question that the follower has not acknowledged. It waits for no step that would
+// make the interval longer than two.
 func (c *cadence) await(id raft.ServerID) {
+	now := time.Now()
+	past := now.Sub(c.began) % c.step
+	next := now.Add(c.step - past)
 	c.mu.Lock()
 	asked := c.sent[id] != c.book.questions.Load()
 	hurried := c.hurried
+	last, known := c.left[id]
 	c.mu.Unlock()
-	past := time.Since(c.began) % c.step
-	if !asked && past > c.step/10 { // else it is the moment, or just after
-		t := time.NewTimer(c.step - past)
+	if !asked && past > c.step/10 && (!known || next.Sub(last) <= 2*c.step) { // else it is the moment, or just after
+		t := time.NewTimer(next.Sub(now))
 		defer t.Stop()
 		select {
 		case <-t.C:
@@ -56,7 +70,7 @@ func (c *cadence) await(id raft.ServerID) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sent[id] = c.book.questions.Load()
+	c.left[id] = time.Now()
 }
 
 // hurry has the heartbeats that wait leave now. It follows upon a question.

@@ -55,7 +55,9 @@ func (c *conns) make(address string) (*grpc.ClientConn, error) {
 		// After a cut has healed, a connection that TCP still waits for must not hold up calls.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second}),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			// Short, because it cannot be cut short: ClientConn.ResetConnectBackoff goes through a map that the connection's own
+			// goroutine writes (grpc-go 1.85). Nobody is dialled unless somebody calls.
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 100 * time.Millisecond},
 			MinConnectTimeout: connectLimit,
 		}),
 	}
@@ -89,7 +91,6 @@ func (c *conns) conn(address string) (*grpc.ClientConn, error) {
 
 func (c *conns) warm(address string) {
 	if cc, err := c.conn(address); err == nil {
-		cc.ResetConnectBackoff()
 		cc.Connect()
 	}
 }
@@ -199,9 +200,8 @@ func (n *Node) NodeConn(ctx context.Context, raftID string) (*grpc.ClientConn, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectLimit)
 	defer cancel()
-	cc.ResetConnectBackoff()
-	cc.Connect()
 	for s := cc.GetState(); s != connectivity.Ready && s != connectivity.Shutdown; s = cc.GetState() {
+		cc.Connect() // it does nothing but where the connection is idle, as it is after a failure
 		if !cc.WaitForStateChange(ctx, s) {
 			break
 		}
