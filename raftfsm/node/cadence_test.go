@@ -14,13 +14,14 @@ type beats struct {
 	quietable
 	mu   sync.Mutex
 	left []time.Time
+	err  error
 }
 
 func (b *beats) AppendEntries(raft.ServerID, raft.ServerAddress, *raft.AppendEntriesRequest, *raft.AppendEntriesResponse) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.left = append(b.left, time.Now())
-	return nil
+	return b.err
 }
 
 func TestHeartbeatsLeaveTogether(t *testing.T) {
@@ -82,6 +83,47 @@ func TestQuestionsDoNotWait(t *testing.T) {
 			if got := out.left[i].Sub(began); got != want*time.Millisecond {
 				t.Errorf("heartbeat %d left after %v, want %v ms", i, got, want)
 			}
+		}
+	})
+}
+
+// Raft's own wait can end just after a step: then the next one would come too late.
+func TestNoHeartbeatIsMoreThanTwoStepsAfterTheLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &beats{}
+		c := newCadence(out, 50*time.Millisecond, newAckBook())
+		began := time.Now()
+		for _, at := range []time.Duration{57, 153, 206} {
+			time.Sleep(at*time.Millisecond - time.Since(began))
+			_ = c.AppendEntries("b", "", &raft.AppendEntriesRequest{Term: 1}, &raft.AppendEntriesResponse{})
+		}
+		for i, want := range []time.Duration{100, 153, 250} {
+			if got := out.left[i].Sub(began); got != want*time.Millisecond {
+				t.Errorf("heartbeat %d left after %v, want %v ms", i, got, want)
+			}
+		}
+		time.Sleep(began.Add(356 * time.Millisecond).Sub(time.Now()))
+		_ = c.AppendEntries("b", "", &raft.AppendEntriesRequest{Term: 1}, &raft.AppendEntriesResponse{})
+		if got := out.left[3].Sub(began); got != 356*time.Millisecond {
+			t.Errorf("two steps had passed, and it left only after %v", got)
+		}
+	})
+}
+
+// A question that did not arrive is sent again without waiting.
+func TestQuestionsAreSentUntilTheyArrive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &beats{err: raft.ErrTransportShutdown}
+		book := newAckBook()
+		c := newCadence(out, 50*time.Millisecond, book)
+		time.Sleep(10 * time.Millisecond)
+		book.ask()
+		began := time.Now()
+		for range 2 {
+			_ = c.AppendEntries("b", "", &raft.AppendEntriesRequest{Term: 1}, &raft.AppendEntriesResponse{})
+		}
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("the second try waited for %v", waited)
 		}
 	})
 }
