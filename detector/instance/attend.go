@@ -9,7 +9,7 @@ import (
 	"github.com/raftsentinel/raftsentinel/detector"
 )
 
-// Attend, after [Conn.Settle], reads the replies to the PINGs that [Conn.Nudge] sends meanwhile from another goroutine, and hands each over with
+// Attend reads, after [Conn.Settle], the replies to the PINGs that [Conn.Nudge] sends meanwhile from another goroutine, and hands each over with
 // its round trip, until heard wants no more: then it returns nil. So one goroutine can send over many connections while the
 // reader of each only ever waits for bytes. A break ends it at once, as it ends [Conn.Idle]. After [Conn.Interrupt] and at the end
 // of the context its error is [context.Canceled]: the connection is then as good as before, and a reply that is still

@@ -102,7 +102,7 @@ func TestNoHeartbeatIsMoreThanTwoStepsAfterTheLast(t *testing.T) {
 				t.Errorf("heartbeat %d left after %v, want %v ms", i, got, want)
 			}
 		}
-		time.Sleep(began.Add(356 * time.Millisecond).Sub(time.Now()))
+		time.Sleep(356*time.Millisecond - time.Since(began))
 		_ = c.AppendEntries("b", "", &raft.AppendEntriesRequest{Term: 1}, &raft.AppendEntriesResponse{})
 		if got := out.left[3].Sub(began); got != 356*time.Millisecond {
 			t.Errorf("two steps had passed, and it left only after %v", got)
