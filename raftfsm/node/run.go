@@ -16,8 +16,8 @@ const (
 	// compactAfter is after how many entries a snapshot takes their place, and compactEvery how often, or half as often, their
 	// number is looked at: the log's file never shrinks, and a restart applies what lies above the snapshot. trailing of them
 	// stay, for followers that were away.
-	compactAfter = 8192
-	compactEvery = time.Second
+	compactAfter = 1024
+	compactEvery = 30 * time.Second
 	trailing     = 2048
 	// handOverLimit bounds giving up leadership at the end.
 	handOverLimit = time.Second
