@@ -96,6 +96,7 @@ func New(o Options) (*Fleet, error) {
 	f.pulse.Every = gridStep
 	f.news.changed, f.news.sets = make(chan struct{}), map[string]bool{}
 	f.impatience.Store(math.MaxInt64)
+	f.stretch.Store(1000)
 	f.metronome = newMetronome(f)
 	f.reporter = newReporter(f)
 	f.stater = newStater(f)
@@ -158,9 +159,9 @@ func (f *Fleet) Refresh(a raftfsm.Addr) {
 	}
 }
 
-// Changed is closed when after the call any verdict changes, an instance has been silent for half of down-after, or an INFO comes that was asked for
-// off its turn or that differs from the last one in more than offsets and ages; many changes may be told at once. Take the channel
-// first, then observe.
+// Changed is closed when after the call any verdict changes, an instance has been silent for half of down-after, or an INFO comes
+// that was asked for off its turn or that differs from the last one in more than offsets and ages; many changes may be told at
+// once. Take the channel first, then observe.
 func (f *Fleet) Changed() <-chan struct{} {
 	f.news.Lock()
 	defer f.news.Unlock()

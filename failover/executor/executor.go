@@ -220,9 +220,11 @@ type around struct {
 	braked  string
 }
 
-// aroundAge is for how long a look around serves while the state stays: with hundreds of failovers at once each of their steps wants one.
+// aroundAge is for how long a look around serves while the state stays: with hundreds of failovers at once each of their steps
+// wants one.
 const aroundAge = 2 * time.Millisecond
 
+// around looks around, or gives the last look while it serves.
 func (e *Executor) around() around {
 	index := e.o.Cluster.State().Index()
 	if a := e.lastAround.Load(); a != nil && a.index == index && time.Since(a.at) < aroundAge {
@@ -237,10 +239,7 @@ func (e *Executor) around() around {
 
 // view is what a decision looks at when nothing is remembered.
 func (e *Executor) view(s *raftfsm.State, m *raftfsm.Master) failover.View {
-	return e.viewAmid(e.around(), s, m)
-}
-
-func (e *Executor) viewAmid(a around, s *raftfsm.State, m *raftfsm.Master) failover.View {
+	a := e.around()
 	return failover.View{
 		State: s, Master: m, Observe: e.o.Fleet.Observe, Now: time.Now(), Self: e.o.Cluster.Self(), Renewed: a.renewed,
 		Heard: a.heard, Leader: a.leader, Braked: a.braked,

@@ -24,20 +24,21 @@ func (b *beats) AppendEntries(raft.ServerID, raft.ServerAddress, *raft.AppendEnt
 	return b.err
 }
 
+func heartbeat(c *cadence, id raft.ServerID) {
+	_ = c.AppendEntries(id, "", &raft.AppendEntriesRequest{Term: 1}, &raft.AppendEntriesResponse{})
+}
+
 func TestHeartbeatsLeaveTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &beats{}
 		c := newCadence(out, 50*time.Millisecond, newAckBook())
 		began := time.Now()
-		send := func(id raft.ServerID) {
-			_ = c.AppendEntries(id, "", &raft.AppendEntriesRequest{Term: 1}, &raft.AppendEntriesResponse{})
-		}
 		var wg sync.WaitGroup
-		wg.Go(func() { time.Sleep(57 * time.Millisecond); send("b") })
-		wg.Go(func() { time.Sleep(93 * time.Millisecond); send("c") })
+		wg.Go(func() { time.Sleep(57 * time.Millisecond); heartbeat(c, "b") })
+		wg.Go(func() { time.Sleep(93 * time.Millisecond); heartbeat(c, "c") })
 		wg.Wait()
 		time.Sleep(3 * time.Millisecond)
-		send("b") // just after the step: now
+		heartbeat(c, "b") // just after the step: now
 		for i, want := range []time.Duration{100, 100, 103} {
 			if got := out.left[i].Sub(began); got != want*time.Millisecond {
 				t.Errorf("heartbeat %d left after %v, want %v ms", i, got, want)
@@ -67,18 +68,15 @@ func TestQuestionsDoNotWait(t *testing.T) {
 		book := newAckBook()
 		c := newCadence(out, 50*time.Millisecond, book)
 		began := time.Now()
-		send := func(id raft.ServerID) {
-			_ = c.AppendEntries(id, "", &raft.AppendEntriesRequest{Term: 1}, &raft.AppendEntriesResponse{})
-		}
 		time.Sleep(10 * time.Millisecond)
-		go send("b")
+		go heartbeat(c, "b")
 		time.Sleep(5 * time.Millisecond)
 		book.ask()
 		c.hurry()
 		synctest.Wait()
 		time.Sleep(5 * time.Millisecond)
-		send("c")
-		send("b") // it was sent the question
+		heartbeat(c, "c")
+		heartbeat(c, "b") // it was sent the question
 		for i, want := range []time.Duration{15, 20, 50} {
 			if got := out.left[i].Sub(began); got != want*time.Millisecond {
 				t.Errorf("heartbeat %d left after %v, want %v ms", i, got, want)
@@ -95,7 +93,7 @@ func TestNoHeartbeatIsMoreThanTwoStepsAfterTheLast(t *testing.T) {
 		began := time.Now()
 		for _, at := range []time.Duration{57, 153, 206} {
 			time.Sleep(at*time.Millisecond - time.Since(began))
-			_ = c.AppendEntries("b", "", &raft.AppendEntriesRequest{Term: 1}, &raft.AppendEntriesResponse{})
+			heartbeat(c, "b")
 		}
 		for i, want := range []time.Duration{100, 153, 250} {
 			if got := out.left[i].Sub(began); got != want*time.Millisecond {
@@ -103,7 +101,7 @@ func TestNoHeartbeatIsMoreThanTwoStepsAfterTheLast(t *testing.T) {
 			}
 		}
 		time.Sleep(356*time.Millisecond - time.Since(began))
-		_ = c.AppendEntries("b", "", &raft.AppendEntriesRequest{Term: 1}, &raft.AppendEntriesResponse{})
+		heartbeat(c, "b")
 		if got := out.left[3].Sub(began); got != 356*time.Millisecond {
 			t.Errorf("two steps had passed, and it left only after %v", got)
 		}
@@ -120,7 +118,7 @@ func TestQuestionsAreSentUntilTheyArrive(t *testing.T) {
 		book.ask()
 		began := time.Now()
 		for range 2 {
-			_ = c.AppendEntries("b", "", &raft.AppendEntriesRequest{Term: 1}, &raft.AppendEntriesResponse{})
+			heartbeat(c, "b")
 		}
 		if waited := time.Since(began); waited != 0 {
 			t.Errorf("the second try waited for %v", waited)

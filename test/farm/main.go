@@ -4,8 +4,6 @@
 //	PING             +PONG
 //	CRASH N ...      the servers N end at once: connections are reset, their ports refuse
 //	RESTART N ...    they begin anew
-//	HANG N ...       they answer nothing, and their connections stand
-//	RESUME N ...     they go on
 //	COUNT            :COMMANDS that all servers have executed
 //
 // Server 2k is the master of set k at first, and 2k+1 its replica.
@@ -107,8 +105,6 @@ func (f *farm) command(words []string) (string, error) {
 	deeds := map[string]func(*fakeredis.Instance){
 		"CRASH":   (*fakeredis.Instance).Crash,
 		"RESTART": func(i *fakeredis.Instance) { i.Restart(false) },
-		"HANG":    (*fakeredis.Instance).Hang,
-		"RESUME":  (*fakeredis.Instance).Resume,
 	}
 	switch deed, known := deeds[words[0]]; {
 	case words[0] == "PING":

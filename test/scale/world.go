@@ -42,7 +42,7 @@ type world struct {
 type set struct {
 	name            string
 	master, replica string // HOST:PORT, as they were at first
-	// kill ends the master: a real server by SIGKILL; a simulated one is a farm's server.
+	// process is a real master; a simulated one is a farm's server.
 	process *stage.Process
 	farm    *farm
 	server  int
@@ -203,7 +203,7 @@ func (w *world) tellEach(ctx context.Context, sets []*set, change func(context.C
 	return nil
 }
 
-// everywhere waits until every node knows exactly the given number of sets.
+// everywhere waits until every node knows the last and the first of the sets.
 func (w *world) everywhere(ctx context.Context, sets []*set) error {
 	return until(ctx, func(ctx context.Context) error {
 		for i, n := range w.nodes {
