@@ -159,9 +159,8 @@ func (f *Fleet) Refresh(a raftfsm.Addr) {
 	}
 }
 
-// Changed is closed when after the call any verdict changes, an instance has been silent for half of down-after, or an INFO comes
-// that was asked for off its turn or that differs from the last one in more than offsets and ages; many changes may be told at
-// once. Take the channel first, then observe.
+// Changed is closed when after the call any verdict changes, or an INFO comes that was asked for off its turn or that
+// differs from the last one in more than offsets and ages; many changes may be told at once. Take the channel first, then observe.
 func (f *Fleet) Changed() <-chan struct{} {
 	f.news.Lock()
 	defer f.news.Unlock()

@@ -44,7 +44,6 @@ type watch struct {
 	pingTime time.Duration
 	urgent   bool // an INFO is wanted off the grid
 	awaited  bool // somebody waits for the INFO that was asked for last
-	hushed   bool // it has been silent for half of down-after
 	// abort ends what the goroutine does on its present connection, or its attempt to get one.
 	abort context.CancelFunc
 	// rouse ends its listening on an idle connection.
@@ -304,10 +303,7 @@ func (w *watch) publish() {
 		w.f.stater.mark(w.plan.master)
 		w.f.stater.wake()
 	}
-	hushed := w.hushed
-	since, silent := w.track.Silence()
-	w.hushed = silent && time.Since(since) >= w.plan.limits.DownAfter/2
-	if verdict || w.hushed && !hushed || next.obs.Info != was.obs.Info && (w.awaited || next.obs.Info.Differs(was.obs.Info)) {
+	if verdict || next.obs.Info != was.obs.Info && (w.awaited || next.obs.Info.Differs(was.obs.Info)) {
 		w.f.tell(w.plan.master)
 	}
 	if verdict && next.obs.Down != was.obs.Down {

@@ -85,7 +85,7 @@ func (d *duties) all(s *raftfsm.State) {
 }
 
 // markNews makes those due of which something was observed, where their next step depends on it, or their master has not answered
-// this node for half of down-after.
+// this node for half of down-after: the replicas are asked for INFO then, which is news.
 func (d *duties) markNews(now time.Time) {
 	st := d.e.o.Cluster.State()
 	for _, name := range d.e.o.Fleet.News() {

@@ -53,8 +53,7 @@ type Fleet interface {
 	Observe(a raftfsm.Addr) (detector.Observation, bool)
 	// Refresh asks for a fresh INFO without waiting for it.
 	Refresh(a raftfsm.Addr)
-	// Changed is closed when any verdict or INFO changes, or a silence has lasted for half of down-after. Take the channel first,
-	// then observe.
+	// Changed is closed when any verdict or INFO changes. Take the channel first, then observe.
 	Changed() <-chan struct{}
 	// News are the sets of which that was told since the last call.
 	News() []string
