@@ -3,6 +3,7 @@ package detector
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 	"strconv"
@@ -29,24 +30,38 @@ const MaxInfoText = 4096
 // KeepText is what is kept of a text: whole lines of it, without the section Persistence, which is as long as both others
 // together.
 func KeepText(text string) string {
-	var kept strings.Builder
-	skip := false
-	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "# ") {
-			skip = strings.TrimRight(line, "\r\n") == "# Persistence"
-		}
-		if !skip {
-			if kept.Len()+len(line) > MaxInfoText {
-				break
-			}
-			kept.WriteString(line)
-		}
+	size := 0
+	for line := range kept(text) {
+		size += len(line)
 	}
-	text = kept.String()
+	var b strings.Builder
+	b.Grow(size)
+	for line := range kept(text) {
+		b.WriteString(line)
+	}
+	text = b.String()
 	for strings.HasSuffix(text, "\r\n\r\n") {
 		text = strings.TrimSuffix(text, "\r\n")
 	}
-	return strings.Clone(text) // what a builder grew to is more
+	return text
+}
+
+// kept are the lines that are kept, as many as there is room for.
+func kept(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		skip, room := false, MaxInfoText
+		for line := range strings.Lines(text) {
+			if strings.HasPrefix(line, "# ") {
+				skip = strings.TrimRight(line, "\r\n") == "# Persistence"
+			}
+			if skip {
+				continue
+			}
+			if room -= len(line); room < 0 || !yield(line) {
+				return
+			}
+		}
+	}
 }
 
 // ParseInfo reads the text of INFO: sections server, replication and persistence, in any order, together with any

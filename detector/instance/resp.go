@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync"
 )
 
 // Sizes of a connection's buffers, in bytes.
 const (
 	firstBuffer = 128
 	keptBuffer  = 512 // a larger one is given back after its exchange
+	infoBuffer  = 8 << 10
 	maxDepth    = 8
 	maxLine     = 64 << 10
 )
@@ -50,10 +52,33 @@ func (r *reader) begin() error {
 		return errUnasked
 	}
 	r.buf, r.at = r.buf[:0], 0
-	if cap(r.buf) > keptBuffer {
-		r.buf = nil
-	}
+	r.giveBack()
 	return nil
+}
+
+// large are buffers as an INFO needs one, for whoever reads one next. Nothing that was parsed points into them.
+var large = sync.Pool{New: func() any { return new([infoBuffer]byte) }}
+
+// giveBack parts with a buffer that is larger than what is kept.
+func (r *reader) giveBack() {
+	if cap(r.buf) <= keptBuffer {
+		return
+	}
+	if cap(r.buf) == infoBuffer {
+		large.Put((*[infoBuffer]byte)(r.buf[:infoBuffer]))
+	}
+	r.buf, r.at = nil, 0
+}
+
+// larger is an empty buffer with room for more than so many bytes.
+func larger(size int) []byte {
+	switch {
+	case size < keptBuffer:
+		return make([]byte, 0, max(firstBuffer, 4*size))
+	case size < infoBuffer:
+		return large.Get().(*[infoBuffer]byte)[:0]
+	}
+	return make([]byte, 0, 4*size)
 }
 
 // replies reads n replies, from the first byte of the exchange.
@@ -67,8 +92,8 @@ func (r *reader) replies(n int) ([]any, error) {
 		}
 		out[i] = v
 	}
-	if r.at == len(r.buf) && cap(r.buf) > keptBuffer {
-		r.buf, r.at = nil, 0
+	if r.at == len(r.buf) {
+		r.giveBack()
 	}
 	return out, nil
 }
@@ -191,9 +216,7 @@ func (r *reader) fill() error {
 		return fmt.Errorf("%w: at most %d bytes", errTooLong, r.limit)
 	}
 	if len(r.buf) == cap(r.buf) {
-		grown := make([]byte, len(r.buf), max(firstBuffer, 4*cap(r.buf)))
-		copy(grown, r.buf)
-		r.buf = grown
+		r.buf = append(larger(cap(r.buf)), r.buf...)
 	}
 	n, err := r.src.Read(r.buf[len(r.buf):cap(r.buf)])
 	r.buf = r.buf[:len(r.buf)+n]

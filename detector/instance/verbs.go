@@ -74,12 +74,11 @@ func (c *Conn) InfoLate(ctx context.Context) (*detector.Info, error) {
 }
 
 func (c *Conn) parseInfo(replies []any) (*detector.Info, error) {
-	var text strings.Builder
+	var sections []string
 	for _, r := range replies {
 		switch r := r.(type) {
 		case string:
-			text.WriteString(r)
-			text.WriteString("\r\n")
+			sections = append(sections, r)
 		case ReplyError:
 			c.sections = false // it may be several sections that are refused
 			return nil, r
@@ -87,11 +86,12 @@ func (c *Conn) parseInfo(replies []any) (*detector.Info, error) {
 			return nil, c.fault(infoCommands[0], fmt.Errorf("%w: a %T in reply", errProtocol, r))
 		}
 	}
-	info, err := detector.ParseInfo(text.String())
+	text := strings.Join(sections, "\r\n")
+	info, err := detector.ParseInfo(text)
 	if err != nil {
 		return nil, c.fault(infoCommands[0], err)
 	}
-	info.Text = detector.KeepText(text.String())
+	info.Text = detector.KeepText(text)
 	c.sections = takesSections(info.Version)
 	return info, nil
 }
