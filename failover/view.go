@@ -247,7 +247,7 @@ func (v View) confirmed() int {
 		old := vote.Index <= v.Since
 		switch {
 		case !raftfsm.Counts(vote.Cause) || !v.State.IsVoter(vote.Node) || !v.Renewed[vote.Node]:
-		case old && vote.Node == v.Self && !o.Down: // its own old vote it would have to renew first
+		case vote.Node == v.Self && !o.Down: // it has not seen that yet since it started, or not any more
 		case old && !believed:
 		default:
 			n++

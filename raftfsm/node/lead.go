@@ -24,6 +24,10 @@ type leadership struct {
 
 	absences absences
 
+	// stood is when this node last looked and stood by all of its votes; looking guards it.
+	looking sync.Mutex
+	stood   time.Time
+
 	mu      sync.Mutex
 	renewed map[string]Renewal
 }

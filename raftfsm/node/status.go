@@ -63,6 +63,22 @@ func (n *Node) Status() Status {
 	return st
 }
 
+// Leading tells whether this node leads.
+func (n *Node) Leading() bool {
+	r := n.raft.Load()
+	return r != nil && r.State() == raft.Leader && !n.stalled() && !n.isRemoved()
+}
+
+// Leader is the Raft server id of the leader that this node hears; "" for none.
+func (n *Node) Leader() string {
+	r := n.raft.Load()
+	if r == nil {
+		return ""
+	}
+	_, id := r.LeaderWithID()
+	return string(id)
+}
+
 func (n *Node) role(r *raft.Raft) string {
 	switch r.State() {
 	case raft.Leader:

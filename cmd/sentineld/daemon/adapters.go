@@ -15,14 +15,8 @@ import (
 // member is the node as its users need it. Each of their interfaces asks for a little of it in words of its own.
 type member struct{ *node.Node }
 
-// Leading tells whether this node leads.
-func (m member) Leading() bool { return m.Node.Status().Role == api.RoleLeader }
-
 // Self is this node's Raft server id.
 func (m member) Self() string { return m.RaftID() }
-
-// Leader is the Raft server id of the leader that this node hears; "" for none.
-func (m member) Leader() string { return m.Node.Status().LeaderID }
 
 // Renewed are the nodes that stood by their reports in this leadership.
 func (m member) Renewed() map[string]bool {
