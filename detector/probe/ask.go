@@ -30,6 +30,9 @@ const (
 	rarestInfo = 12 * time.Second
 )
 
+// infoSlack is how late an INFO may be: where the next probe would come later, it is asked for now.
+const infoSlack = 3 * time.Second
+
 // infoRetry is how soon it is tried again where it was refused.
 const infoRetry = time.Second
 
@@ -84,7 +87,7 @@ func (w *watch) insist(ctx context.Context, conn *instance.Conn, asked *plan, un
 // kind chooses the next probe. The caller holds mu.
 func (w *watch) kind(now time.Time) detector.ProbeKind {
 	if w.wantsInfo(now) {
-		w.awaited = w.urgent || w.plan.hot || now.Before(w.infoDue)
+		w.awaited = w.urgent || w.deciding(now) || now.Before(w.infoDue)
 		w.urgent = false
 		return detector.ProbeInfo
 	}
@@ -93,11 +96,17 @@ func (w *watch) kind(now time.Time) detector.ProbeKind {
 
 // wantsInfo tells whether the next probe is to be an INFO. The caller holds mu.
 func (w *watch) wantsInfo(now time.Time) bool {
-	return w.urgent || w.plan.hot || !now.Before(w.infoDue) || w.foreboding(now)
+	return w.urgent || !now.Before(w.infoDue) || w.deciding(now) || now.Add(w.period(now)).After(w.infoDue.Add(infoSlack))
 }
 
-// foreboding tells whether the set's master has been silent towards this node for half of down-after. A failover may be
-// near: what the replicas say is then fresh when the quorum is there, and nobody has to wait for it.
+// deciding tells whether this node may have to decide about a failover of the set: it leads, and there is one, or one is near. What
+// the instances say is then kept fresh, so that nobody has to wait for it. Where another node leads, three would ask for what one
+// decides by; one that takes the lead over asks anew.
+func (w *watch) deciding(now time.Time) bool {
+	return w.f.o.Cluster.Leading() && (w.plan.hot || w.foreboding(now))
+}
+
+// foreboding tells whether the set's master has been silent towards this node for half of down-after.
 func (w *watch) foreboding(now time.Time) bool {
 	if w.plan.primary {
 		return false

@@ -81,7 +81,7 @@ func (f *Fleet) census(s *raftfsm.State, now time.Time, brief bool) detector.Cen
 // reached tells whether an instance that is not held down has answered within its last two probe periods.
 func (w *watch) reached(now time.Time) bool {
 	seen := w.sight.Load()
-	return !seen.obs.Down && !seen.obs.LastAnyReply.IsZero() && now.Sub(seen.obs.LastAnyReply) <= 2*stretched(seen.plan.period(), seen.plan.limits.DownAfter, w.f.stretch.Load())
+	return !seen.obs.Down && !seen.obs.LastAnyReply.IsZero() && now.Sub(seen.obs.LastAnyReply) <= 2*stretched(seen.plan.period(), seen.plan.limits.DownAfter, w.f.yielding.Load())
 }
 
 // isLocal tells whether an instance is on the machine of a node, as far as their addresses show it.

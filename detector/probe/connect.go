@@ -13,6 +13,7 @@ import (
 
 // connect tries until a connection stands. It returns nil when the attempt was aborted.
 func (w *watch) connect(ctx context.Context) *instance.Conn {
+	lost := false
 	for ctx.Err() == nil {
 		if delay := w.retryDelay(); delay > 0 {
 			for until := time.Now().Add(delay); !w.wait(ctx, until, nil) && ctx.Err() == nil; {
@@ -28,13 +29,31 @@ func (w *watch) connect(ctx context.Context) *instance.Conn {
 		if conn, ok := w.attempt(ctx); ok {
 			return conn
 		}
+		if !lost {
+			lost = true
+			w.f.lost.Add(1)
+			defer w.f.lost.Add(-1)
+		}
 	}
 	w.dropped()
 	return nil
 }
 
-// retryDelay is nothing before the first attempt after a break, then the period of probes, with one attempt more just before the
-// verdict, so that a process that comes back within down-after is found. It is jittered: many may have broken at once.
+const (
+	// redialsPerSecond is how many attempts to reach lost instances a node makes in a second, wherever that leaves each of them one in
+	// rarestRedial: a rack that is gone must not keep a node from failing its masters over.
+	redialsPerSecond = 100
+	rarestRedial     = 5 * time.Second
+)
+
+// redialPeriod is the pause between two attempts to reach an instance, of so many that are lost.
+func redialPeriod(period time.Duration, lost int64) time.Duration {
+	return max(period, min(time.Duration(lost)*time.Second/redialsPerSecond, rarestRedial))
+}
+
+// retryDelay is nothing before the first attempt after a break, then the period of probes, or more where many are lost, with one
+// attempt more just before the verdict, so that a process that comes back within down-after is found. It is jittered: many may
+// have broken at once.
 func (w *watch) retryDelay() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -42,10 +61,12 @@ func (w *watch) retryDelay() time.Duration {
 		return 0
 	}
 	period := w.plan.period()
-	delay := period*3/4 + rand.N(period/2)
+	pause := redialPeriod(period, w.f.lost.Load())
+	delay := pause*3/4 + rand.N(pause/2)
 	at, pending := w.track.Deadline(w.plan.limits)
-	if left := time.Until(at); pending && left > period/2 {
-		return min(delay, left-period/8-rand.N(period/4))
+	last := max(period, min(pause, w.plan.limits.DownAfter)) / 4
+	if left := time.Until(at); pending && left > max(period/2, period/8+last) {
+		return min(delay, left-period/8-rand.N(last))
 	}
 	return delay
 }

@@ -23,7 +23,7 @@ type plan struct {
 	// primary: it is the committed master; head is that one, as the state has it.
 	primary bool
 	head    raftfsm.Instance
-	// hot: a verdict stands against an instance of the set, or a failover is open: every probe is an INFO.
+	// hot: a verdict stands against the set's master, or a failover is open: every probe is an INFO.
 	hot bool
 	// members counts changes of the set that took instances away, so that an older list of replicas does not bring them back.
 	members uint64
@@ -91,6 +91,7 @@ func (f *Fleet) sync(ctx context.Context, known sets, s *raftfsm.State, revision
 	}
 	f.phase.Store(int64(phase(s, f.o.Cluster.RaftID())))
 	f.stretch.Store(max(1000, f.demand/probesPerSecond))
+	f.yielding.Store(max(1000, f.demand/yieldingProbes))
 	f.reporter.wake()
 	f.stater.wake()
 }
@@ -165,10 +166,10 @@ func (f *Fleet) planFor(m *raftfsm.Master, a raftfsm.Addr, members uint64) *plan
 	return p
 }
 
-// contested tells whether any verdict stands that can lead to a failover.
+// contested tells whether any verdict stands that can lead to a failover. A replica that is down for a week leads to none.
 func contested(m *raftfsm.Master) bool {
 	for _, v := range m.Votes {
-		if raftfsm.Counts(v.Cause) {
+		if raftfsm.Counts(v.Cause) && v.Instance == m.Address {
 			return true
 		}
 	}
@@ -187,25 +188,43 @@ func (p *plan) period() time.Duration {
 	return min(max(p.limits.DownAfter/10, shortestPeriod), LongestPeriod)
 }
 
-// probesPerSecond is how many probes a node sends in a second, wherever that leaves each instance four in its down-after: probing
+// probesPerSecond is how many probes a node sends in a second, wherever that leaves each instance three in its down-after: probing
 // must not keep a node, nor a network, from what probing is for.
 const probesPerSecond = 3000
+
+const (
+	// manyLost instances that cannot be reached make the others' probes yield to what has to be done for them: they are yieldingProbes
+	// a second then, wherever that leaves each instance three in its down-after.
+	manyLost       = 20
+	yieldingProbes = 1000
+)
+
+// rarestProbe bounds a stretched period: what was last read of an instance must not be too old to be told.
+const rarestProbe = 10 * time.Second
+
+// stretchNow is how many times as many probes are asked for as are sent now, in thousandths.
+func (f *Fleet) stretchNow() int64 {
+	if f.lost.Load() >= manyLost {
+		return f.yielding.Load()
+	}
+	return f.stretch.Load()
+}
 
 // rate is how many probes a second the plan asks for, in thousandths.
 func (p *plan) rate() int64 { return int64(1000 * time.Second / p.period()) }
 
 // stretched is a period where more probes are asked for than are sent: stretch is how many times as many, in thousandths.
 func stretched(period, downAfter time.Duration, stretch int64) time.Duration {
-	return max(period, min(period*time.Duration(stretch)/1000, downAfter/4))
+	return max(period, min(period*time.Duration(stretch)/1000, downAfter/3, rarestProbe))
 }
 
-// period is how often the instance is probed now: as its plan has it where a failover may be near, else as often as there is room for.
-// The caller holds mu.
+// period is how often the instance is probed now: as its plan has it where this node may have to decide about a failover, else as
+// often as there is room for. The caller holds mu.
 func (w *watch) period(now time.Time) time.Duration {
-	if w.plan.hot || w.foreboding(now) {
+	if w.deciding(now) {
 		return w.plan.period()
 	}
-	return stretched(w.plan.period(), w.plan.limits.DownAfter, w.f.stretch.Load())
+	return stretched(w.plan.period(), w.plan.limits.DownAfter, w.f.stretchNow())
 }
 
 // patience is how long an attempt to connect may take: a lost first packet is sent again by the kernel after 1 s.

@@ -59,6 +59,11 @@ type Fleet struct {
 	impatience atomic.Int64
 	// stretch is how many times as many probes are asked for as are sent, in thousandths, at least 1000.
 	stretch atomic.Int64
+	// yielding is the same for the time in which many instances are lost.
+	yielding atomic.Int64
+
+	// lost is how many instances cannot be reached at present.
+	lost atomic.Int64
 
 	loop    progress.Loop // of the goroutine that follows the state
 	watches sync.Map      // raftfsm.Addr -> *watch
@@ -97,6 +102,7 @@ func New(o Options) (*Fleet, error) {
 	f.news.changed, f.news.sets = make(chan struct{}), map[string]bool{}
 	f.impatience.Store(math.MaxInt64)
 	f.stretch.Store(1000)
+	f.yielding.Store(1000)
 	f.metronome = newMetronome(f)
 	f.reporter = newReporter(f)
 	f.stater = newStater(f)

@@ -60,12 +60,31 @@ func TestPeriodIsStretchedWhereTooManyAreProbed(t *testing.T) {
 	}{
 		{100, 1000, 1000, 100},
 		{100, 1000, 2000, 200},
-		{100, 1000, 9000, 250}, // four in down-after, come what may
+		{100, 1000, 9000, 333}, // three in down-after, come what may
 		{2000, 30000, 2250, 4500},
-		{50, 100, 9000, 50}, // never shorter than it was
+		{2000, 60000, 9000, 10000}, // what is known must not grow too old
+		{50, 100, 9000, 50},        // never shorter than it was
 	} {
 		got := stretched(time.Duration(tc.period)*time.Millisecond, time.Duration(tc.downAfter)*time.Millisecond, int64(tc.stretch))
-		if got != time.Duration(tc.want)*time.Millisecond {
+		if got.Truncate(time.Millisecond) != time.Duration(tc.want)*time.Millisecond {
+			t.Errorf("%+v: %v", tc, got)
+		}
+	}
+}
+
+func TestTheLostAreDialledInTurn(t *testing.T) {
+	for _, tc := range []struct {
+		period time.Duration
+		lost   int64
+		want   time.Duration
+	}{
+		{100 * time.Millisecond, 1, 100 * time.Millisecond},
+		{100 * time.Millisecond, 50, 500 * time.Millisecond},
+		{2 * time.Second, 50, 2 * time.Second}, // never sooner than it was
+		{2 * time.Second, 300, 3 * time.Second},
+		{2 * time.Second, 18000, rarestRedial},
+	} {
+		if got := redialPeriod(tc.period, tc.lost); got != tc.want {
 			t.Errorf("%+v: %v", tc, got)
 		}
 	}

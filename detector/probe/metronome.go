@@ -89,7 +89,7 @@ func (m *metronome) enter(r *rest) {
 // restful tells whether nothing is amiss with an instance, so that its PINGs may be left to the metronome. The caller holds mu.
 func (w *watch) restful() bool {
 	_, pending := w.track.Deadline(w.plan.limits)
-	return !pending && !w.track.Down() && !w.urgent && !w.plan.hot && w.plan.period() >= gridStep
+	return !pending && !w.track.Down() && !w.urgent && !w.deciding(time.Now()) && w.plan.period() >= gridStep
 }
 
 // restEnd is how a rest ended.

@@ -275,11 +275,12 @@ func (w *watch) replan(p *plan) {
 	if p.limits != was.limits {
 		w.track.Judge(time.Now(), p.limits)
 	}
-	switch {
-	case p.hot && !was.hot, p.primary && !p.sameFacts(was):
-		w.urgent = true
-	case !p.sameFacts(was):
+	news := !p.sameFacts(was)
+	if news {
 		w.infoDue = time.Time{}
+	}
+	if w.f.o.Cluster.Leading() && (p.hot && !was.hot || p.primary && news) {
+		w.urgent = true
 	}
 	w.publish()
 	if w.urgent || !p.sameWay(was) || p.limits != was.limits {
