@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/failover"
@@ -23,6 +24,8 @@ type duties struct {
 	// done brings back the set of a worker that has finished.
 	done    chan *set
 	running int
+	// urgent counts the workers whose set has no master.
+	urgent  atomic.Int64
 	seen    uint64 // index of the state last looked at
 	workers sync.WaitGroup
 	// refused are the voters that did not take leadership over when it was offered to them.
@@ -71,7 +74,9 @@ func (e *Executor) Duties(ctx context.Context, term uint64) error {
 			d.finished(s)
 		case <-timer.C:
 		case <-tick.C:
-			d.all(e.o.Cluster.State())
+			if d.running < e.o.Parallel { // else nobody could take them on, and to look through them costs those that are urgent
+				d.all(e.o.Cluster.State())
+			}
 		}
 		timer.Stop()
 	}
@@ -131,13 +136,19 @@ func (d *duties) look(ctx context.Context, now time.Time) {
 		return
 	}
 	for _, urgent := range []bool{true, false} {
+		limit := d.e.o.Parallel // an urgent one does not wait for those that are busy with less
+		if urgent {
+			limit *= urgentShare
+		}
 		for name := range d.due {
-			if m, ok := st.Master(name); ok && urgent != isUrgent(m) {
-				continue
-			}
-			if !d.consider(ctx, st, name, urgent) {
+			if d.running >= limit {
 				break // the rest stays due until a worker is done
 			}
+			m, ok := st.Master(name)
+			if ok && urgent != isUrgent(m) || !urgent && d.standsBack(name, now) {
+				continue
+			}
+			d.consider(ctx, st, name, urgent)
 		}
 	}
 }
@@ -147,13 +158,39 @@ func isUrgent(m *raftfsm.Master) bool {
 	return m.IsODown() || m.Failover != nil && !m.Failover.Switched
 }
 
-// consider decides about one set that is due, and tells whether there was a worker to be had. An urgent one does not wait for
-// those that are busy with less.
-func (d *duties) consider(ctx context.Context, st *raftfsm.State, name string, urgent bool) bool {
+// yieldLimit is how long a set that has a new master stands back at most for those that have none: what is left to do for it, its
+// new master's configuration, its other replicas, the story, is not what anybody waits for.
+const yieldLimit = 500 * time.Millisecond
+
+// standsBack tells whether a set has to wait until every other one has a master.
+func (d *duties) standsBack(name string, now time.Time) bool {
+	s := d.sets[name]
+	return s != nil && !s.busy && now.Before(s.yields) && d.urgent.Load() > 0
+}
+
+// gaveWay takes a set that has a master now off those that are counted as urgent, and tells whether its worker is to leave the
+// rest for later: while others wait for theirs. After a switchover there are clients that wait to be let go.
+func (d *duties) gaveWay(s *set) bool {
+	m, ok := d.e.o.Cluster.State().Master(s.name)
+	if ok && isUrgent(m) || !s.urgent {
+		return false
+	}
+	s.urgent = false
+	waiting := d.urgent.Add(-1) > 0
+	if !waiting || !ok || m.Failover == nil || m.Failover.Kind == raftfsm.KindPlanned {
+		return false
+	}
+	s.yields = time.Now().Add(yieldLimit)
+	s.lookAt = s.yields
+	return true
+}
+
+// consider decides about one set that is due. There is a worker to be had.
+func (d *duties) consider(ctx context.Context, st *raftfsm.State, name string, urgent bool) {
+	delete(d.due, name)
 	s := d.sets[name]
 	if s != nil && s.busy {
-		delete(d.due, name) // looked at again when its worker is done
-		return true
+		return // looked at again when its worker is done
 	}
 	if _, ok := st.Master(name); !ok {
 		if s != nil {
@@ -162,21 +199,12 @@ func (d *duties) consider(ctx context.Context, st *raftfsm.State, name string, u
 		d.e.forget(name)
 		delete(d.sets, name)
 		delete(d.watchful, name)
-		delete(d.due, name)
-		return true
-	}
-	limit := d.e.o.Parallel
-	if urgent {
-		limit *= urgentShare
-	}
-	if d.running >= limit {
-		return false
+		return
 	}
 	if s == nil {
 		s = newSet(name)
 		d.sets[name] = s
 	}
-	delete(d.due, name)
 	step := d.decide(s)
 	if s.cared || !s.lookAt.IsZero() {
 		d.watchful[name] = s
@@ -184,16 +212,21 @@ func (d *duties) consider(ctx context.Context, st *raftfsm.State, name string, u
 		delete(d.watchful, name)
 	}
 	if step != nil {
-		d.start(ctx, s, step)
+		d.start(ctx, s, step, urgent)
 	}
-	return true
 }
 
-func (d *duties) start(ctx context.Context, s *set, step failover.Step) {
-	s.busy = true
+func (d *duties) start(ctx context.Context, s *set, step failover.Step, urgent bool) {
+	s.busy, s.urgent, s.yields = true, urgent, time.Time{}
 	d.running++
+	if urgent {
+		d.urgent.Add(1)
+	}
 	d.workers.Go(func() {
 		d.work(ctx, s, step)
+		if s.urgent {
+			d.urgent.Add(-1)
+		}
 		d.done <- s
 	})
 }
@@ -209,7 +242,7 @@ func (d *duties) nextLook(now time.Time) time.Duration {
 	return wait
 }
 
-// work performs steps of one set until there is nothing to do, or one failed.
+// work performs steps of one set until there is nothing to do, one failed, or the set has a master and others have none.
 func (d *duties) work(ctx context.Context, s *set, step failover.Step) {
 	for ctx.Err() == nil && step != nil {
 		if err := d.perform(ctx, s, step); err != nil {
@@ -219,6 +252,9 @@ func (d *duties) work(ctx context.Context, s *set, step failover.Step) {
 			return
 		}
 		s.failures = 0
+		if d.gaveWay(s) {
+			return
+		}
 		step = d.decide(s)
 	}
 }

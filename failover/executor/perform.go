@@ -15,6 +15,9 @@ import (
 
 // perform does one step. An error means that the set is looked at again a little later; what did happen is seen then.
 func (d *duties) perform(ctx context.Context, s *set, step failover.Step) error {
+	if err := d.payUp(ctx, s); err != nil {
+		return err
+	}
 	st := d.e.o.Cluster.State()
 	m, ok := st.Master(s.name)
 	if !ok {

@@ -53,7 +53,8 @@ func (d *duties) promote(ctx context.Context, s *set, m *raftfsm.Master, step fa
 	if switched, err := d.switchMaster(ctx, s, row, info, story); !switched || err != nil {
 		return err
 	}
-	return d.tell(ctx, s, row, story.step(raftfsm.StepSwitch, row.To, began, ""))
+	s.owes(row, story.step(raftfsm.StepSwitch, row.To, began, ""))
+	return nil
 }
 
 // fencedCandidate is the connection over which the candidate is promoted; nil where the candidate failed, or where the
@@ -148,6 +149,27 @@ func (d *duties) switchMaster(ctx context.Context, s *set, row *raftfsm.Failover
 	d.e.o.Log.Info("master switched", "master", s.name, "epoch", row.Epoch, "from", row.From.String(), "to", row.To.String(),
 		"took_ms", s.sinceBegin(row, time.Now()))
 	return true, nil
+}
+
+// owed is a step that the open row is yet to be told.
+type owed struct {
+	row  *raftfsm.Failover
+	step *raftlogv1.Step
+}
+
+// owes keeps a step that is told before anything else is done about the set: at once, unless other sets wait for a master.
+func (s *set) owes(row *raftfsm.Failover, step *raftlogv1.Step) { s.owed = &owed{row: row, step: step} }
+
+// payUp tells what is owed.
+func (d *duties) payUp(ctx context.Context, s *set) error {
+	if s.owed == nil {
+		return nil
+	}
+	if err := d.tell(ctx, s, s.owed.row, s.owed.step); err != nil {
+		return err
+	}
+	s.owed = nil
+	return nil
 }
 
 // tell adds a step to the open row. Where the row is closed by now, or full, there is nothing to add it to.

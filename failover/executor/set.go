@@ -30,6 +30,10 @@ type set struct {
 	// corrected are the instances that were told to follow a master in no failover, and whom; until they are seen to.
 	corrected map[raftfsm.Addr]raftfsm.Addr
 	resting   string // why nothing is done, as last logged
+	// urgent: its worker is counted among those whose set has no master. yields is until when it stands back for such.
+	urgent bool
+	yields time.Time
+	owed   *owed // nil for nothing
 	// begun is the epoch of the row that this leadership opened, and begunAt when it proposed it.
 	begun   uint64
 	begunAt time.Time

@@ -87,7 +87,8 @@ func (d *duties) switchOver(ctx context.Context, s *set, m *raftfsm.Master, row 
 	}
 	step := h.t.step(raftfsm.StepSwitch, row.To, began, "")
 	h.release(ctx)
-	return d.tell(ctx, s, row, step)
+	s.owes(row, step)
+	return nil
 }
 
 // giveWay has the old master of an automatic failover, which this node reaches though others do not, hand over first; nil where
