@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"testing"
+	"time"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
@@ -86,5 +87,84 @@ func BenchmarkEndFailover(b *testing.B) {
 	}
 	for i := 0; b.Loop(); i++ {
 		fail(i)
+	}
+}
+
+// BenchmarkRack is what entries cost each node when a rack takes 500 of 1,500 masters: a node's report of all of them, and of each the
+// failover's row, its switch, a step and its end.
+func BenchmarkRack(b *testing.B) {
+	const masters, lost = 1500, 500
+	whole := fleet(b, masters)
+	node := func(l *log, id string) uint64 {
+		n, _ := l.state.Node(id)
+		return n.ReportBase
+	}
+	apply := func(l *log, c *raftlogv1.Command) {
+		c.Header = &raftlogv1.Header{Level: raftfsm.LevelOf(c)}
+		l.index++
+		next, res := raftfsm.Apply(l.state, l.index, c)
+		if res.Code != raftfsm.OK {
+			b.Fatal(res)
+		}
+		l.state = next
+	}
+	var took [4]time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		l := level4(b)
+		l.state, l.index = whole, whole.Index()
+		for _, id := range []string{"a", "b", "c"} {
+			apply(l, &raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: &raftlogv1.RegisterNode{RaftId: id, NodeId: id, MaxLevel: 4}}})
+		}
+		l.state = raftfsm.ApplyServers(l.state, l.index+1, []raftfsm.Server{{ID: "a", Voter: true}, {ID: "b", Voter: true}, {ID: "c", Voter: true}})
+		l.index++
+		each := func(do func(m *raftfsm.Master) *raftlogv1.Command) time.Duration {
+			var sum time.Duration
+			for i := range lost {
+				m, _ := l.state.Master(fmt.Sprintf("master-%05d", 3*i))
+				c := do(m)
+				begun := time.Now()
+				apply(l, c)
+				sum += time.Since(begun)
+			}
+			return sum
+		}
+		b.StartTimer()
+		for _, id := range []string{"a", "b", "c"} {
+			r := &raftlogv1.Report{Node: id, Base: node(l, id)}
+			for i := range lost {
+				m, _ := l.state.Master(fmt.Sprintf("master-%05d", 3*i))
+				r.Down = append(r.Down, &raftlogv1.Verdict{
+					Master: m.Name, Instance: m.Address.Proto(), Generation: m.Generation, Cause: raftlogv1.Cause_CAUSE_REFUSED, SinceMs: 1,
+				})
+			}
+			begun := time.Now()
+			apply(l, &raftlogv1.Command{Op: &raftlogv1.Command_Report{Report: r}})
+			took[0] += time.Since(begun)
+		}
+		took[1] += each(func(m *raftfsm.Master) *raftlogv1.Command {
+			return l.begin(m.Name, 0, func(f *raftlogv1.BeginFailover) {
+				f.Candidate = m.Replicas()[0].Addr.Proto()
+				for _, in := range m.Replicas() {
+					f.Candidates = append(f.Candidates, &raftlogv1.Candidate{Address: in.Addr.Proto(), RunId: in.RunID})
+				}
+			})
+		})
+		took[2] += each(func(m *raftfsm.Master) *raftlogv1.Command {
+			f := m.Failover
+			return &raftlogv1.Command{Op: &raftlogv1.Command_SwitchMaster{SwitchMaster: &raftlogv1.SwitchMaster{
+				Master: m.Name, Epoch: f.Epoch, From: f.From.Proto(), To: f.To.Proto(), Offset: 100,
+			}}}
+		})
+		took[3] += each(func(m *raftfsm.Master) *raftlogv1.Command {
+			return end(m.Name, m.Failover.Epoch, raftfsm.OutcomeCompleted)
+		})
+	}
+	for i, name := range []string{"report", "begin", "switch", "end"} {
+		n := lost
+		if i == 0 {
+			n = 3 * lost
+		}
+		b.ReportMetric(float64(took[i].Microseconds())/float64(b.N*n), "µs/"+name)
 	}
 }
