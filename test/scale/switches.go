@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -55,28 +56,61 @@ func (w *world) switches(ctx context.Context, sets []*set) ([]time.Duration, err
 	return took, nil
 }
 
-// hear notes when a node has told of the switch of each set and answers so.
+// hear notes when a node has told of the switch of each set and answers so. It asks for all that it was told of meanwhile at once,
+// so that one answer does not wait for the other.
 func (w *world) hear(ctx context.Context, n *redis.Client, sub *redis.PubSub, old map[string]string, when map[string]time.Time) error {
+	told := sub.Channel(redis.WithChannelSize(2 * len(old)))
+	due := map[string]bool{}
 	for len(when) < len(old) {
-		m, err := sub.ReceiveMessage(ctx)
-		if err != nil {
-			return fmt.Errorf("%d of %d switches heard: %w", len(when), len(old), err)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d switches heard: %w", len(when), len(old), context.Cause(ctx))
+		case m := <-told:
+			take(m, old, due)
 		}
-		name, _, _ := strings.Cut(m.Payload, " ")
-		was, mine := old[name]
-		if _, twice := when[name]; !mine || twice {
-			continue
-		}
-		for {
-			now, err := w.ask(ctx, n, name)
-			if err != nil {
+		for len(due) > 0 {
+			for len(told) > 0 {
+				take(<-told, old, due)
+			}
+			if err := w.askFor(ctx, n, old, due, when); err != nil {
 				return err
 			}
-			if now != was {
-				break
-			}
 		}
-		when[name] = time.Now()
+	}
+	return nil
+}
+
+// take notes of which set a message tells a switch.
+func take(m *redis.Message, old map[string]string, due map[string]bool) {
+	name, _, _ := strings.Cut(m.Payload, " ")
+	if _, mine := old[name]; mine {
+		due[name] = true
+	}
+}
+
+// askFor asks where the masters are that are due, and moves those that have another address to when.
+func (w *world) askFor(ctx context.Context, n *redis.Client, old map[string]string, due map[string]bool, when map[string]time.Time) error {
+	pipe := n.Pipeline()
+	asked := map[string]*redis.Cmd{}
+	for name := range due {
+		asked[name] = pipe.Do(ctx, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return err
+	}
+	now := time.Now()
+	for name, c := range asked {
+		at, err := c.StringSlice()
+		if err != nil || len(at) != 2 {
+			return fmt.Errorf("address of %s: %v: %w", name, at, err)
+		}
+		if net.JoinHostPort(at[0], at[1]) == old[name] {
+			continue
+		}
+		delete(due, name)
+		if _, twice := when[name]; !twice {
+			when[name] = now
+		}
 	}
 	return nil
 }
