@@ -34,8 +34,9 @@ func TestTheRestStandsBackForSetsWithoutAMaster(t *testing.T) {
 			}
 			return errGone
 		})
-		all[0].Crash()
 		other.Crash()
+		w.pass(200 * time.Millisecond)
+		all[0].Crash()
 		w.until("switched", 3*time.Second, func() bool { return w.master().Address == addr(2) })
 		w.until("ended", 10*time.Second, func() bool { return w.master().Failover == nil })
 		row := w.last()
