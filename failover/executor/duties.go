@@ -168,14 +168,20 @@ func (d *duties) standsBack(name string, now time.Time) bool {
 	return s != nil && !s.busy && now.Before(s.yields) && d.urgent.Load() > 0
 }
 
-// gaveWay takes a set that has a master now off those that are counted as urgent, and tells whether its worker is to leave the
-// rest for later: while others wait for theirs. After a switchover there are clients that wait to be let go.
-func (d *duties) gaveWay(s *set) bool {
+// givesWay counts a set whose worker goes on among those that have no master, or no longer, and tells whether the worker is to leave
+// the rest for later: where the set has just got its master and others wait for theirs. After a switchover there are clients that wait to
+// be let go.
+func (d *duties) givesWay(s *set) bool {
 	m, ok := d.e.o.Cluster.State().Master(s.name)
-	if ok && isUrgent(m) || !s.urgent {
+	urgent := ok && isUrgent(m)
+	if urgent == s.urgent {
 		return false
 	}
-	s.urgent = false
+	s.urgent = urgent
+	if urgent { // it became so while its worker was at something else
+		d.urgent.Add(1)
+		return false
+	}
 	waiting := d.urgent.Add(-1) > 0
 	if !waiting || !ok || m.Failover == nil || m.Failover.Kind == raftfsm.KindPlanned {
 		return false
@@ -252,7 +258,7 @@ func (d *duties) work(ctx context.Context, s *set, step failover.Step) {
 			return
 		}
 		s.failures = 0
-		if d.gaveWay(s) {
+		if d.givesWay(s) {
 			return
 		}
 		step = d.decide(s)
