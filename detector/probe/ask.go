@@ -31,7 +31,7 @@ const (
 )
 
 // infoSlack is how late an INFO may be: where the next probe would come later, it is asked for now.
-const infoSlack = 3 * time.Second
+const infoSlack = 2500 * time.Millisecond
 
 // infoRetry is how soon it is tried again where it was refused.
 const infoRetry = time.Second
@@ -87,7 +87,7 @@ func (w *watch) insist(ctx context.Context, conn *instance.Conn, asked *plan, un
 // kind chooses the next probe. The caller holds mu.
 func (w *watch) kind(now time.Time) detector.ProbeKind {
 	if w.wantsInfo(now) {
-		w.awaited = w.urgent || w.deciding(now) || now.Before(w.infoDue)
+		w.awaited = w.urgent || w.deciding(now)
 		w.urgent = false
 		return detector.ProbeInfo
 	}
@@ -187,11 +187,11 @@ func (w *watch) answered(now time.Time, kind detector.ProbeKind, class detector.
 // second tries another connection while the first is silent: a firewall may have dropped the established flow. An answer
 // on either counts. The caller holds mu.
 func (w *watch) second(ctx context.Context) {
-	if w.seconding || w.spare != nil {
+	now := time.Now()
+	if w.seconding || w.spare != nil || now.Before(w.seconded.Add(redialPeriod(0, w.f.lost.Load()))) {
 		return
 	}
-	w.seconding = true
-	now := time.Now()
+	w.seconding, w.seconded = true, now
 	w.track.Sent(now)
 	p, until := w.plan, now.Add(w.plan.patience())
 	w.f.members.Go(func() {

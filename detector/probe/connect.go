@@ -13,7 +13,6 @@ import (
 
 // connect tries until a connection stands. It returns nil when the attempt was aborted.
 func (w *watch) connect(ctx context.Context) *instance.Conn {
-	lost := false
 	for ctx.Err() == nil {
 		if delay := w.retryDelay(); delay > 0 {
 			for until := time.Now().Add(delay); !w.wait(ctx, until, nil) && ctx.Err() == nil; {
@@ -28,11 +27,6 @@ func (w *watch) connect(ctx context.Context) *instance.Conn {
 		}
 		if conn, ok := w.attempt(ctx); ok {
 			return conn
-		}
-		if !lost {
-			lost = true
-			w.f.lost.Add(1)
-			defer w.f.lost.Add(-1)
 		}
 	}
 	w.dropped()
@@ -64,9 +58,8 @@ func (w *watch) retryDelay() time.Duration {
 	pause := redialPeriod(period, w.f.lost.Load())
 	delay := pause*3/4 + rand.N(pause/2)
 	at, pending := w.track.Deadline(w.plan.limits)
-	last := max(period, min(pause, w.plan.limits.DownAfter)) / 4
-	if left := time.Until(at); pending && left > max(period/2, period/8+last) {
-		return min(delay, left-period/8-rand.N(last))
+	if left := time.Until(at); pending && left > period/2 {
+		return min(delay, left-period/8-rand.N(period/4))
 	}
 	return delay
 }

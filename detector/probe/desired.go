@@ -23,7 +23,7 @@ type plan struct {
 	// primary: it is the committed master; head is that one, as the state has it.
 	primary bool
 	head    raftfsm.Instance
-	// hot: a verdict stands against the set's master, or a failover is open: every probe is an INFO.
+	// hot: a verdict stands against the set's master, or a failover is open: every probe of the leader is an INFO.
 	hot bool
 	// members counts changes of the set that took instances away, so that an older list of replicas does not bring them back.
 	members uint64
@@ -188,13 +188,13 @@ func (p *plan) period() time.Duration {
 	return min(max(p.limits.DownAfter/10, shortestPeriod), LongestPeriod)
 }
 
-// probesPerSecond is how many probes a node sends in a second, wherever that leaves each instance three in its down-after: probing
+// probesPerSecond is how many probes a node sends in a second, wherever that leaves each instance five in two down-afters: probing
 // must not keep a node, nor a network, from what probing is for.
 const probesPerSecond = 3000
 
 const (
-	// manyLost instances that cannot be reached make the others' probes yield to what has to be done for them: they are yieldingProbes
-	// a second then, wherever that leaves each instance three in its down-after.
+	// manyLost masters that do not answer make the probes of others yield to what has to be done for them: they are yieldingProbes a
+	// second then, wherever that leaves each instance what probesPerSecond leaves it. One that is failed over is no master any more.
 	manyLost       = 20
 	yieldingProbes = 1000
 )
@@ -204,18 +204,21 @@ const rarestProbe = 10 * time.Second
 
 // stretchNow is how many times as many probes are asked for as are sent now, in thousandths.
 func (f *Fleet) stretchNow() int64 {
-	if f.lost.Load() >= manyLost {
+	if f.yields() {
 		return f.yielding.Load()
 	}
 	return f.stretch.Load()
 }
+
+// yields tells whether there is more to do than to probe.
+func (f *Fleet) yields() bool { return f.lostMasters.Load() >= manyLost }
 
 // rate is how many probes a second the plan asks for, in thousandths.
 func (p *plan) rate() int64 { return int64(1000 * time.Second / p.period()) }
 
 // stretched is a period where more probes are asked for than are sent: stretch is how many times as many, in thousandths.
 func stretched(period, downAfter time.Duration, stretch int64) time.Duration {
-	return max(period, min(period*time.Duration(stretch)/1000, downAfter/3, rarestProbe))
+	return max(period, min(period*time.Duration(stretch)/1000, 2*downAfter/5, rarestProbe).Truncate(gridStep))
 }
 
 // period is how often the instance is probed now: as its plan has it where this node may have to decide about a failover, else as

@@ -62,8 +62,8 @@ type Fleet struct {
 	// yielding is the same for the time in which many instances are lost.
 	yielding atomic.Int64
 
-	// lost is how many instances cannot be reached at present.
-	lost atomic.Int64
+	// lost is how many instances do not answer at present, lostMasters how many masters are among them.
+	lost, lostMasters atomic.Int64
 
 	loop    progress.Loop // of the goroutine that follows the state
 	watches sync.Map      // raftfsm.Addr -> *watch

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 )
 
 // asked counts what was asked of an instance from now on.
@@ -101,11 +103,63 @@ func TestProbesYieldWhileManyAreLost(t *testing.T) {
 			r.at(name(i)).Restart(false)
 		}
 		time.Sleep(10 * time.Second)
-		if n := r.fleet.lost.Load(); n != 0 {
-			t.Errorf("%d are lost still", n)
+		if n, masters := r.fleet.lost.Load(), r.fleet.lostMasters.Load(); n != 0 || masters != 0 {
+			t.Errorf("%d and %d masters are lost still", n, masters)
 		}
 		if after, _ := r.asked(name(masters-1), 12*time.Second); after < before-2 {
 			t.Errorf("%d PINGs before, %d when all are back", before, after)
+		}
+	})
+}
+
+// However instances are lost, they are counted for as long as they are watched.
+func TestTheLostAreCounted(t *testing.T) {
+	for what, lose := range map[string]func(*room, string){
+		"crash": func(r *room, a string) { r.at(a).Crash() },
+		"hang":  func(r *room, a string) { r.at(a).Hang() },
+		"cut":   func(r *room, a string) { r.net.Drop("a", addrOf(a)) },
+	} {
+		inRoom(t, func(r *room) {
+			counts := func(lost, masters int64) {
+				t.Helper()
+				synctest.Wait()
+				if l, m := r.fleet.lost.Load(), r.fleet.lostMasters.Load(); l != lost || m != masters {
+					t.Errorf("%s: %d lost, %d masters of them, want %d and %d", what, l, m, lost, masters)
+				}
+			}
+			counts(0, 0)
+			lose(r, master)
+			lose(r, third)
+			time.Sleep(3 * time.Second)
+			counts(2, 1)
+			r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Remove{Remove: &raftlogv1.Remove{Name: "m"}}})
+			time.Sleep(time.Second)
+			counts(0, 0)
+		})
+	}
+}
+
+// A rack whose processes are back just before the verdict is found so, however many they are.
+func TestManyThatReturnInTimeAreNotHeldDown(t *testing.T) {
+	inEmptyRoom(t, nil, func(r *room) {
+		const masters = 300
+		name := func(i int) string { return fmt.Sprintf("10.9.%d.%d:6379", i/200, 1+i%200) }
+		for i := range masters {
+			r.net.Add(name(i))
+			r.law.monitor(name(i), name(i), "down-after-milliseconds", "5000")
+		}
+		r.start()
+		time.Sleep(5 * time.Second)
+		for i := range masters {
+			r.at(name(i)).Crash()
+		}
+		time.Sleep(4500 * time.Millisecond)
+		for i := range masters {
+			r.at(name(i)).Restart(false)
+		}
+		time.Sleep(2 * time.Second)
+		if n := r.verdicts.n.Load(); n != 0 {
+			t.Errorf("%d verdicts", n)
 		}
 	})
 }

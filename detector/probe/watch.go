@@ -52,9 +52,13 @@ type watch struct {
 	resting *rest
 	// failures counts attempts since the last reply.
 	failures int
-	// spare is a second connection that answered; seconding tells that one is being tried.
+	// spare is a second connection that answered; seconding tells that one is being tried, seconded when one was tried last.
 	spare     *instance.Conn
 	seconding bool
+	seconded  time.Time
+	// lost and lostMaster tell that the fleet counts it so.
+	lost, lostMaster bool
+	ended            bool // nothing is counted any more
 }
 
 // sight is what a watch publishes. It is immutable.
@@ -81,7 +85,7 @@ func (w *watch) run() {
 	w.loop.Step()
 	defer w.loop.Rest()
 	defer w.timer.Stop()
-	defer w.closeSpare()
+	defer w.leave()
 	for w.ctx.Err() == nil {
 		ctx, cancel := context.WithCancel(w.ctx)
 		w.mu.Lock()
@@ -100,9 +104,12 @@ func (w *watch) run() {
 	}
 }
 
-func (w *watch) closeSpare() {
+// leave undoes at its end what the watch has beside it.
+func (w *watch) leave() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.countLost(false)
+	w.ended = true
 	if w.spare != nil {
 		_ = w.spare.Close()
 		w.spare = nil
@@ -279,7 +286,7 @@ func (w *watch) replan(p *plan) {
 	if news {
 		w.infoDue = time.Time{}
 	}
-	if w.f.o.Cluster.Leading() && (p.hot && !was.hot || p.primary && news) {
+	if leading := w.f.o.Cluster.Leading(); leading && p.hot && !was.hot || p.primary && news && (leading || !w.f.yields()) {
 		w.urgent = true
 	}
 	w.publish()
@@ -295,6 +302,8 @@ func (w *watch) publish() {
 	next.obs.PingTime, next.obs.Info, next.obs.InfoAt, next.obs.RoleSince = w.pingTime, w.info, w.infoAt, w.roleAt
 	w.notePending(next.obs.LastPingSent)
 	w.sight.Store(next)
+	_, silent := w.track.Silence()
+	w.countLost(next.obs.Down || silent && w.failures > 1)
 	verdict := stanceOf(next.obs) != stanceOf(was.obs)
 	if verdict {
 		w.f.reporter.mark(w.plan.master)
@@ -310,6 +319,23 @@ func (w *watch) publish() {
 	if verdict && next.obs.Down != was.obs.Down {
 		w.logVerdict(next.obs)
 	}
+}
+
+// countLost has the fleet count the watch among those whose instance does not answer. The caller holds mu.
+func (w *watch) countLost(lost bool) {
+	lost = lost && !w.ended
+	count(&w.f.lost, &w.lost, lost)
+	count(&w.f.lostMasters, &w.lostMaster, lost && w.plan.primary)
+}
+
+func count(n *atomic.Int64, counted *bool, is bool) {
+	switch {
+	case is && !*counted:
+		n.Add(1)
+	case !is && *counted:
+		n.Add(-1)
+	}
+	*counted = is
 }
 
 func (w *watch) logVerdict(o detector.Observation) {

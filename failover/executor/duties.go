@@ -141,7 +141,11 @@ func (d *duties) look(ctx context.Context, now time.Time) {
 			limit *= urgentShare
 		}
 		for name := range d.due {
-			if d.running >= limit {
+			busy := d.running
+			if !urgent {
+				busy -= int(d.urgent.Load()) // those that are busy with more are not in the way of the others
+			}
+			if busy >= limit {
 				break // the rest stays due until a worker is done
 			}
 			m, ok := st.Master(name)
@@ -169,8 +173,8 @@ func (d *duties) standsBack(name string, now time.Time) bool {
 }
 
 // givesWay counts a set whose worker goes on among those that have no master, or no longer, and tells whether the worker is to leave
-// the rest for later: where the set has just got its master and others wait for theirs. After a switchover there are clients that wait to
-// be let go.
+// the rest for later: where the set has just got its master and others wait for theirs. Where the old one gave way there are clients that
+// wait to be let go.
 func (d *duties) givesWay(s *set) bool {
 	m, ok := d.e.o.Cluster.State().Master(s.name)
 	urgent := ok && isUrgent(m)
@@ -183,7 +187,7 @@ func (d *duties) givesWay(s *set) bool {
 		return false
 	}
 	waiting := d.urgent.Add(-1) > 0
-	if !waiting || !ok || m.Failover == nil || m.Failover.Kind == raftfsm.KindPlanned {
+	if !waiting || !ok || m.Failover == nil || m.Failover.Kind == raftfsm.KindPlanned || m.Failover.HandedOver() {
 		return false
 	}
 	s.yields = time.Now().Add(yieldLimit)
@@ -237,11 +241,11 @@ func (d *duties) start(ctx context.Context, s *set, step failover.Step, urgent b
 	})
 }
 
-// nextLook is the time until some set is to be looked at again.
+// nextLook is the time until some set is to be looked at again. One that is due waits for a worker, or stands back for a while.
 func (d *duties) nextLook(now time.Time) time.Duration {
 	wait := time.Hour
-	for _, s := range d.watchful {
-		if !s.busy && !s.lookAt.IsZero() {
+	for name, s := range d.watchful {
+		if !s.busy && !s.lookAt.IsZero() && (!d.due[name] || d.standsBack(name, now)) {
 			wait = min(wait, max(s.lookAt.Sub(now), 0))
 		}
 	}

@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -15,7 +16,14 @@ var errGone = errors.New("gone")
 
 // What is left to do for a set that has its new master waits while another one has none, but not for ever.
 func TestTheRestStandsBackForSetsWithoutAMaster(t *testing.T) {
+	for _, parallel := range []int{0, 1} { // with 1, the sets without a master have all workers
+		t.Run(fmt.Sprint("parallel ", parallel), func(t *testing.T) { standBack(t, parallel) })
+	}
+}
+
+func standBack(t *testing.T, parallel int) {
 	play(t, func(t *testing.T, w *world) {
+		w.parallel = parallel
 		all := w.redis(1)
 		other := w.net.Add(addr(11).String())
 		w.net.Add(addr(12).String()).Replicate(addr(11))

@@ -65,11 +65,14 @@ func (w *world) hear(ctx context.Context, n *redis.Client, sub *redis.PubSub, ol
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%d of %d switches heard: %w", len(when), len(old), context.Cause(ctx))
-		case m := <-told:
+		case m, ok := <-told:
+			if !ok {
+				return fmt.Errorf("%d of %d switches heard, and then no more: %w", len(when), len(old), net.ErrClosed)
+			}
 			take(m, old, due)
 		}
 		for len(due) > 0 {
-			for len(told) > 0 {
+			for waiting := len(told); waiting > 0; waiting-- {
 				take(<-told, old, due)
 			}
 			if err := w.askFor(ctx, n, old, due, when); err != nil {
