@@ -218,7 +218,8 @@ func (p *plan) rate() int64 { return int64(1000 * time.Second / p.period()) }
 
 // stretched is a period where more probes are asked for than are sent: stretch is how many times as many, in thousandths.
 func stretched(period, downAfter time.Duration, stretch int64) time.Duration {
-	return max(period, min(period*time.Duration(stretch)/1000, 2*downAfter/5, rarestProbe).Truncate(gridStep))
+	bound := min((2 * downAfter / 5).Truncate(gridStep), rarestProbe) // on the grid, which rounds up
+	return max(period, min(period*time.Duration(stretch)/1000, bound))
 }
 
 // period is how often the instance is probed now: as its plan has it where this node may have to decide about a failover, else as

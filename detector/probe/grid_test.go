@@ -62,6 +62,7 @@ func TestPeriodIsStretchedWhereTooManyAreProbed(t *testing.T) {
 		{100, 1000, 2000, 200},
 		{100, 1000, 9000, 400}, // five in two down-afters, come what may
 		{100, 600, 9000, 200},  // on the grid, which rounds up
+		{100, 1000, 1300, 130},
 		{2000, 30000, 2250, 4500},
 		{2000, 60000, 9000, 10000}, // what is known must not grow too old
 		{50, 100, 9000, 50},        // never shorter than it was
