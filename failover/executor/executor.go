@@ -127,7 +127,7 @@ type Executor struct {
 type look struct {
 	memory  failover.Memory
 	since   uint64
-	observe func(raftfsm.Addr) (detector.Observation, bool)
+	observe observer
 }
 
 // operation is an order for a set.
@@ -240,16 +240,40 @@ func (e *Executor) around() around {
 func (e *Executor) view(s *raftfsm.State, m *raftfsm.Master) failover.View {
 	a := e.around()
 	return failover.View{
-		State: s, Master: m, Observe: e.o.Fleet.Observe, Now: time.Now(), Self: e.o.Cluster.Self(), Renewed: a.renewed,
+		State: s, Master: m, Observe: frozen(e.o.Fleet.Observe), Now: time.Now(), Self: e.o.Cluster.Self(), Renewed: a.renewed,
 		Heard: a.heard, Leader: a.leader, Braked: a.braked,
 	}
 }
 
+// observer gives what is seen of an instance.
+type observer = func(raftfsm.Addr) (detector.Observation, bool)
+
+// frozen is what an observer gives, the same for as long as one decision asks: a reading that came between two of its questions
+// would make it one about two different moments. It is for one goroutine.
+func frozen(observe observer) observer {
+	type seen struct {
+		of raftfsm.Addr
+		o  detector.Observation
+		ok bool
+	}
+	var all []seen
+	return func(a raftfsm.Addr) (detector.Observation, bool) {
+		for i := range all {
+			if all[i].of == a {
+				return all[i].o, all[i].ok
+			}
+		}
+		o, ok := observe(a)
+		all = append(all, seen{a, o, ok})
+		return o, ok
+	}
+}
+
 // looked keeps how the duties looked at a set, for whoever asks what they would do.
-func (e *Executor) looked(name string, v failover.View) {
+func (e *Executor) looked(name string, v failover.View, observe observer) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.looks[name] = look{memory: v.Memory, since: v.Since, observe: v.Observe}
+	e.looks[name] = look{memory: v.Memory, since: v.Since, observe: observe}
 }
 
 func (e *Executor) forget(name string) {
@@ -264,7 +288,7 @@ func (e *Executor) explained(s *raftfsm.State, m *raftfsm.Master) failover.View 
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if l, ok := e.looks[m.Name]; ok {
-		v.Memory, v.Since, v.Observe = l.memory, l.since, l.observe
+		v.Memory, v.Since, v.Observe = l.memory, l.since, frozen(l.observe)
 	}
 	return v
 }

@@ -86,7 +86,7 @@ func (d *duties) next(s *set) failover.Step {
 	v := d.viewOf(s, st, m)
 	s.memory = v.Remember()
 	v.Memory = s.memory
-	d.e.looked(s.name, v)
+	d.e.looked(s.name, v, d.observer(s))
 	s.followed(v)
 	step := failover.Next(v)
 	switch step := step.(type) {
@@ -180,9 +180,14 @@ func (d *duties) viewOf(s *set, st *raftfsm.State, m *raftfsm.Master) failover.V
 		_, refused := d.refused.Load(id)
 		return refused
 	})
-	fleet := v.Observe
-	v.Observe = func(a raftfsm.Addr) (detector.Observation, bool) {
-		o, ok := fleet(a)
+	v.Observe = frozen(d.observer(s))
+	return v
+}
+
+// observer gives the fleet's observations, with what was read since over control connections.
+func (d *duties) observer(s *set) observer {
+	return func(a raftfsm.Addr) (detector.Observation, bool) {
+		o, ok := d.e.o.Fleet.Observe(a)
 		s.mu.Lock()
 		r, have := s.read[a]
 		s.mu.Unlock()
@@ -191,7 +196,6 @@ func (d *duties) viewOf(s *set, st *raftfsm.State, m *raftfsm.Master) failover.V
 		}
 		return o, ok
 	}
-	return v
 }
 
 // saw keeps an INFO that came over a control connection.
