@@ -86,10 +86,11 @@ func (m *metronome) enter(r *rest) {
 	m.slots[step] = append(m.slots[step], r)
 }
 
-// restful tells whether nothing is amiss with an instance, so that its PINGs may be left to the metronome. The caller holds mu.
+// restful tells whether nothing is amiss with an instance, so that its PINGs may be left to the metronome, which asks for itself whether
+// the master is silent: to ask here would double the stack of everyone at rest. The caller holds mu.
 func (w *watch) restful() bool {
 	_, pending := w.track.Deadline(w.plan.limits)
-	return !pending && !w.track.Down() && !w.urgent && !w.deciding(time.Now()) && w.plan.period() >= gridStep
+	return !pending && !w.track.Down() && !w.urgent && !(w.plan.hot && w.f.o.Cluster.Leading()) && w.plan.period() >= gridStep
 }
 
 // restEnd is how a rest ended.
