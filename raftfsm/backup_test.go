@@ -422,20 +422,11 @@ func TestRestoredStoriesAreTheOldest(t *testing.T) {
 func fleet(t testing.TB, masters int) *raftfsm.State {
 	t.Helper()
 	l := level4(t)
-	apply := func(c *raftlogv1.Command) {
-		c.Header = &raftlogv1.Header{Level: raftfsm.LevelOf(c)}
-		l.index++
-		next, res := raftfsm.Apply(l.state, l.index, c)
-		if res.Code != raftfsm.OK {
-			t.Fatal(res)
-		}
-		l.state = next
-	}
 	id := func(n int) string { return fmt.Sprintf("%x", sha1.Sum([]byte{byte(n), byte(n >> 8), byte(n >> 16)})) }
 	for i := range masters {
 		name, host := fmt.Sprintf("master-%05d", i), fmt.Sprintf("redis-%d.rack-%d.example.com", i%250, i/250)
 		at := func(k int) *raftlogv1.Address { return &raftlogv1.Address{Host: host, Port: uint32(6379 + k)} }
-		apply(&raftlogv1.Command{Op: &raftlogv1.Command_Monitor{Monitor: &raftlogv1.Monitor{
+		l.quick(&raftlogv1.Command{Op: &raftlogv1.Command_Monitor{Monitor: &raftlogv1.Monitor{
 			Name: name, Address: at(0), Options: options("quorum", "2", "auth-pass", id(i), "down-after-milliseconds", "5000"),
 		}}})
 		facts := &raftlogv1.StateFacts{Master: name, Generation: l.index}
@@ -448,7 +439,7 @@ func fleet(t testing.TB, masters int) *raftfsm.State {
 				Address: at(k), RunId: id(3*i + k), Role: role, ReplId: id(i), ReplId2: id(i + 1), SecondOffset: 12345678, SyncedReplId: id(i),
 			})
 		}
-		apply(&raftlogv1.Command{Op: &raftlogv1.Command_StateFacts{StateFacts: facts}})
+		l.quick(&raftlogv1.Command{Op: &raftlogv1.Command_StateFacts{StateFacts: facts}})
 	}
 	return l.state
 }

@@ -61,26 +61,16 @@ func BenchmarkEndFailover(b *testing.B) {
 	l := level4(b)
 	l.state = fleet(b, maxMasters)
 	l.index = l.state.Index()
-	apply := func(c *raftlogv1.Command) uint64 {
-		c.Header = &raftlogv1.Header{Level: raftfsm.LevelOf(c)}
-		l.index++
-		next, res := raftfsm.Apply(l.state, l.index, c)
-		if res.Code != raftfsm.OK {
-			b.Fatal(res)
-		}
-		l.state = next
-		return res.Epoch
-	}
 	fail := func(i int) {
 		name := fmt.Sprintf("master-%05d", i%maxMasters)
 		m, _ := l.state.Master(name)
-		epoch := apply(l.begin(name, 0, func(f *raftlogv1.BeginFailover) {
+		epoch := l.quick(l.begin(name, 0, func(f *raftlogv1.BeginFailover) {
 			f.Kind, f.Candidate = raftfsm.KindForced, m.Replicas()[0].Addr.Proto()
 			for _, in := range m.Replicas() {
 				f.Candidates = append(f.Candidates, &raftlogv1.Candidate{Address: in.Addr.Proto(), RunId: in.RunID, Detail: fmt.Sprintf("%200d", i)})
 			}
-		}))
-		apply(end(name, epoch, raftfsm.OutcomeAborted))
+		})).Epoch
+		l.quick(end(name, epoch, raftfsm.OutcomeAborted))
 	}
 	for i := range maxMasters {
 		fail(i)
@@ -99,22 +89,13 @@ func BenchmarkRack(b *testing.B) {
 		n, _ := l.state.Node(id)
 		return n.ReportBase
 	}
-	apply := func(l *log, c *raftlogv1.Command) {
-		c.Header = &raftlogv1.Header{Level: raftfsm.LevelOf(c)}
-		l.index++
-		next, res := raftfsm.Apply(l.state, l.index, c)
-		if res.Code != raftfsm.OK {
-			b.Fatal(res)
-		}
-		l.state = next
-	}
 	var took [4]time.Duration
 	for b.Loop() {
 		b.StopTimer()
 		l := level4(b)
 		l.state, l.index = whole, whole.Index()
 		for _, id := range []string{"a", "b", "c"} {
-			apply(l, &raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: &raftlogv1.RegisterNode{RaftId: id, NodeId: id, MaxLevel: 4}}})
+			l.quick(&raftlogv1.Command{Op: &raftlogv1.Command_RegisterNode{RegisterNode: &raftlogv1.RegisterNode{RaftId: id, NodeId: id, MaxLevel: 4}}})
 		}
 		l.state = raftfsm.ApplyServers(l.state, l.index+1, []raftfsm.Server{{ID: "a", Voter: true}, {ID: "b", Voter: true}, {ID: "c", Voter: true}})
 		l.index++
@@ -124,7 +105,7 @@ func BenchmarkRack(b *testing.B) {
 				m, _ := l.state.Master(fmt.Sprintf("master-%05d", 3*i))
 				c := do(m)
 				begun := time.Now()
-				apply(l, c)
+				l.quick(c)
 				sum += time.Since(begun)
 			}
 			return sum
@@ -139,7 +120,7 @@ func BenchmarkRack(b *testing.B) {
 				})
 			}
 			begun := time.Now()
-			apply(l, &raftlogv1.Command{Op: &raftlogv1.Command_Report{Report: r}})
+			l.quick(&raftlogv1.Command{Op: &raftlogv1.Command_Report{Report: r}})
 			took[0] += time.Since(begun)
 		}
 		took[1] += each(func(m *raftfsm.Master) *raftlogv1.Command {
