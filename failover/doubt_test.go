@@ -175,3 +175,15 @@ func TestSilenceIsPreparedFor(t *testing.T) {
 	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Pause{Pause: &raftlogv1.Pause{Name: "m", Reason: "r"}}})
 	is[failover.Rest](t, s.next())
 }
+
+// The leader's own vote counts only while it sees the master down itself, though it has not been taken back in the log yet.
+func TestTheLeadersOwnVoteIsWhatItSees(t *testing.T) {
+	s := newScene(t, 1)
+	s.v.Self, s.v.Renewed = "a", map[string]bool{"a": true, "b": true}
+	s.down(addr(1), "a", "b")
+	is[failover.Begin](t, s.next())
+	s.see(addr(1), func(o *detector.Observation) { o.Down, o.LastReply = false, s.now })
+	is[failover.Prepare](t, s.next())
+	s.see(addr(1), func(o *detector.Observation) { o.Down = true })
+	is[failover.Begin](t, s.next())
+}
