@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,9 +19,11 @@ type duties struct {
 	// since is the index of the state with which this leadership began.
 	since uint64
 	sets  map[string]*set
-	due   map[string]bool
-	// watchful are the sets that may be due without a change of the state: few of them, where little is amiss.
-	watchful map[string]*set
+	due   due
+	// agenda are the sets that are due at a time, whether or not the state changes.
+	agenda agenda
+	// turn are the sets that the slow look at all has not come to yet.
+	turn []string
 	// done brings back the set of a worker that has finished.
 	done    chan *set
 	running int
@@ -35,7 +38,7 @@ type duties struct {
 // Duties does the leader's work until ctx ends, and returns after its last goroutine has. The term is that of the
 // leadership, whose Mark is applied here.
 func (e *Executor) Duties(ctx context.Context, term uint64) error {
-	d := &duties{e: e, term: term, sets: map[string]*set{}, due: map[string]bool{}, watchful: map[string]*set{}, done: make(chan *set)}
+	d := &duties{e: e, term: term, sets: map[string]*set{}, due: newDue(), done: make(chan *set)}
 	d.since = e.o.Cluster.State().Index()
 	e.lastAround.Store(nil)
 	e.lead(true)
@@ -54,7 +57,7 @@ func (e *Executor) Duties(ctx context.Context, term uint64) error {
 	}()
 	e.o.Log.Info("leading", "term", term)
 	d.workers.Go(func() { d.resolve(ctx) })
-	tick := time.NewTicker(slowTick)
+	tick := time.NewTicker(slowTick / slowShares)
 	defer tick.Stop()
 	d.all(e.o.Cluster.State())
 	for {
@@ -62,7 +65,7 @@ func (e *Executor) Duties(ctx context.Context, term uint64) error {
 		state, seen := e.o.Cluster.Changed(), e.o.Fleet.Changed()
 		d.markNews(time.Now())
 		d.look(ctx, time.Now())
-		timer := time.NewTimer(d.nextLook(time.Now()))
+		timer := time.NewTimer(d.agenda.wait(time.Now()))
 		e.loop.Rest()
 		select {
 		case <-ctx.Done():
@@ -75,18 +78,64 @@ func (e *Executor) Duties(ctx context.Context, term uint64) error {
 		case <-timer.C:
 		case <-tick.C:
 			if d.running < e.o.Parallel { // else nobody could take them on, and to look through them costs those that are urgent
-				d.all(e.o.Cluster.State())
+				d.share(e.o.Cluster.State())
 			}
 		}
 		timer.Stop()
 	}
 }
 
-// all makes every set due.
-func (d *duties) all(s *raftfsm.State) {
-	for m := range s.Masters() {
-		d.due[m.Name] = true
+// due are sets to be looked at.
+type due struct {
+	// urgent are those that have no master. back are those that stand back for them; they are on the agenda for when they do no more.
+	urgent, other, back map[string]bool
+}
+
+func newDue() due {
+	return due{urgent: map[string]bool{}, other: map[string]bool{}, back: map[string]bool{}}
+}
+
+func (d due) drop(name string) {
+	delete(d.urgent, name)
+	delete(d.other, name)
+	delete(d.back, name)
+}
+
+// mark makes a set due. How urgent it is changes only with the state, and then it is marked again.
+func (d *duties) mark(st *raftfsm.State, name string, now time.Time) {
+	d.due.drop(name)
+	m, ok := st.Master(name)
+	switch {
+	case ok && isUrgent(m):
+		d.due.urgent[name] = true
+	case d.standsBack(name, now):
+		d.due.back[name] = true
+	default:
+		d.due.other[name] = true
 	}
+}
+
+// all makes every set due.
+func (d *duties) all(st *raftfsm.State) {
+	now := time.Now()
+	for m := range st.Masters() {
+		d.mark(st, m.Name, now)
+	}
+}
+
+// share makes the next ones due that are looked at though nothing is known to have changed.
+func (d *duties) share(st *raftfsm.State) {
+	if len(d.turn) == 0 {
+		for m := range st.Masters() {
+			d.turn = append(d.turn, m.Name)
+		}
+	}
+	now := time.Now()
+	n := min((st.MasterCount()+slowShares-1)/slowShares, len(d.turn))
+	for _, name := range d.turn[:n] {
+		d.mark(st, name, now)
+	}
+	d.turn = d.turn[n:]
 }
 
 // markNews makes those due of which something was observed, where their next step depends on it, or their master has not answered
@@ -99,7 +148,7 @@ func (d *duties) markNews(now time.Time) {
 			continue
 		}
 		if m, ok := st.Master(name); s.cared || ok && d.isSilent(m, now) {
-			d.due[name] = true
+			d.mark(st, name, now)
 		}
 	}
 }
@@ -113,7 +162,8 @@ func (d *duties) isSilent(m *raftfsm.Master, now time.Time) bool {
 func (d *duties) finished(s *set) {
 	d.running--
 	s.busy = false
-	d.due[s.name] = true
+	d.agenda.put(s, s.lookAt)
+	d.mark(d.e.o.Cluster.State(), s.name, time.Now())
 }
 
 // look decides about every set that is due, and starts workers for those that have something to do.
@@ -123,37 +173,29 @@ func (d *duties) look(ctx context.Context, now time.Time) {
 		d.all(st) // another history: restored
 	} else {
 		for name := range st.ChangedSince(d.seen) {
-			d.due[name] = true
+			d.mark(st, name, now)
 		}
 	}
 	d.seen = st.Index()
-	for name, s := range d.watchful {
-		if !s.busy && !s.lookAt.IsZero() && !now.Before(s.lookAt) {
-			d.due[name] = true
-		}
+	for s := d.agenda.take(now); s != nil; s = d.agenda.take(now) {
+		d.mark(st, s.name, now)
 	}
-	if len(d.due) == 0 {
-		return
+	if d.urgent.Load() == 0 {
+		maps.Copy(d.due.other, d.due.back)
+		clear(d.due.back)
 	}
-	for _, urgent := range []bool{true, false} {
-		limit := d.e.o.Parallel // an urgent one does not wait for those that are busy with less
-		if urgent {
-			limit *= urgentShare
+	// An urgent one does not wait for those that are busy with less, and those that are busy with more are not in the way of the others.
+	for name := range d.due.urgent {
+		if d.running >= urgentShare*d.e.o.Parallel {
+			break // the rest stays due until a worker is done
 		}
-		for name := range d.due {
-			busy := d.running
-			if !urgent {
-				busy -= int(d.urgent.Load()) // those that are busy with more are not in the way of the others
-			}
-			if busy >= limit {
-				break // the rest stays due until a worker is done
-			}
-			m, ok := st.Master(name)
-			if ok && urgent != isUrgent(m) || !urgent && d.standsBack(name, now) {
-				continue
-			}
-			d.consider(ctx, st, name, urgent)
+		d.consider(ctx, st, name, true)
+	}
+	for name := range d.due.other {
+		if d.running-int(d.urgent.Load()) >= d.e.o.Parallel {
+			break
 		}
+		d.consider(ctx, st, name, false)
 	}
 }
 
@@ -197,7 +239,7 @@ func (d *duties) givesWay(s *set) bool {
 
 // consider decides about one set that is due. There is a worker to be had.
 func (d *duties) consider(ctx context.Context, st *raftfsm.State, name string, urgent bool) {
-	delete(d.due, name)
+	d.due.drop(name)
 	s := d.sets[name]
 	if s != nil && s.busy {
 		return // looked at again when its worker is done
@@ -205,10 +247,10 @@ func (d *duties) consider(ctx context.Context, st *raftfsm.State, name string, u
 	if _, ok := st.Master(name); !ok {
 		if s != nil {
 			s.hangUp()
+			d.agenda.drop(s)
 		}
 		d.e.forget(name)
 		delete(d.sets, name)
-		delete(d.watchful, name)
 		return
 	}
 	if s == nil {
@@ -216,14 +258,12 @@ func (d *duties) consider(ctx context.Context, st *raftfsm.State, name string, u
 		d.sets[name] = s
 	}
 	step := d.decide(s)
-	if s.cared || !s.lookAt.IsZero() {
-		d.watchful[name] = s
-	} else {
-		delete(d.watchful, name)
+	if step == nil {
+		d.agenda.put(s, s.lookAt)
+		return
 	}
-	if step != nil {
-		d.start(ctx, s, step, urgent)
-	}
+	d.agenda.drop(s) // what it is to be looked at for next is its worker's to say
+	d.start(ctx, s, step, urgent)
 }
 
 func (d *duties) start(ctx context.Context, s *set, step failover.Step, urgent bool) {
@@ -239,17 +279,6 @@ func (d *duties) start(ctx context.Context, s *set, step failover.Step, urgent b
 		}
 		d.done <- s
 	})
-}
-
-// nextLook is the time until some set is to be looked at again. One that is due waits for a worker, or stands back for a while.
-func (d *duties) nextLook(now time.Time) time.Duration {
-	wait := time.Hour
-	for name, s := range d.watchful {
-		if !s.busy && !s.lookAt.IsZero() && (!d.due[name] || d.standsBack(name, now)) {
-			wait = min(wait, max(s.lookAt.Sub(now), 0))
-		}
-	}
-	return wait
 }
 
 // work performs steps of one set until there is nothing to do, one failed, or the set has a master and others have none.

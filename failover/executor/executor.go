@@ -102,8 +102,10 @@ const (
 	urgentShare     = 4
 	// proposeDeadline bounds a proposal. It is only a guard: while this node leads, a commit takes milliseconds.
 	proposeDeadline = 5 * time.Second
-	// slowTick looks at every set, lest a change be missed: a link that went down shows in no committed fact.
-	slowTick = 5 * time.Second
+	// In slowTick every set is looked at, lest a change be missed: a link that went down shows in no committed fact. They are looked at in so
+	// many shares: all at once would keep the others waiting where there are thousands.
+	slowTick   = 5 * time.Second
+	slowShares = 20
 	// transferEvery bounds how often this node gives leadership away for the sake of Redis.
 	transferEvery = 30 * time.Second
 )

@@ -24,6 +24,9 @@ type set struct {
 	lookAt    time.Time
 	notBefore time.Time
 	failures  int
+	// at is its time on the agenda, and place where it is there; 0 where it is not.
+	at        time.Time
+	place     int
 	refreshed map[raftfsm.Addr]time.Time
 	misses    map[raftfsm.Addr]int       // attempts in a row to repoint an instance that failed
 	undialled map[raftfsm.Addr]time.Time // until when a connection is not opened ahead, after a failure
