@@ -5,20 +5,58 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/raftsentinel/raftsentinel/detector"
 )
 
-// Subscribers is how many connections listen to a channel.
-func (c *Conn) Subscribers(ctx context.Context, channel string) (int64, error) {
-	reply, err := c.Do(ctx, "PUBSUB", "NUMSUB", channel)
+// Survey is what an instance tells a visitor. Each question but the first answers for itself: a user may have no right to it.
+type Survey struct {
+	Info *detector.Info
+	// Lacks are the commands that a failover needs and that the instance does not know under the names that it was dialed with. Of
+	// REPLICAOF and SLAVEOF one is enough.
+	Lacks        []string
+	LacksUnknown error
+	// Listening is how many connections listen to the channel that was asked for.
+	Listening        int64
+	ListeningUnknown error
+	// Clients are the connections that were wanted.
+	Clients        []Client
+	ClientsUnknown error
+}
+
+// Survey asks for all of it in one write: many instances may be visited at a time. It touches nothing. An error is INFO's, or the
+// connection's.
+func (c *Conn) Survey(ctx context.Context, channel string, keep func(Client) bool) (*Survey, error) {
+	commands := append(slices.Clone(c.infos()), c.commandInfo(), []string{"PUBSUB", "NUMSUB", channel}, clientList)
+	replies, err := c.exchange(ctx, maxClientList, commands...)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
+	n := len(replies) - 3
+	s := &Survey{}
+	s.Lacks, s.LacksUnknown = c.lacks(replies[n])
+	s.Listening, s.ListeningUnknown = c.subscribers(replies[n+1])
+	s.Clients, s.ClientsUnknown = c.clients(replies[n+2], keep)
+	s.Info, err = c.parseInfo(replies[:n])
+	return s, err
+}
+
+// wrong is what is the matter with a reply that is not of the kind that was asked for.
+func (c *Conn) wrong(command string, reply any) error {
+	if refused, ok := reply.(ReplyError); ok {
+		return refused
+	}
+	return c.fault([]string{command}, fmt.Errorf("%w: a %T in reply", errProtocol, reply))
+}
+
+// subscribers reads the reply to PUBSUB NUMSUB for one channel.
+func (c *Conn) subscribers(reply any) (int64, error) {
 	if pair, ok := reply.([]any); ok && len(pair) == 2 {
 		if n, ok := pair[1].(int64); ok {
 			return n, nil
 		}
 	}
-	return 0, c.fault([]string{"pubsub"}, fmt.Errorf("%w: a %T in reply", errProtocol, reply))
+	return 0, c.wrong("pubsub", reply)
 }
 
 // Listen subscribes to a channel and hands over its messages, until heard wants no more or the context ends. The connection
@@ -47,20 +85,20 @@ func (c *Conn) Listen(ctx context.Context, channel string, heard func(message st
 // needs are the commands that a failover uses.
 var needs = []string{"REPLICAOF", "SLAVEOF", "CONFIG", "CLIENT", "MULTI", "EXEC", "INFO", "ROLE"}
 
-// Lacks lists the commands that a failover needs and that the instance does not know under the names that it was dialed
-// with. Of REPLICAOF and SLAVEOF one is enough. It asks by COMMAND INFO, which touches nothing.
-func (c *Conn) Lacks(ctx context.Context) ([]string, error) {
+// commandInfo asks for them under the names that the instance has for them.
+func (c *Conn) commandInfo() []string {
 	command := []string{"COMMAND", "INFO"}
 	for _, name := range needs {
 		command = append(command, c.called(name))
 	}
-	reply, err := c.Do(ctx, command...)
-	if err != nil {
-		return nil, err
-	}
+	return command
+}
+
+// lacks reads the reply to it.
+func (c *Conn) lacks(reply any) ([]string, error) {
 	known, ok := reply.([]any)
 	if !ok || len(known) != len(needs) {
-		return nil, c.fault(command, fmt.Errorf("%w: a %T in reply", errProtocol, reply))
+		return nil, c.wrong("command", reply)
 	}
 	var lacks []string
 	for i, entry := range known {

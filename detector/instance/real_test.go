@@ -199,11 +199,11 @@ func TestRealLook(t *testing.T) {
 	}
 	c := mustDial(t, &Dialer{}, target(t, r.Addr()), "sentineld-x")
 	subscribers := func() int64 {
-		n, err := c.Subscribers(bounded(t), "__sentinel__:hello")
-		if err != nil {
-			t.Fatal(err)
+		s, err := c.Survey(bounded(t), "__sentinel__:hello", func(Client) bool { return false })
+		if err != nil || s.ListeningUnknown != nil {
+			t.Fatal(err, s)
 		}
-		return n
+		return s.Listening
 	}
 	if n := subscribers(); n != 0 {
 		t.Errorf("%d subscribers before there is a Sentinel", n)
@@ -228,9 +228,9 @@ func TestRealLook(t *testing.T) {
 		to := target(t, r.Addr())
 		to.Rename = tt.rename
 		c := mustDial(t, &Dialer{}, to, "")
-		lacks, err := c.Lacks(bounded(t))
-		if err != nil || fmt.Sprint(lacks) != tt.want {
-			t.Errorf("%v: lacks %v, %v, want %s", tt.rename, lacks, err, tt.want)
+		s, err := c.Survey(bounded(t), "x", func(Client) bool { return true })
+		if err != nil || fmt.Sprint(s.Lacks) != tt.want || s.LacksUnknown != nil {
+			t.Errorf("%v: %+v, %v; it lacks %s", tt.rename, s, err, tt.want)
 		}
 		if class, err := c.Ping(bounded(t)); err != nil || class != detector.ReplyPong {
 			t.Errorf("after that: %v, %v", class, err)

@@ -257,16 +257,22 @@ type Client struct {
 	Replicates bool
 }
 
+var clientList = []string{"CLIENT", "LIST"}
+
 // Clients lists the connections that keep wants, by CLIENT LIST.
 func (c *Conn) Clients(ctx context.Context, keep func(Client) bool) ([]Client, error) {
-	command := []string{"CLIENT", "LIST"}
-	reply, err := single(c.exchange(ctx, maxClientList, command))
+	replies, err := c.exchange(ctx, maxClientList, clientList)
 	if err != nil {
 		return nil, err
 	}
+	return c.clients(replies[0], keep)
+}
+
+// clients reads the reply to CLIENT LIST.
+func (c *Conn) clients(reply any, keep func(Client) bool) ([]Client, error) {
 	text, ok := reply.(string)
 	if !ok {
-		return nil, c.fault(command, fmt.Errorf("%w: a %T in reply", errProtocol, reply))
+		return nil, c.wrong("client", reply)
 	}
 	var found []Client
 	for line := range strings.Lines(text) {

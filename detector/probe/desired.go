@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/detector"
@@ -89,6 +90,7 @@ func (f *Fleet) sync(ctx context.Context, known sets, s *raftfsm.State, revision
 			}
 		}
 	}
+	f.admit(revision == 0)
 	f.phase.Store(int64(phase(s, f.o.Cluster.RaftID())))
 	f.stretch.Store(max(1000, f.demand/probesPerSecond))
 	f.yielding.Store(max(1000, f.demand/yieldingProbes))
@@ -120,6 +122,7 @@ func (f *Fleet) syncSet(ctx context.Context, known sets, s *raftfsm.State, name 
 			f.demand -= w.sight.Load().plan.rate()
 			w.stop()
 			f.watches.Delete(a)
+			f.watched--
 		}
 	}
 	if !ok {
@@ -146,7 +149,46 @@ func (f *Fleet) syncInstance(ctx context.Context, m *raftfsm.Master, a raftfsm.A
 	}
 	w := newWatch(ctx, f, p)
 	f.watches.Store(a, w)
-	f.members.Go(w.run)
+	f.newcomers = append(f.newcomers, w)
+	f.watched++
+}
+
+const (
+	// newcomersPerSecond are the instances that a node connects to for the first time in a second, apart from a burst: a thousand that are
+	// put under watch at once, each with a connection, INFO and what it tells, must not be what every further change waits for.
+	newcomersPerSecond = 100
+	// foundPerSecond is the same for those found at a start, where nothing matters more.
+	foundPerSecond  = 500
+	newcomersAtOnce = 64
+	// newcomerLimit is how long it would take to connect to everything that is watched: with many it is done faster.
+	newcomerLimit = 30 * time.Second
+)
+
+// admit begins the new watches, the masters' first, and spreads their first connections. found: they are no news to others.
+func (f *Fleet) admit(found bool) {
+	gap := time.Second / newcomersPerSecond
+	if found {
+		gap = time.Second / foundPerSecond
+	}
+	gap = min(gap, newcomerLimit/time.Duration(max(f.watched, 1)))
+	slices.SortStableFunc(f.newcomers, func(a, b *watch) int { return rank(a) - rank(b) })
+	if soonest := time.Now().Add(-newcomersAtOnce * gap); f.admitted.Before(soonest) {
+		f.admitted = soonest
+	}
+	for _, w := range f.newcomers {
+		f.admitted = f.admitted.Add(gap)
+		w.begins = f.admitted
+		f.members.Go(w.run)
+	}
+	f.newcomers = nil
+}
+
+// rank is 0 for a master's watch that has not begun, 1 for a replica's.
+func rank(w *watch) int {
+	if w.plan.primary {
+		return 0
+	}
+	return 1
 }
 
 func (f *Fleet) planFor(m *raftfsm.Master, a raftfsm.Addr, members uint64) *plan {

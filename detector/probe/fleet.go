@@ -65,6 +65,12 @@ type Fleet struct {
 	// lost is how many instances do not answer at present, lostMasters how many masters are among them.
 	lost, lostMasters atomic.Int64
 
+	// newcomers are the watches that have not begun yet, watched how many there are with them, and admitted when the last one that has begun
+	// may connect; the goroutine's that follows the state.
+	newcomers []*watch
+	watched   int
+	admitted  time.Time
+
 	loop    progress.Loop // of the goroutine that follows the state
 	watches sync.Map      // raftfsm.Addr -> *watch
 	members sync.WaitGroup

@@ -1,7 +1,10 @@
 package probe
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -162,4 +165,60 @@ func TestManyThatReturnInTimeAreNotHeldDown(t *testing.T) {
 			t.Errorf("%d verdicts", n)
 		}
 	})
+}
+
+// Newcomers are connected to at a pace, masters before replicas, and sooner where they are found at a start or there are many.
+func TestNewcomersTakeTurns(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		found    bool
+		watched  int
+		last     time.Duration // of the 200
+		together int           // may connect at once
+	}{
+		{"added", false, 200, 1360 * time.Millisecond, 64},
+		{"found at a start", true, 200, 272 * time.Millisecond, 64},
+		{"one of many", false, 30000, 136 * time.Millisecond, 64},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, err := New(Options{Cluster: &law{}, Log: slog.New(slog.DiscardHandler)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				f.watched = c.watched
+				ended, end := context.WithCancel(t.Context())
+				end()
+				var all []*watch
+				for i := range 200 {
+					all = append(all, newWatch(ended, f, &plan{primary: i%2 == 1}))
+				}
+				f.newcomers = slices.Clone(all)
+				now := time.Now()
+				f.admit(c.found)
+				f.members.Wait()
+				together := 0
+				var first, last time.Time
+				for _, w := range all {
+					if !w.begins.After(now) {
+						together++
+					}
+					if w.begins.After(last) {
+						last = w.begins
+					}
+					if !w.plan.primary && (first.IsZero() || w.begins.Before(first)) {
+						first = w.begins
+					}
+				}
+				if together != c.together || last.Sub(now) != c.last {
+					t.Errorf("%d at once, the last after %v, want %d and %v", together, last.Sub(now), c.together, c.last)
+				}
+				for _, w := range all {
+					if w.plan.primary && !w.begins.Before(first) {
+						t.Fatalf("a master's turn comes %v after a replica's", w.begins.Sub(first))
+					}
+				}
+			})
+		})
+	}
 }

@@ -20,12 +20,14 @@ import (
 // Every wait of the goroutine, for the network too, is bounded by the moment at which the verdict falls, so that it falls
 // then and not at the next probe.
 type watch struct {
-	f     *Fleet
-	addr  raftfsm.Addr
-	seed  uint64
-	ctx   context.Context // ends with the watch
-	stop  context.CancelFunc
-	sight atomic.Pointer[sight]
+	f    *Fleet
+	addr raftfsm.Addr
+	seed uint64
+	ctx  context.Context // ends with the watch
+	stop context.CancelFunc
+	// begins is when it connects for the first time; in the past, at once.
+	begins time.Time
+	sight  atomic.Pointer[sight]
 	// pending is the sending of the oldest unanswered probe in nanoseconds since the fleet's origin, plus 1; 0 for none.
 	pending atomic.Int64
 	woken   chan struct{}
@@ -86,6 +88,7 @@ func (w *watch) run() {
 	defer w.loop.Rest()
 	defer w.timer.Stop()
 	defer w.leave()
+	w.wait(w.ctx, w.begins, nil) // or until it is woken: then something depends on it
 	for w.ctx.Err() == nil {
 		ctx, cancel := context.WithCancel(w.ctx)
 		w.mu.Lock()

@@ -30,21 +30,16 @@ func (i inspector) Inspect(ctx context.Context, a raftfsm.Addr, o raftfsm.Option
 		return i.orSentinel(ctx, target, err)
 	}
 	defer func() { _ = conn.Close() }()
-	info, err := conn.Info(ctx)
+	told, err := conn.Survey(ctx, helloChannel, isSentinel)
 	if rejected, ok := authRejected(err); ok {
 		return api.Inspection{AuthRejected: rejected}, nil
 	}
 	if err != nil {
 		return i.orSentinel(ctx, target, err)
 	}
-	seen := api.Inspection{Info: info}
-	if seen.Lacks, err = conn.Lacks(ctx); err != nil {
-		seen.LacksUnknown = err.Error()
-	}
-	seen.Sentinels, err = activeSentinels(ctx, conn)
-	if err != nil {
-		seen.SentinelsUnknown = err.Error()
-	}
+	seen := api.Inspection{Info: told.Info, Lacks: told.Lacks, LacksUnknown: words(told.LacksUnknown)}
+	seen.Sentinels, err = activeSentinels(told)
+	seen.SentinelsUnknown = words(err)
 	return seen, nil
 }
 
@@ -106,15 +101,17 @@ func words(err error) string {
 // helloChannel is where Sentinels find each other.
 const helloChannel = "__sentinel__:hello"
 
+// isSentinel tells of a connection whether it may be a Sentinel's, or a node's like this one that listens to them.
+func isSentinel(c instance.Client) bool {
+	return strings.HasPrefix(c.Name, "sentinel-") || c.Subscribed && (c.Name == "" || c.Name == listenerName)
+}
+
 // activeSentinels are those with connections to an instance. Each of the two questions answers for the other where a user
 // has no right to it: names tell who they are, the channel that somebody is there.
-func activeSentinels(ctx context.Context, conn *instance.Conn) ([]api.ActiveSentinel, error) {
-	listening, notListening := conn.Subscribers(ctx, helloChannel)
-	clients, notListed := conn.Clients(ctx, func(c instance.Client) bool {
-		return strings.HasPrefix(c.Name, "sentinel-") || c.Subscribed && (c.Name == "" || c.Name == listenerName)
-	})
+func activeSentinels(told *instance.Survey) ([]api.ActiveSentinel, error) {
+	listening := told.Listening
 	var named, unnamed []api.ActiveSentinel
-	for _, c := range clients {
+	for _, c := range told.Clients {
 		if c.Name == listenerName {
 			listening-- // a node like this one
 		} else if id, ok := strings.CutPrefix(c.Name, "sentinel-"); ok {
@@ -125,8 +122,8 @@ func activeSentinels(ctx context.Context, conn *instance.Conn) ([]api.ActiveSent
 		}
 	}
 	switch {
-	case notListening != nil && notListed != nil:
-		return nil, errors.Join(notListening, notListed)
+	case told.ListeningUnknown != nil && told.ClientsUnknown != nil:
+		return nil, errors.Join(told.ListeningUnknown, told.ClientsUnknown)
 	case len(named) > 0:
 		return named, nil
 	case listening > 0 && len(unnamed) > 0:
