@@ -97,7 +97,7 @@ func (w *watch) run() {
 		w.spare = nil
 		w.mu.Unlock()
 		if conn == nil {
-			conn = w.connect(ctx)
+			aside(func() { conn = w.connect(ctx) })
 		}
 		if conn != nil {
 			w.serve(ctx, conn)
@@ -125,18 +125,39 @@ func (w *watch) serve(ctx context.Context, conn *instance.Conn) {
 	w.track.Connected()
 	w.infoDue = time.Time{} // another process may answer now
 	w.mu.Unlock()
-	for ok := w.probe(ctx, conn); ok; {
+	for next := w.probe; next != nil; {
+		ok := false
+		aside(func() { ok = next(ctx, conn) })
+		if !ok {
+			return
+		}
 		switch w.rest(ctx, conn) {
 		case restBroken:
 			return
 		case restOutstanding:
-			ok = w.resume(ctx, conn)
+			next = w.resume
 		case restDue:
-			ok = w.probe(ctx, conn)
+			next = w.probe
 		case restNone:
-			ok = w.idle(ctx, conn) && w.probe(ctx, conn)
+			next = w.idleAndProbe
 		}
 	}
+}
+
+// aside calls f on a stack of its own. A stack that has grown once stays so, for whoever waits on it still uses more than the quarter up
+// to which Go halves it; and the stacks of those at rest are most of what an instance costs.
+func aside(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	<-done
+}
+
+// idleAndProbe waits for the next probe by itself, and sends it.
+func (w *watch) idleAndProbe(ctx context.Context, conn *instance.Conn) bool {
+	return w.idle(ctx, conn) && w.probe(ctx, conn)
 }
 
 // idle listens on the connection until the next probe is due, or wanted at once. It returns false when the connection is
