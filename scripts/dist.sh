@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds what is handed out, into the directory DIST: "packages" are .deb and .rpm; "all" is those, tarballs, SBOMs and checksums,
-# and what earlier runs made there goes before. DIST, VERSION, ARCHES and FORMATS come from the environment, as make sets them. The same
+# and what earlier runs made there goes before. DIST, VERSION, TAGS, ARCHES and FORMATS come from the environment, as make sets them. The same
 # commit, version and Go give the same bytes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,7 +21,7 @@ build() {
 	local dir=$1 program
 	shift
 	for program; do
-		"$go" build -trimpath -buildvcs=false -ldflags "$ldflags" -o "$dir/$program" "./cmd/$program"
+		"$go" build -trimpath -buildvcs=false -tags "$TAGS" -ldflags "$ldflags" -o "$dir/$program" "./cmd/$program"
 	done
 }
 

@@ -11,19 +11,17 @@ import (
 
 // Attend reads, after [Conn.Settle], the replies to the PINGs that [Conn.Nudge] sends meanwhile from another goroutine, and hands each over with
 // its round trip, until heard wants no more: then it returns nil. So one goroutine can send over many connections while the
-// reader of each only ever waits for bytes. A break ends it at once, as it ends [Conn.Idle]. After [Conn.Interrupt] and at the end
-// of the context its error is [context.Canceled]: the connection is then as good as before, and a reply that is still
-// outstanding is read by [Conn.PingLate]. After any other error it is useless. Nothing else may be called meanwhile, and Nudge no
-// more once it was interrupted, the context has ended, or heard wants no more.
-func (c *Conn) Attend(ctx context.Context, heard func(class detector.ReplyClass, rtt time.Duration) bool) error {
-	release, err := c.interruptible(ctx)
+// reader of each only ever waits for bytes. A break ends it at once, as it ends [Conn.Idle]. After [Conn.Interrupt] its error is
+// [context.Canceled]: the connection is then as good as before, and a reply that is still outstanding is read by [Conn.PingLate].
+// After any other error it is useless. Nothing else may be called meanwhile, and Nudge no more once it was interrupted, or heard wants
+// no more. It takes no context: what it would cost to have each of thousands end by one is more than a connection's buffers.
+func (c *Conn) Attend(heard func(class detector.ReplyClass, rtt time.Duration) bool) error {
+	err := c.failed
 	for err == nil {
 		if err = c.hear(heard); errors.Is(err, errHeardEnough) {
-			release()
 			return nil
 		}
 	}
-	release()
 	return c.attended(err)
 }
 
@@ -34,25 +32,8 @@ var errHeardEnough = errors.New("heard enough")
 // comes before the listening has begun ends it at its beginning.
 func (c *Conn) Settle() {
 	c.in.limit = maxReply
+	c.out = nil
 	_ = c.net.SetDeadline(time.Time{}) // fails only where closed, which the listener finds out
-}
-
-// interruptible has the end of the context cut reading short; a PING that is being sent goes out whole. release returns once the
-// context can do that no more: else it could cut short the next exchange.
-func (c *Conn) interruptible(ctx context.Context) (release func(), err error) {
-	if c.failed != nil {
-		return func() {}, c.failed
-	}
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		c.Interrupt()
-	})
-	return func() {
-		if !stop() {
-			<-done
-		}
-	}, nil
 }
 
 // Interrupt ends an [Conn.Attend] from another goroutine; it does nothing to what is asked afterwards.

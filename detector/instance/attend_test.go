@@ -18,12 +18,12 @@ type attending struct {
 	ended chan struct{}
 }
 
-func attend(ctx context.Context, c *Conn, most int) *attending {
+func attend(c *Conn, most int) *attending {
 	a := &attending{Conn: c, ended: make(chan struct{})}
 	c.Settle()
 	go func() {
 		defer close(a.ended)
-		a.err = c.Attend(ctx, func(class detector.ReplyClass, _ time.Duration) bool {
+		a.err = c.Attend(func(class detector.ReplyClass, _ time.Duration) bool {
 			a.heard = append(a.heard, class)
 			return len(a.heard) < most
 		})
@@ -35,7 +35,7 @@ func attend(ctx context.Context, c *Conn, most int) *attending {
 func TestAttendHearsRepliesToNudges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, _, replica := pair(t)
-		a := attend(t.Context(), control(t, n, replica), 3)
+		a := attend(control(t, n, replica), 3)
 		for range 2 {
 			if !a.Nudge() {
 				t.Error("not sent")
@@ -61,7 +61,7 @@ func TestAttendLeavesAReplyOutstanding(t *testing.T) {
 		n, _, replica := pair(t)
 		c := control(t, n, replica)
 		replica.Hang()
-		a := attend(t.Context(), c, 9)
+		a := attend(c, 9)
 		if !a.Nudge() || a.Nudge() {
 			t.Error("want one PING and no more")
 		}
@@ -86,7 +86,7 @@ func TestInterruptBeforeAttend(t *testing.T) {
 		c := control(t, n, replica)
 		c.Settle()
 		c.Interrupt()
-		if err := c.Attend(t.Context(), nil); !errors.Is(err, context.Canceled) {
+		if err := c.Attend(nil); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
 		if class, err := c.Ping(bounded(t)); class != detector.ReplyPong || err != nil {
@@ -103,7 +103,7 @@ func TestNudgeWaitsForTheAccount(t *testing.T) {
 		c.Settle()
 		ended := make(chan error)
 		go func() {
-			ended <- c.Attend(t.Context(), func(detector.ReplyClass, time.Duration) bool {
+			ended <- c.Attend(func(detector.ReplyClass, time.Duration) bool {
 				if c.Nudge() {
 					t.Error("a PING was sent meanwhile")
 				}
@@ -120,30 +120,27 @@ func TestNudgeWaitsForTheAccount(t *testing.T) {
 
 func TestAttendEnds(t *testing.T) {
 	for name, end := range map[string]struct {
-		by   func(a *attending, cancel func(), crash func(), ask func())
+		by   func(a *attending, crash func(), ask func())
 		good bool
 	}{
-		"interrupted": {by: func(a *attending, _, _, _ func()) { a.Interrupt() }, good: true},
-		"cancelled":   {by: func(_ *attending, cancel, _, _ func()) { cancel() }, good: true},
-		"broken":      {by: func(_ *attending, _, crash, _ func()) { crash() }},
-		"unasked":     {by: func(_ *attending, _, _, ask func()) { ask() }},
+		"interrupted": {by: func(a *attending, _, _ func()) { a.Interrupt() }, good: true},
+		"broken":      {by: func(_ *attending, crash, _ func()) { crash() }},
+		"unasked":     {by: func(_ *attending, _, ask func()) { ask() }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, _, replica := pair(t)
 				c := control(t, n, replica)
-				ctx, cancel := context.WithCancel(t.Context())
-				a := attend(ctx, c, 9)
-				end.by(a, cancel, replica.Crash, func() { _, _ = c.net.Write(plainPing) })
+				a := attend(c, 9)
+				end.by(a, replica.Crash, func() { _, _ = c.net.Write(plainPing) })
 				<-a.ended
 				_, err := c.Ping(bounded(t))
 				if errors.Is(a.err, context.Canceled) != end.good || (err == nil) != end.good || c.Outstanding() {
 					t.Errorf("%v; afterwards %v, outstanding %v", a.err, err, c.Outstanding())
 				}
-				if !end.good && c.Attend(ctx, nil) == nil {
+				if !end.good && c.Attend(nil) == nil {
 					t.Error("a broken connection is listened to")
 				}
-				cancel()
 			})
 		})
 	}

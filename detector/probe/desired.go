@@ -19,11 +19,11 @@ type plan struct {
 	revision uint64
 	target   instance.Target
 	limits   detector.Limits
-	// known is the instance in the state.
-	known raftfsm.Instance
+	// known is the instance in the state, nobody else's to change.
+	known *raftfsm.Instance
 	// primary: it is the committed master; head is that one, as the state has it.
 	primary bool
-	head    raftfsm.Instance
+	head    *raftfsm.Instance
 	// hot: a verdict stands against the set's master, or a failover is open: every probe of the leader is an INFO.
 	hot bool
 	// members counts changes of the set that took instances away, so that an older list of replicas does not bring them back.
@@ -40,7 +40,7 @@ func (p *plan) sameWay(q *plan) bool {
 // sameFacts tells whether an INFO that was asked for under q may be compared with the state that p came from. One from
 // before a change could only undo it.
 func (p *plan) sameFacts(q *plan) bool {
-	return p.generation == q.generation && p.known == q.known && p.members == q.members
+	return p.generation == q.generation && *p.known == *q.known && p.members == q.members
 }
 
 // sets is what the follower of the state remembers: the instances of each set.
@@ -120,7 +120,7 @@ func (f *Fleet) syncSet(ctx context.Context, known sets, s *raftfsm.State, name 
 			f.syncInstance(ctx, other, a, 0)
 		} else if w, watched := f.watch(a); watched {
 			f.demand -= w.sight.Load().plan.rate()
-			w.stop()
+			w.end()
 			f.watches.Delete(a)
 			f.watched--
 		}
@@ -199,13 +199,22 @@ func (f *Fleet) planFor(m *raftfsm.Master, a raftfsm.Addr, members uint64) *plan
 		primary: a == m.Address,
 		hot:     m.Failover != nil || contested(m),
 	}
-	p.known, _ = m.Instance(a)
-	p.head, _ = m.Instance(m.Address)
+	p.known, p.head = instanceOf(m, a), instanceOf(m, m.Address)
 	if p.primary {
 		p.members = members
 		p.limits.Reboot = m.Options.MasterRebootDownAfter
 	}
 	return p
+}
+
+// instanceOf is the set's own record of one of its instances, which every plan made of it shares.
+func instanceOf(m *raftfsm.Master, a raftfsm.Addr) *raftfsm.Instance {
+	for i := range m.Instances {
+		if m.Instances[i].Addr == a {
+			return &m.Instances[i]
+		}
+	}
+	return &raftfsm.Instance{}
 }
 
 // contested tells whether any verdict stands that can lead to a failover. A replica that is down for a week leads to none.

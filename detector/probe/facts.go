@@ -298,7 +298,7 @@ func (f *Fleet) current(m *raftfsm.Master, a raftfsm.Addr) (*sight, bool) {
 
 // facts are what the state knows of the instance, brought up to date with what its INFO says.
 func (s *sight) facts() raftfsm.Instance {
-	in, info := s.plan.known, s.obs.Info
+	in, info := *s.plan.known, s.obs.Info
 	if info == nil || info.Loading {
 		return in // what a process says while it loads is not settled yet
 	}

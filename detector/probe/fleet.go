@@ -128,6 +128,10 @@ func (f *Fleet) Run(ctx context.Context) error {
 	duties.Go(func() { f.reporter.run(ctx) })
 	duties.Go(func() { f.stater.run(ctx) })
 	f.follow(ctx)
+	f.watches.Range(func(_, w any) bool {
+		w.(*watch).end()
+		return true
+	})
 	f.members.Wait()
 	duties.Wait()
 	return nil

@@ -106,22 +106,22 @@ const (
 // rest leaves the probing to the metronome for as long as nothing is amiss. All waiting of the healthy is done here, so that its
 // way down to the network is kept short: the stacks are most of what an instance costs.
 func (w *watch) rest(ctx context.Context, conn *instance.Conn) restEnd {
-	r := w.lieDown(conn)
+	r := w.lieDown(ctx, conn)
 	if r == nil {
 		return restNone
 	}
 	w.f.metronome.enter(r)
 	w.loop.Rest()
-	err := conn.Attend(ctx, w.hear)
+	err := conn.Attend(w.hear)
 	w.loop.Step()
 	return w.getUp(ctx, r, err)
 }
 
-// lieDown begins a rest, where nothing is amiss.
-func (w *watch) lieDown(conn *instance.Conn) *rest {
+// lieDown begins a rest, where nothing is amiss. Whoever ends the context afterwards rouses.
+func (w *watch) lieDown(ctx context.Context, conn *instance.Conn) *rest {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.restful() {
+	if ctx.Err() != nil || !w.restful() {
 		return nil
 	}
 	r := &rest{w: w, conn: conn}

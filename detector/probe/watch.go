@@ -31,7 +31,6 @@ type watch struct {
 	// pending is the sending of the oldest unanswered probe in nanoseconds since the fleet's origin, plus 1; 0 for none.
 	pending atomic.Int64
 	woken   chan struct{}
-	timer   *time.Timer
 	loop    progress.Loop // rests while it waits for time or the network
 
 	mu    sync.Mutex
@@ -46,7 +45,7 @@ type watch struct {
 	pingTime time.Duration
 	urgent   bool // an INFO is wanted off the grid
 	awaited  bool // somebody waits for the INFO that was asked for last
-	// abort ends what the goroutine does on its present connection, or its attempt to get one.
+	// abort ends what the goroutine does on its present connection, or its attempt to get one. Its caller holds mu.
 	abort context.CancelFunc
 	// rouse ends its listening on an idle connection.
 	rouse func()
@@ -75,7 +74,7 @@ var hashSeed = maphash.MakeSeed()
 func newWatch(ctx context.Context, f *Fleet, p *plan) *watch {
 	w := &watch{
 		f: f, addr: p.target.Addr, seed: maphash.Comparable(hashSeed, p.target.Addr),
-		woken: make(chan struct{}, 1), timer: time.NewTimer(time.Hour), plan: p, rouse: func() {},
+		woken: make(chan struct{}, 1), plan: p, rouse: func() {},
 	}
 	w.ctx, w.stop = context.WithCancel(ctx)
 	w.sight.Store(&sight{obs: detector.Observation{Addr: w.addr}, plan: p})
@@ -86,13 +85,15 @@ func newWatch(ctx context.Context, f *Fleet, p *plan) *watch {
 func (w *watch) run() {
 	w.loop.Step()
 	defer w.loop.Rest()
-	defer w.timer.Stop()
 	defer w.leave()
 	w.wait(w.ctx, w.begins, nil) // or until it is woken: then something depends on it
 	for w.ctx.Err() == nil {
 		ctx, cancel := context.WithCancel(w.ctx)
 		w.mu.Lock()
-		w.abort = cancel
+		w.abort = func() {
+			cancel()
+			w.rouse() // a rest does not hear of it
+		}
 		conn := w.spare
 		w.spare = nil
 		w.mu.Unlock()
@@ -105,6 +106,14 @@ func (w *watch) run() {
 		}
 		cancel()
 	}
+}
+
+// end stops the watch.
+func (w *watch) end() {
+	w.stop()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rouse()
 }
 
 // leave undoes at its end what the watch has beside it.
@@ -221,9 +230,8 @@ func (w *watch) wait(ctx context.Context, until time.Time, slots chan<- struct{}
 			next = d
 		}
 		w.mu.Unlock()
-		w.timer.Reset(time.Until(next))
 		w.loop.Rest()
-		slept, got := w.sleep(ctx, slots)
+		slept, got := w.sleep(ctx, slots, next)
 		w.loop.Step()
 		if !slept {
 			return got
@@ -238,8 +246,10 @@ func (w *watch) wait(ctx context.Context, until time.Time, slots chan<- struct{}
 	}
 }
 
-// sleep returns when the timer fires, or before that where slept is false: then got tells whether a slot was got.
-func (w *watch) sleep(ctx context.Context, slots chan<- struct{}) (slept, got bool) {
+// sleep returns at the moment, or before it where slept is false: then got tells whether a slot was got.
+func (w *watch) sleep(ctx context.Context, slots chan<- struct{}, until time.Time) (slept, got bool) {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return false, false
@@ -247,7 +257,7 @@ func (w *watch) sleep(ctx context.Context, slots chan<- struct{}) (slept, got bo
 		return false, false
 	case slots <- struct{}{}:
 		return false, true
-	case <-w.timer.C:
+	case <-timer.C:
 		return true, false
 	}
 }
@@ -333,7 +343,7 @@ func (w *watch) publish() {
 		w.f.reporter.mark(w.plan.master)
 		w.f.reporter.wake()
 	}
-	if next.obs.Info != was.obs.Info && (w.plan.primary || next.facts() != w.plan.known) {
+	if next.obs.Info != was.obs.Info && (w.plan.primary || next.facts() != *w.plan.known) {
 		w.f.stater.mark(w.plan.master)
 		w.f.stater.wake()
 	}

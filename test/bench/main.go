@@ -132,14 +132,20 @@ type binaries struct{ node, failpoints string }
 
 func build(ctx context.Context, dir string) (binaries, error) {
 	b := binaries{filepath.Join(dir, "sentineld"), filepath.Join(dir, "sentineld-failpoints")}
-	if err := goBuild(ctx, "-o", b.node, "./cmd/sentineld"); err != nil {
+	if err := goBuild(ctx, "", "-o", b.node, "./cmd/sentineld"); err != nil {
 		return b, err
 	}
-	return b, goBuild(ctx, "-tags", "failpoints", "-o", b.failpoints, "./cmd/sentineld")
+	return b, goBuild(ctx, "failpoints", "-o", b.failpoints, "./cmd/sentineld")
 }
 
-func goBuild(ctx context.Context, args ...string) error {
-	if out, err := exec.CommandContext(ctx, "go", append([]string{"build"}, args...)...).CombinedOutput(); err != nil {
+// releaseTags are the build tags of released programs, as the Makefile has them.
+const releaseTags = "grpcnotrace"
+
+// goBuild builds programs as they are released, static, with more tags.
+func goBuild(ctx context.Context, tags string, args ...string) error {
+	c := exec.CommandContext(ctx, "go", append([]string{"build", "-tags", releaseTags + "," + tags}, args...)...)
+	c.Env = append(c.Environ(), "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build %s: %w\n%s", strings.Join(args, " "), err, out)
 	}
 	return nil

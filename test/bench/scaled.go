@@ -20,7 +20,7 @@ func scaled(ctx context.Context, o options, dir string, stdout, stderr io.Writer
 	if o.profiles != "" {
 		tags = "profile"
 	}
-	if err := goBuild(ctx, "-tags", tags, "-o", dir+"/", "./cmd/sentineld", "./cmd/sentinelctl", "./test/farm"); err != nil {
+	if err := goBuild(ctx, tags, "-o", dir+"/", "./cmd/sentineld", "./cmd/sentinelctl", "./test/farm"); err != nil {
 		return err
 	}
 	sync, err := fsyncP50(dir)
