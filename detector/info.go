@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"iter"
@@ -29,7 +30,7 @@ const MaxInfoText = 4096
 
 // KeepText is what is kept of a text: whole lines of it, without the section Persistence, which is as long as both others
 // together.
-func KeepText(text string) string {
+func KeepText(text []byte) string {
 	size := 0
 	for line := range kept(text) {
 		size += len(line)
@@ -37,22 +38,22 @@ func KeepText(text string) string {
 	var b strings.Builder
 	b.Grow(size)
 	for line := range kept(text) {
-		b.WriteString(line)
+		b.Write(line)
 	}
-	text = b.String()
-	for strings.HasSuffix(text, "\r\n\r\n") {
-		text = strings.TrimSuffix(text, "\r\n")
+	keep := b.String()
+	for strings.HasSuffix(keep, "\r\n\r\n") {
+		keep = strings.TrimSuffix(keep, "\r\n")
 	}
-	return text
+	return keep
 }
 
 // kept are the lines that are kept, as many as there is room for.
-func kept(text string) iter.Seq[string] {
-	return func(yield func(string) bool) {
+func kept(text []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
 		skip, room := false, MaxInfoText
-		for line := range strings.Lines(text) {
-			if strings.HasPrefix(line, "# ") {
-				skip = strings.TrimRight(line, "\r\n") == "# Persistence"
+		for line := range bytes.Lines(text) {
+			if bytes.HasPrefix(line, []byte("# ")) {
+				skip = string(bytes.TrimRight(line, "\r\n")) == "# Persistence"
 			}
 			if skip {
 				continue
@@ -66,16 +67,16 @@ func kept(text string) iter.Seq[string] {
 
 // ParseInfo reads the text of INFO: sections server, replication and persistence, in any order, together with any
 // others, which it skips. A field that is missing or cannot be read has its zero value, or -1 for offsets and times; it
-// fails only where the text does not tell the role, because then nothing else in it can be judged.
-func ParseInfo(text string) (*Info, error) {
+// fails only where the text does not tell the role, because then nothing else in it can be judged. What it keeps of the text it copies.
+func ParseInfo(text []byte) (*Info, error) {
 	i := &Info{SecondOffset: -1, Offset: -1, MasterLinkDown: -1, MasterLastIO: -1}
 	var masterOffset, replicaOffset int64 = -1, -1
-	for line := range strings.Lines(text) {
-		name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
+	for line := range bytes.Lines(text) {
+		name, value, ok := bytes.Cut(bytes.TrimRight(line, "\r\n"), []byte(":"))
 		if !ok || len(name) > maxInfoWord {
 			continue
 		}
-		switch name {
+		switch string(name) {
 		case "master_repl_offset":
 			masterOffset = number(value, -1)
 		case "slave_repl_offset":
@@ -107,24 +108,24 @@ func (i *Info) Differs(j *Info) bool {
 		!slices.EqualFunc(i.Replicas, j.Replicas, func(a, b ReplicaLine) bool { return a.Addr == b.Addr && a.State == b.State })
 }
 
-func (i *Info) set(name, value string) {
-	switch name {
+func (i *Info) set(name, value []byte) {
+	switch string(name) {
 	case "redis_version":
 		i.Version = word(value)
 	case "run_id":
 		i.RunID = word(value)
 	case "role":
-		i.Role = roleOf(value)
+		i.Role = roleOf(string(value))
 	case "uptime_in_seconds":
 		i.Uptime = max(0, seconds(value, 0))
 	case "loading":
-		i.Loading = value == "1"
+		i.Loading = string(value) == "1"
 	case "async_loading":
-		i.AsyncLoading = value == "1"
+		i.AsyncLoading = string(value) == "1"
 	case "rdb_bgsave_in_progress":
-		i.Saving = value == "1"
+		i.Saving = string(value) == "1"
 	case "aof_rewrite_in_progress", "aof_rewrite_scheduled":
-		i.Rewriting = i.Rewriting || value == "1"
+		i.Rewriting = i.Rewriting || string(value) == "1"
 	case "master_replid":
 		i.ReplID = word(value)
 	case "master_replid2":
@@ -139,27 +140,27 @@ func (i *Info) set(name, value string) {
 }
 
 // setReplica reads what only a replica says of itself, and a master's slaveN lines.
-func (i *Info) setReplica(name, value string) {
-	switch name {
+func (i *Info) setReplica(name, value []byte) {
+	switch string(name) {
 	case "master_host":
 		i.MasterHost = word(value)
 	case "master_port":
 		i.MasterPort = int(number(value, 0))
 	case "master_link_status":
-		i.MasterLinkUp = value == "up"
+		i.MasterLinkUp = string(value) == "up"
 	case "master_link_down_since_seconds":
 		i.MasterLinkDown = seconds(value, -1)
 	case "master_last_io_seconds_ago":
 		i.MasterLastIO = seconds(value, -1)
 	case "master_sync_in_progress":
-		i.SyncInProgress = value == "1"
+		i.SyncInProgress = string(value) == "1"
 	case "slave_priority":
 		i.Priority = int(number(value, 0))
 	case "replica_announced":
-		i.ReplicaAnnounced = value == "1"
+		i.ReplicaAnnounced = string(value) == "1"
 	default:
-		n, found := strings.CutPrefix(name, "slave")
-		if !found || n == "" || strings.Trim(n, "0123456789") != "" || len(i.Replicas) >= maxInfoReplicas {
+		n, found := bytes.CutPrefix(name, []byte("slave"))
+		if !found || len(n) == 0 || len(bytes.Trim(n, "0123456789")) > 0 || len(i.Replicas) >= maxInfoReplicas {
 			return
 		}
 		if line, ok := parseReplicaLine(value); ok {
@@ -170,15 +171,15 @@ func (i *Info) setReplica(name, value string) {
 
 // parseReplicaLine reads ip=10.0.0.2,port=6379,state=online,offset=123,lag=0. An unusable address drops the line: it
 // would name nothing that could be probed.
-func parseReplicaLine(value string) (ReplicaLine, bool) {
+func parseReplicaLine(value []byte) (ReplicaLine, bool) {
 	line := ReplicaLine{Offset: -1, Lag: -1}
 	var host string
 	var port int64
-	for pair := range strings.SplitSeq(value, ",") {
-		name, v, _ := strings.Cut(pair, "=")
-		switch name {
+	for pair := range bytes.SplitSeq(value, []byte(",")) {
+		name, v, _ := bytes.Cut(pair, []byte("="))
+		switch string(name) {
 		case "ip":
-			host = v
+			host = string(v)
 		case "port":
 			port = number(v, 0)
 		case "state":
@@ -210,22 +211,21 @@ func roleOf(value string) raftfsm.Role {
 	return raftfsm.RoleUnknown
 }
 
-// word keeps a value that cannot hurt where it is shown: printable ASCII of bounded length. It is copied, so that the
-// reply's text is not kept alive by a few of its bytes.
-func word(value string) string {
+// word keeps a value that cannot hurt where it is shown: printable ASCII of bounded length.
+func word(value []byte) string {
 	if len(value) > maxInfoWord {
 		return ""
 	}
-	for _, r := range value {
-		if r < ' ' || r > '~' {
+	for _, c := range value {
+		if c < ' ' || c > '~' {
 			return ""
 		}
 	}
-	return strings.Clone(value)
+	return string(value)
 }
 
-func number(value string, missing int64) int64 {
-	n, err := strconv.ParseInt(value, 10, 64)
+func number(value []byte, missing int64) int64 {
+	n, err := strconv.ParseInt(string(value), 10, 64)
 	if err != nil || n < missing {
 		return missing
 	}
@@ -233,8 +233,8 @@ func number(value string, missing int64) int64 {
 }
 
 // seconds is -1 (a nanosecond below zero, not a duration) for what Redis writes as -1: unknown or never.
-func seconds(value string, missing time.Duration) time.Duration {
-	n, err := strconv.ParseInt(value, 10, 64)
+func seconds(value []byte, missing time.Duration) time.Duration {
+	n, err := strconv.ParseInt(string(value), 10, 64)
 	switch {
 	case err != nil || n > math.MaxInt64/int64(time.Second):
 		return missing

@@ -66,7 +66,7 @@ func TestParseInfo(t *testing.T) {
 			Role: raftfsm.RoleMaster, SecondOffset: -1, Offset: -1, MasterLinkDown: -1, MasterLastIO: -1,
 		}},
 	} {
-		got, err := ParseInfo(c.text)
+		got, err := ParseInfo([]byte(c.text))
 		if err != nil || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %v\n got %+v\nwant %+v", c.name, err, got, c.want)
 		}
@@ -75,14 +75,14 @@ func TestParseInfo(t *testing.T) {
 
 func TestParseInfoRefuses(t *testing.T) {
 	for _, text := range []string{"", "# Server\r\nredis_mode:sentinel\r\n", "role:", "role:sentinel", "Role:master", "\x00\xff"} {
-		if i, err := ParseInfo(text); err == nil {
+		if i, err := ParseInfo([]byte(text)); err == nil {
 			t.Errorf("%q gave %+v", text, i)
 		}
 	}
 }
 
 func TestParseInfoIsBounded(t *testing.T) {
-	i, err := ParseInfo("role:master\n" + strings.Repeat("slave7:ip=h,port=1\n", 5000))
+	i, err := ParseInfo([]byte("role:master\n" + strings.Repeat("slave7:ip=h,port=1\n", 5000)))
 	if err != nil || len(i.Replicas) != maxInfoReplicas {
 		t.Error(len(i.Replicas), err)
 	}
@@ -98,7 +98,7 @@ func TestKeepText(t *testing.T) {
 		{strings.Repeat("slave0:ip=h\r\n", 1000), strings.Repeat("slave0:ip=h\r\n", MaxInfoText/13)},
 		{strings.Repeat("x", MaxInfoText-1) + "\n", strings.Repeat("x", MaxInfoText-1) + "\n"},
 	} {
-		if got := KeepText(c.text); got != c.want {
+		if got := KeepText([]byte(c.text)); got != c.want {
 			t.Errorf("%.20q (%d bytes): kept %d bytes, want %d", c.text, len(c.text), len(got), len(c.want))
 		}
 	}
@@ -109,7 +109,7 @@ func FuzzParseInfo(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		i, err := ParseInfo(text)
+		i, err := ParseInfo([]byte(text))
 		if (i == nil) != (err != nil) {
 			t.Fatalf("%+v, %v", i, err)
 		}

@@ -67,7 +67,11 @@ func (c *Conn) Do(ctx context.Context, args ...string) (any, error) {
 // before it calls an instance silent. It may follow a deadline error of Do, Ping or Role, and its own; after a reply the
 // connection is whole again, and [Conn.RTT] counts from when the command was sent.
 func (c *Conn) ReadLate(ctx context.Context) (reply any, err error) {
-	replies, err := c.late(ctx, 1)
+	var replies []any
+	err = c.late(ctx, 1, func() (err error) {
+		replies, err = c.in.replies(1)
+		return err
+	})
 	return single(replies, err)
 }
 
@@ -97,12 +101,21 @@ func single(replies []any, err error) (any, error) {
 }
 
 // exchange sends the commands in one write and reads a reply to each; error replies are elements.
-func (c *Conn) exchange(ctx context.Context, limit int, commands ...[]string) ([]any, error) {
+func (c *Conn) exchange(ctx context.Context, limit int, commands ...[]string) (replies []any, err error) {
+	err = c.converse(ctx, limit, func() (err error) {
+		replies, err = c.in.replies(len(commands))
+		return err
+	}, commands...)
+	return replies, err
+}
+
+// converse sends the commands in one write and has read take a reply to each.
+func (c *Conn) converse(ctx context.Context, limit int, read func() error, commands ...[]string) error {
 	if c.failed != nil {
-		return nil, c.fault(commands[0], fmt.Errorf("%w (%w)", errBroken, c.failed))
+		return c.fault(commands[0], fmt.Errorf("%w (%w)", errBroken, c.failed))
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, c.fault(commands[0], err) // nothing was sent: the connection is as good as before
+		return c.fault(commands[0], err) // nothing was sent: the connection is as good as before
 	}
 	c.out = c.out[:0]
 	for _, args := range commands {
@@ -111,17 +124,15 @@ func (c *Conn) exchange(ctx context.Context, limit int, commands ...[]string) ([
 	c.sent = time.Now()
 	c.in.limit = limit
 	written := false
-	var replies []any
-	err := c.within(ctx, func() (err error) {
-		if err = c.in.begin(); err != nil {
+	err := c.within(ctx, func() error {
+		if err := c.in.begin(); err != nil {
 			return err
 		}
-		if _, err = c.net.Write(c.out); err != nil {
+		if _, err := c.net.Write(c.out); err != nil {
 			return err
 		}
 		written = true
-		replies, err = c.in.replies(len(commands))
-		return err
+		return read()
 	})
 	if cap(c.out) > keptBuffer {
 		c.out = nil
@@ -131,33 +142,28 @@ func (c *Conn) exchange(ctx context.Context, limit int, commands ...[]string) ([
 		if written && errors.Is(err, os.ErrDeadlineExceeded) {
 			c.waiting = len(commands)
 		}
-		return nil, c.fault(commands[0], err)
+		return c.fault(commands[0], err)
 	}
 	c.rtt = time.Since(c.sent)
-	return replies, nil
+	return nil
 }
 
 // late resumes the reading of an exchange of n commands.
-func (c *Conn) late(ctx context.Context, n int) ([]any, error) {
+func (c *Conn) late(ctx context.Context, n int, read func() error) error {
 	what := []string{"late reply"}
 	if c.waiting != n {
-		return nil, c.fault(what, errNotLate)
+		return c.fault(what, errNotLate)
 	}
-	var replies []any
-	err := c.within(ctx, func() (err error) {
-		replies, err = c.in.replies(n)
-		return err
-	})
-	if err != nil {
+	if err := c.within(ctx, read); err != nil {
 		c.failed = err
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			c.waiting = 0
 		}
-		return nil, c.fault(what, err)
+		return c.fault(what, err)
 	}
 	c.failed, c.waiting = nil, 0
 	c.rtt = time.Since(c.sent)
-	return replies, nil
+	return nil
 }
 
 // within runs f under the context's deadline and cancellation. The error of a deadline is both [os.ErrDeadlineExceeded]

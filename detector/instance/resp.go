@@ -92,10 +92,38 @@ func (r *reader) replies(n int) ([]any, error) {
 		}
 		out[i] = v
 	}
+	r.done()
+	return out, nil
+}
+
+// texts is replies for those who parse at once what they get: a text is a []byte where it lies, which holds until done.
+func (r *reader) texts(n int) ([]any, error) {
+	r.at = 0
+	out := make([]any, n)
+	for i := range out {
+		begin := r.at
+		line, err := r.line()
+		if err != nil {
+			return nil, err
+		}
+		if len(line) > 0 && line[0] == '$' {
+			out[i], err = r.text(string(line[1:]))
+		} else {
+			r.at = begin
+			out[i], err = r.value(0)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// done gives back what the replies that were read took.
+func (r *reader) done() {
 	if r.at == len(r.buf) {
 		r.giveBack()
 	}
-	return out, nil
 }
 
 // push reads the next message to a subscriber. It may have come together with what was read before.
@@ -142,6 +170,15 @@ func (r *reader) value(depth int) (any, error) {
 }
 
 func (r *reader) bulk(length string) (any, error) {
+	s, err := r.text(length)
+	if s == nil {
+		return nil, err
+	}
+	return string(s), nil
+}
+
+// text takes a bulk string; nil is a null.
+func (r *reader) text(length string) ([]byte, error) {
 	n, err := r.length(length)
 	if err != nil || n < 0 {
 		return nil, err
@@ -156,7 +193,7 @@ func (r *reader) bulk(length string) (any, error) {
 		return nil, fmt.Errorf("%w: a bulk string without its end", errProtocol)
 	}
 	r.at += n + 2
-	return string(s), nil
+	return s, nil
 }
 
 func (r *reader) array(length string, depth int) (any, error) {

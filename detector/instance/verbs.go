@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,28 +58,43 @@ func pong(reply any, err error) (detector.ReplyClass, error) {
 
 // Info sends INFO for the sections that [detector.ParseInfo] reads. A refusal is the [ReplyError].
 func (c *Conn) Info(ctx context.Context) (*detector.Info, error) {
-	replies, err := c.exchange(ctx, maxReply, c.infos()...)
-	if err != nil {
-		return nil, err
-	}
-	return c.parseInfo(replies)
+	var a infoReply
+	err := c.converse(ctx, maxReply, func() error { return a.read(c) }, c.infos()...)
+	return a.info, cmp.Or(err, a.refused)
 }
 
 // InfoLate is [Conn.ReadLate] for an Info.
 func (c *Conn) InfoLate(ctx context.Context) (*detector.Info, error) {
-	replies, err := c.late(ctx, len(c.infos()))
+	var a infoReply
+	err := c.late(ctx, len(c.infos()), func() error { return a.read(c) })
+	return a.info, cmp.Or(err, a.refused)
+}
+
+// infoReply is what came of an INFO.
+type infoReply struct {
+	info    *detector.Info
+	refused error // what is the matter with a reply that is whole
+}
+
+// read reads and parses the replies where they lie.
+func (a *infoReply) read(c *Conn) error {
+	replies, err := c.in.texts(len(c.infos()))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return c.parseInfo(replies)
+	a.info, a.refused = c.parseInfo(replies)
+	c.in.done()
+	return nil
 }
 
 func (c *Conn) parseInfo(replies []any) (*detector.Info, error) {
-	var sections []string
+	var text []byte
 	for _, r := range replies {
 		switch r := r.(type) {
+		case []byte:
+			text = joined(text, r)
 		case string:
-			sections = append(sections, r)
+			text = joined(text, []byte(r))
 		case ReplyError:
 			c.sections = false // it may be several sections that are refused
 			return nil, r
@@ -86,7 +102,6 @@ func (c *Conn) parseInfo(replies []any) (*detector.Info, error) {
 			return nil, c.fault(infoCommands[0], fmt.Errorf("%w: a %T in reply", errProtocol, r))
 		}
 	}
-	text := strings.Join(sections, "\r\n")
 	info, err := detector.ParseInfo(text)
 	if err != nil {
 		return nil, c.fault(infoCommands[0], err)
@@ -94,6 +109,14 @@ func (c *Conn) parseInfo(replies []any) (*detector.Info, error) {
 	info.Text = detector.KeepText(text)
 	c.sections = takesSections(info.Version)
 	return info, nil
+}
+
+// joined is one text of two sections; the first alone stays where it lies.
+func joined(a, b []byte) []byte {
+	if a == nil {
+		return b
+	}
+	return slices.Concat(a, []byte("\r\n"), b)
 }
 
 // takesSections tells whether a version of Redis, or the one that a Valkey says it is, takes several sections in one INFO.
@@ -164,7 +187,7 @@ func state(told *string) step {
 
 // offsetIn is the replication offset in an INFO; -1 for none.
 func offsetIn(text string) int64 {
-	info, err := detector.ParseInfo(text)
+	info, err := detector.ParseInfo([]byte(text))
 	if err != nil {
 		return -1
 	}
