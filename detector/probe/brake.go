@@ -22,7 +22,7 @@ func (f *Fleet) Braked() string {
 // brake tells whether new verdicts are to be withheld, and makes it known. The reporter alone calls it.
 func (r *reporter) brake(s *raftfsm.State) bool {
 	now := time.Now()
-	c := r.f.census(s, now, r.f.braked.Load() == nil)
+	c := r.census(s, now)
 	if !r.doubts.Judge(now, c, s.Settings().BrakePercent) {
 		r.release()
 		return false
@@ -35,6 +35,16 @@ func (r *reporter) brake(s *raftfsm.State) bool {
 			"failover_brake_percent", s.Settings().BrakePercent)
 	}
 	return true
+}
+
+// census serves for a tenth of the shortest down-after where nothing is withheld: what is silent was so long before its verdict falls, and
+// with hundreds of verdicts in a second all instances would be looked at for each.
+func (r *reporter) census(s *raftfsm.State, now time.Time) detector.Census {
+	trusts := r.f.braked.Load() == nil
+	if !trusts || now.Sub(r.countedAt) >= min(brakeRetry, time.Duration(r.f.impatience.Load())/10) {
+		r.counted, r.countedAt = r.f.census(s, now, trusts), now
+	}
+	return r.counted
 }
 
 // release ends the doubt: this node reaches something again, or has nothing to withhold.

@@ -44,8 +44,11 @@ type reporter struct {
 	mu    sync.Mutex
 	dirty map[string]bool // sets that may differ
 	kick  chan struct{}
-	// doubts belongs to the goroutine that reports.
+	// What follows belongs to the goroutine that reports.
 	doubts detector.Brake
+	// counted is its last census, of countedAt.
+	counted   detector.Census
+	countedAt time.Time
 }
 
 // Bounds on one attempt to propose, and on the wait before the next where nothing else shows that it may succeed now.
