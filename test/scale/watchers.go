@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -12,7 +13,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
@@ -25,7 +25,9 @@ const (
 	sharedConns = 64
 	// watchedSwitches are how many masters die, one after the other. Their median is the figure.
 	watchedSwitches = 5
-	// openers are how many watches are begun at once.
+	// recovery is more than what is left to do of a switch then takes.
+	recovery = 3 * time.Second
+	// openers are on how many connections watches are begun at once.
 	openers = 64
 )
 
@@ -71,23 +73,20 @@ func (o Options) watched(ctx context.Context, out sample, name string, conns int
 	if err != nil {
 		return err
 	}
-	cs, err := connections(w.watcher.(*lab.Sentineld).Cluster.Nodes[at].GRPCAddr(), conns)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeAll(cs)) }()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	defer gentleCollector()()
 	a := newAudience()
+	defer a.watching.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	begun := time.Now()
-	if err := a.gather(ctx, cs); err != nil {
+	if err := a.gather(ctx, w.watcher.(*lab.Sentineld).Cluster.Nodes[at].GRPCAddr(), conns); err != nil {
 		return err
 	}
 	o.say("%s: %d watches over %d connections in %.0f ms", name, watches, conns, millisSince(begun))
 	if err := w.watchAtRest(ctx, out, name, at, without); err != nil {
 		return err
 	}
+	profiles := w.profile(ctx, name, watchedSwitches*(shortly+recovery))
 	var took []float64
 	for _, s := range w.sets {
 		d, err := w.toldOf(ctx, a, at, s)
@@ -95,13 +94,13 @@ func (o Options) watched(ctx context.Context, out sample, name string, conns int
 			return err
 		}
 		took = append(took, millis(d))
-		if err := sleep(ctx, 3*time.Second); err != nil { // its end is told, too
+		if err := sleep(ctx, recovery); err != nil { // its end is told, too
 			return err
 		}
 	}
 	o.say("%s: the last is told after %.0f ms", name, took)
 	out[name] = median(took)
-	return nil
+	return profiles()
 }
 
 // watchAtRest tells what the watches cost the node while nothing happens.
@@ -159,9 +158,10 @@ func (w *world) toldOf(ctx context.Context, a *audience, at int, s *set) (time.D
 
 // audience is everyone who watches.
 type audience struct {
-	hears  atomic.Pointer[hearing]
-	synced sync.WaitGroup
-	failed chan error // holds the first error
+	hears    atomic.Pointer[hearing]
+	synced   sync.WaitGroup
+	watching sync.WaitGroup
+	failed   chan error // holds the first error
 
 	mu sync.RWMutex
 	// read are the latest messages by their bytes: all watchers get the same, and it is decoded once for all of them.
@@ -180,20 +180,20 @@ func newAudience() *audience {
 	return &audience{failed: make(chan error, 1), read: map[string]*sentinelv1.WatchMastersResponse{}}
 }
 
-// gather begins all watches, spread over the connections, and returns when each has the present state. They end with ctx.
-func (a *audience) gather(ctx context.Context, conns []*grpc.ClientConn) error {
+// gather begins all watches, spread over so many connections, and returns when each has the present state. They end with ctx.
+func (a *audience) gather(ctx context.Context, addr string, conns int) error {
 	places := make(chan struct{}, openers)
 	a.synced.Add(watches)
-	for i := range watches {
-		go func() {
-			err := a.watch(ctx, conns[i%len(conns)], i, places)
+	for i := range conns {
+		a.watching.Go(func() {
+			err := a.watch(ctx, addr, i, conns, places)
 			if ctx.Err() == nil {
 				select {
-				case a.failed <- fmt.Errorf("watcher %d: %w", i, err):
+				case a.failed <- fmt.Errorf("connection %d: %w", i, err):
 				default:
 				}
 			}
-		}()
+		})
 	}
 	done := make(chan struct{})
 	go func() {
@@ -210,39 +210,59 @@ func (a *audience) gather(ctx context.Context, conns []*grpc.ClientConn) error {
 	}
 }
 
-// watch is the i-th watcher. It takes one of the places until it has the present state.
-func (a *audience) watch(ctx context.Context, conn *grpc.ClientConn, i int, places chan struct{}) error {
-	places <- struct{}{}
-	leave := sync.OnceFunc(func() { <-places })
-	defer leave()
-	stream, err := conn.NewStream(ctx, &sentinelv1.SentinelService_ServiceDesc.Streams[0], sentinelv1.SentinelService_WatchMasters_FullMethodName)
+// watch is the i-th connection, of every conns-th watcher. One of these begins after the other, when that one has the present
+// state, and the connection takes one of the places until all have.
+func (a *audience) watch(ctx context.Context, addr string, i, conns int, places chan struct{}) error {
+	select {
+	case places <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	c, err := dial(ctx, addr, sentinelv1.SentinelService_WatchMasters_FullMethodName, nil)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(stream.SendMsg(&sentinelv1.WatchMastersRequest{}), stream.CloseSend()); err != nil {
+	latest := i
+	if err := c.begin(&call{place: latest}); err != nil {
 		return err
 	}
-	arrive := sync.OnceFunc(a.synced.Done)
-	var got answer
 	for {
-		if err := stream.RecvMsg(&got); err != nil {
-			return err
-		}
-		now := time.Now()
-		m, err := a.decode(got.bytes)
+		k, ended, err := c.next()
 		if err != nil {
 			return err
 		}
-		if m.GetSynced() != nil {
-			arrive()
-			leave()
+		if ended {
+			return fmt.Errorf("watcher %d: %w", k.place, io.EOF)
 		}
-		if h := a.hears.Load(); h != nil && h.at[i].IsZero() && h.isSwitch(m.GetMaster()) {
-			h.at[i] = now
-			if h.told.Add(1) == watches {
-				close(h.all)
-			}
+		now := time.Now()
+		m, err := a.decode(k.message)
+		if err != nil {
+			return err
 		}
+		a.note(k.place, m, now)
+		if m.GetSynced() == nil || k.place != latest {
+			continue
+		}
+		a.synced.Done()
+		if latest += conns; latest >= watches {
+			<-places
+			continue
+		}
+		if err := c.begin(&call{place: latest}); err != nil {
+			return err
+		}
+	}
+}
+
+// note notes that a watcher is told of the switch that all wait for, if that is what it is told.
+func (a *audience) note(watcher int, m *sentinelv1.WatchMastersResponse, now time.Time) {
+	h := a.hears.Load()
+	if h == nil || !h.at[watcher].IsZero() || !h.isSwitch(m.GetMaster()) {
+		return
+	}
+	h.at[watcher] = now
+	if h.told.Add(1) == watches {
+		close(h.all)
 	}
 }
 

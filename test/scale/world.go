@@ -105,6 +105,18 @@ func (w *world) leads(ctx context.Context) error {
 	return nil
 }
 
+// leaderAndFollower are the places of the leader and of another node.
+func (w *world) leaderAndFollower(ctx context.Context) (leader, follower int, err error) {
+	err = until(ctx, func(ctx context.Context) error {
+		leader, err = w.watcher.(*lab.Sentineld).Leader(ctx)
+		return err
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("find the leader: %w", err)
+	}
+	return leader, (leader + 1) % len(w.nodes), nil
+}
+
 // grpc is HOST:PORT of every node's API.
 func (w *world) grpc() string {
 	return strings.Join(w.watcher.(*lab.Sentineld).Cluster.GRPCAddrs(), ",")
