@@ -12,34 +12,43 @@ const (
 	// heapGrowth is by how much the heap may grow before garbage is collected, in percent of what lives. Nearly all of it lives long
 	// and little is thrown away: half of Go's own saves a quarter of the memory and costs no CPU that can be measured.
 	heapGrowth = 50
-	// busyGarbage is how much garbage may pile up, where heapGrowth is less, once busyAfter collections have followed each other
-	// within busyEvery each: whoever answers tens of thousands of calls a second would spend a fifth of its CPU on them. Fewer
-	// come with a start or with masters that are added: what will live is then best kept close together.
-	busyGarbage = 32 << 20
-	busyAfter   = 10
-	busyEvery   = 100 * time.Millisecond
-	// calmAfter so long without a collection, garbage is as little again as it was.
-	calmAfter = 3 * time.Second
+	// busyShare is the share of a core beyond which, for busyFor, collecting with heapGrowth is dear: whoever answers tens of thousands of
+	// calls a second, or fails hundreds of masters over, has other things to do, and all of them wait for it. Then there may be as much
+	// garbage as busyGarbage allows, until for calmFor that was not needed.
+	busyShare = 0.2
+	busyFor   = time.Second
+	calmFor   = 5 * time.Second
 )
+
+// busyGarbage is how much garbage there may be beside what lives, in bytes, while collecting it is dear.
+func busyGarbage(live uint64) uint64 { return min(max(2*live, 32<<20), max(256<<20, live/2)) }
+
+// heap is what a collection leaves to go by.
+type heap struct {
+	live uint64 // bytes
+	// spent is the CPU time that collections have taken from others since the beginning; what takes only idle time is not in it.
+	spent time.Duration
+}
 
 // garbage decides when garbage is collected. It does nothing, and wakes nobody, while little is thrown away.
 type garbage struct {
-	live func() uint64
+	look func() heap
 	set  func(percent int) int
+	// tidy gives back what the busy times took.
+	tidy func()
 
 	mu      sync.Mutex
 	percent int
+	spent   time.Duration
 	last    time.Time
-	quick   int         // collections that followed the one before within busyEvery, in a row
-	calm    *time.Timer // runs while the process is busy
+	busy    time.Time   // since when collecting is dear; zero: it is not
+	calm    *time.Timer // runs while there may be more garbage
 }
 
 // collectGarbage has the process collect its garbage so.
 func collectGarbage() {
-	g := &garbage{live: liveHeap, set: debug.SetGCPercent}
-	g.mu.Lock()
+	g := &garbage{look: readHeap, set: debug.SetGCPercent, tidy: debug.FreeOSMemory, last: time.Now()}
 	g.grow(heapGrowth)
-	g.mu.Unlock()
 	g.await()
 }
 
@@ -54,30 +63,36 @@ func (g *garbage) await() {
 
 // collected notes a collection.
 func (g *garbage) collected(now time.Time) {
+	h := g.look()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.quick++
-	if now.Sub(g.last) >= busyEvery {
-		g.quick = 0
-	}
-	g.last = now
+	share := float64(h.spent-g.spent) / float64(max(now.Sub(g.last), 1)) * float64(g.percent) / heapGrowth // with heapGrowth it would be so
+	g.spent, g.last = h.spent, now
 	switch {
-	case g.calm != nil:
-		g.calm.Reset(calmAfter)
-	case g.quick >= busyAfter:
-		g.calm = time.AfterFunc(calmAfter, g.rest)
-	default:
+	case share < busyShare:
+		g.busy = time.Time{}
+		return
+	case g.busy.IsZero():
+		g.busy = now
+	}
+	if now.Sub(g.busy) < busyFor && g.calm == nil {
 		return
 	}
-	g.grow(max(heapGrowth, int(100*busyGarbage/max(g.live(), 1<<20))))
+	if g.calm == nil {
+		g.calm = time.AfterFunc(calmFor, g.rest)
+	} else {
+		g.calm.Reset(calmFor)
+	}
+	g.grow(max(heapGrowth, int(100*busyGarbage(h.live)/max(h.live, 1<<20))))
 }
 
 // rest is back to little garbage.
 func (g *garbage) rest() {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.calm = nil
 	g.grow(heapGrowth)
+	g.mu.Unlock()
+	g.tidy()
 }
 
 func (g *garbage) grow(percent int) {
@@ -87,9 +102,10 @@ func (g *garbage) grow(percent int) {
 	}
 }
 
-// liveHeap is what the last collection left.
-func liveHeap() uint64 {
-	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+func readHeap() heap {
+	s := []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"}, {Name: "/cpu/classes/gc/mark/assist:cpu-seconds"}, {Name: "/cpu/classes/gc/mark/dedicated:cpu-seconds"},
+	}
 	metrics.Read(s)
-	return s[0].Value.Uint64()
+	return heap{live: s[0].Value.Uint64(), spent: time.Duration((s[1].Value.Float64() + s[2].Value.Float64()) * float64(time.Second))}
 }

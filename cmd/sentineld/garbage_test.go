@@ -7,44 +7,66 @@ import (
 	"time"
 )
 
+// collections are some of a kind, one after the other.
+type collections struct {
+	n     int
+	every time.Duration
+	spent time.Duration // of each
+	live  uint64
+}
+
 func TestGarbage(t *testing.T) {
 	const mib = 1 << 20
-	quick := slices.Repeat([]time.Duration{busyEvery / 2}, busyAfter)
 	for _, c := range []struct {
 		name string
-		gaps []time.Duration // before each collection, the first one's aside
-		live uint64
+		did  []collections
 		then time.Duration
-		want []int
+		want []int // percents that were set
+		tidy int
 	}{
-		{"seldom", slices.Repeat([]time.Duration{busyEvery}, 2*busyAfter), 8 * mib, time.Minute, nil},
-		{"a start", quick[1:], 8 * mib, time.Minute, nil},
-		{"not in a row", slices.Concat(quick[1:], []time.Duration{busyEvery}, quick[1:]), 8 * mib, time.Minute, nil},
-		{"busy", quick, 8 * mib, calmAfter / 2, []int{400}},
-		{"busy, and then no more", quick, 8 * mib, calmAfter, []int{400, heapGrowth}},
-		{"busy, and as many collections as it takes then", append(quick[:busyAfter:busyAfter], time.Second, calmAfter/2), 8 * mib, calmAfter / 2, []int{400}},
-		{"large", quick, 300 * mib, time.Minute, nil},
-		{"tiny", quick, 1, 0, []int{3200}},
+		{"seldom", []collections{{10, 5 * time.Second, 300 * time.Millisecond, 150 * mib}}, time.Minute, nil, 0},
+		{"a short time", []collections{{20, 40 * time.Millisecond, 10 * time.Millisecond, 8 * mib}}, time.Minute, nil, 0},
+		{"look-ups", []collections{{40, 40 * time.Millisecond, 10 * time.Millisecond, 8 * mib}}, time.Second, []int{400}, 0},
+		{"and then none", []collections{{40, 40 * time.Millisecond, 10 * time.Millisecond, 8 * mib}}, time.Minute, []int{400, heapGrowth}, 1},
+		{
+			"they go on: each of fewer collections costs as much",
+			[]collections{{40, 40 * time.Millisecond, 10 * time.Millisecond, 8 * mib}, {100, 320 * time.Millisecond, 10 * time.Millisecond, 8 * mib}},
+			time.Second, []int{400}, 0,
+		},
+		{
+			"they end, and it is collected now and then",
+			[]collections{{40, 40 * time.Millisecond, 10 * time.Millisecond, 8 * mib}, {3, 4 * time.Second, 10 * time.Millisecond, 8 * mib}},
+			0, []int{400, heapGrowth}, 1,
+		},
+		{"many fail over", []collections{{3, 2 * time.Second, time.Second, 128 * mib}}, 0, []int{200}, 0},
+		{"very many", []collections{{3, 2 * time.Second, time.Second, 256 * mib}}, 0, []int{100}, 0},
+		{"more than that", []collections{{3, 2 * time.Second, time.Second, 1024 * mib}}, 0, nil, 0},
+		{"it grows meanwhile", []collections{{3, 2 * time.Second, time.Second, 128 * mib}, {2, 2 * time.Second, time.Second, 160 * mib}}, 0, []int{200, 160}, 0},
+		{"hardly anything lives", []collections{{40, 40 * time.Millisecond, 10 * time.Millisecond, 1}}, 0, []int{3200}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				var now heap
 				var got []int
+				tidied := 0
 				g := &garbage{
-					live:    func() uint64 { return c.live },
+					look:    func() heap { return now },
 					set:     func(percent int) int { got = append(got, percent); return 0 },
-					percent: heapGrowth,
+					tidy:    func() { tidied++ },
+					percent: heapGrowth, last: time.Now(),
 				}
-				g.collected(time.Now())
-				for _, gap := range c.gaps {
-					time.Sleep(gap)
-					g.collected(time.Now())
+				for _, d := range c.did {
+					now.live = d.live
+					for range d.n {
+						time.Sleep(d.every)
+						now.spent += d.spent
+						g.collected(time.Now())
+					}
 				}
 				time.Sleep(c.then)
 				synctest.Wait()
-				g.mu.Lock()
-				defer g.mu.Unlock()
-				if !slices.Equal(got, c.want) {
-					t.Errorf("growth %v, want %v", got, c.want)
+				if !slices.Equal(got, c.want) || tidied != c.tidy {
+					t.Errorf("growth %v, want %v; tidied %d times, want %d", got, c.want, tidied, c.tidy)
 				}
 				if g.calm != nil {
 					g.calm.Stop()
