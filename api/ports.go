@@ -97,7 +97,7 @@ type Observation = detector.Observation
 
 // LagAge is how old a reading of an instance may be to tell how far a replica is behind: INFO is read every 10 s where nothing
 // happens.
-const LagAge = 15 * time.Second
+const LagAge = 20 * time.Second
 
 // Lag is how many bytes of its master's stream the replica a lacked when both were last read; -1 for unknown.
 func Lag(a raftfsm.Addr, master, replica Observation, now time.Time) int64 {

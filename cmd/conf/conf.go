@@ -18,6 +18,7 @@ const (
 	FormatJSON    = "json"
 	TimingDefault = "default"
 	TimingLAN     = "lan"
+	TimingWAN     = "wan"
 )
 
 // Config is a whole and checked configuration of a node.
@@ -46,7 +47,7 @@ type Config struct {
 	LogLevel, LogFile, LogFormat string
 	// ProtectedMode serves only loopback as long as there are neither users nor TLS.
 	ProtectedMode bool
-	// RaftTiming is TimingDefault or TimingLAN; Dev has a timing of its own.
+	// RaftTiming is TimingDefault, TimingLAN or TimingWAN; Dev has a timing of its own.
 	RaftTiming string
 	// ClusterSecretFile holds the secret that nodes know each other by; "" for none.
 	ClusterSecretFile string

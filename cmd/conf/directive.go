@@ -57,7 +57,7 @@ var table = slices.Concat([]directive{
 	one("logfile", "a path, or an empty word for stderr", func(c *Config, v string) error { c.LogFile = v; return nil }),
 	choice("log-format", func(c *Config) *string { return &c.LogFormat }, FormatText, FormatJSON),
 	one("protected-mode", "yes or no", func(c *Config, v string) error { return setYesNo(&c.ProtectedMode, v) }),
-	choice("raft-timing", func(c *Config) *string { return &c.RaftTiming }, TimingDefault, TimingLAN),
+	choice("raft-timing", func(c *Config) *string { return &c.RaftTiming }, TimingDefault, TimingLAN, TimingWAN),
 	one("cluster-secret-file", "a path", func(c *Config, v string) error { return setText(&c.ClusterSecretFile, v) }),
 	one("deny-scripts-reconfig", "yes or no", setDenyScripts),
 	one("scripts-dir", "the path of a directory", func(c *Config, v string) error { return setText(&c.ScriptsDir, v) }),

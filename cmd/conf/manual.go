@@ -57,7 +57,8 @@ var manual = []Chapter{
 		example("node-id", "redis-1", "The name that operators see; the host's name up to its first dot unless given. Every node has one "+
 			"of its own. A node that lost its disk joins under the same name again."),
 		initial("node-role", "voter", "voter, or observer: that one serves reads and neither probes nor votes."),
-		initial("raft-timing", "default", "default, or lan for a quiet network: a lost leader is replaced faster. The same on every node."),
+		initial("raft-timing", "default", "default; lan for a quiet network: a lost leader is replaced faster; wan for nodes far apart, or thousands of masters on machines that have "+
+			"other work: one that is slow for a second keeps its leadership, one that is lost is replaced after 2 to 4 s. The same on every node."),
 	}},
 	{"Network", "All ports are bound on the addresses of bind.", []Entry{
 		initial("bind", "127.0.0.1 -::1", "Addresses to listen on. * is every IPv4 address and ::* every IPv6 address; with - in front it "+

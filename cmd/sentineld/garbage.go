@@ -67,13 +67,14 @@ func (g *garbage) collected(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	share := float64(h.spent-g.spent) / float64(max(now.Sub(g.last), 1)) * float64(g.percent) / heapGrowth // with heapGrowth it would be so
+	before := g.last
 	g.spent, g.last = h.spent, now
 	switch {
 	case share < busyShare:
 		g.busy = time.Time{}
 		return
 	case g.busy.IsZero():
-		g.busy = now
+		g.busy = before
 	}
 	if now.Sub(g.busy) < busyFor && g.calm == nil {
 		return

@@ -62,8 +62,9 @@ type Fleet struct {
 	// yielding is the same for the time in which many instances are lost.
 	yielding atomic.Int64
 
-	// lost is how many instances do not answer at present, lostMasters how many masters are among them.
-	lost, lostMasters atomic.Int64
+	// lost is how many instances do not answer at present, lostMasters how many masters are among them, and downMasters how many of those
+	// are held down.
+	lost, lostMasters, downMasters atomic.Int64
 
 	// newcomers are the watches that have not begun yet, watched how many there are with them, and admitted when the last one that has begun
 	// may connect; the goroutine's that follows the state.

@@ -21,6 +21,8 @@ type metronome struct {
 	// slots are the rests by the step of the grid at which each is due.
 	slots map[int64][]*rest
 	done  int64 // the last step that was taken
+	// paused is when what can wait was put off last; the goroutine's that takes the steps.
+	paused time.Time
 }
 
 func newMetronome(f *Fleet) *metronome { return &metronome{f: f, slots: map[int64][]*rest{}} }
@@ -43,8 +45,13 @@ func (m *metronome) run(ctx context.Context) {
 		moved := phase != m.f.phase.Load()
 		phase = m.f.phase.Load()
 		m.f.beat(now, moved)
-		for _, r := range m.due(m.step(now)) {
-			if r.nudge(time.Now()) {
+		step := m.step(now)
+		pausing := m.pauses(now)
+		for _, r := range m.due(step) {
+			switch {
+			case pausing && r.canWait(now):
+				m.put(r, step+int64(pauseFor/gridStep))
+			case r.nudge(time.Now()):
 				m.enter(r)
 			}
 		}
@@ -80,10 +87,41 @@ func (m *metronome) enter(r *rest) {
 	r.w.mu.Lock()
 	at := due(m.f.grid(), now, r.w.period(now), r.w.seed)
 	r.w.mu.Unlock()
+	m.put(r, m.step(at))
+}
+
+// put has it done at a step, or at the next one where that is over.
+func (m *metronome) put(r *rest, step int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	step := max(m.step(at), m.done+1)
+	step = max(step, m.done+1)
 	m.slots[step] = append(m.slots[step], r)
+}
+
+const (
+	// pauseFor is for how long probes are put off whose period is longer, while manyLost masters or more are held down and have no successor:
+	// where thousands are watched, their probes are most of what the failovers wait for. Once in pauseEvery, so that no master that
+	// stays down keeps anybody from being probed.
+	pauseFor   = 3 * time.Second
+	pauseEvery = 30 * time.Second
+)
+
+// pauses tells whether what can wait has to.
+func (m *metronome) pauses(now time.Time) bool {
+	if m.f.downMasters.Load() < manyLost {
+		return false
+	}
+	if m.paused.IsZero() || now.Sub(m.paused) > pauseEvery {
+		m.paused = now
+	}
+	return now.Sub(m.paused) < pauseFor
+}
+
+// canWait tells whether a probe may come later: an instance that is probed more rarely than that is not missed for so long.
+func (r *rest) canWait(now time.Time) bool {
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	return r.w.resting == r && !r.w.urgent && r.w.period(now) > pauseFor
 }
 
 // restful tells whether nothing is amiss with an instance, so that its PINGs may be left to the metronome, which asks for itself whether

@@ -115,6 +115,57 @@ func TestProbesYieldWhileManyAreLost(t *testing.T) {
 	})
 }
 
+// When many masters are held down, probes that come seldom are put off once, and no others.
+func TestWhatCanWaitIsPutOffOnceWhenManyAreDown(t *testing.T) {
+	inEmptyRoom(t, nil, func(r *room) {
+		name := func(i int) string { return fmt.Sprintf("10.9.0.%d:6379", 1+i) }
+		for i := range manyLost {
+			r.net.Add(name(i))
+			r.law.monitor(name(i), name(i), "down-after-milliseconds", "2000")
+		}
+		const often, seldom = "10.8.0.1:6379", "10.8.0.2:6379"
+		for a, downAfter := range map[string]string{often: "2000", seldom: "10000"} {
+			r.net.Add(a)
+			r.law.monitor(a, a, "down-after-milliseconds", downAfter)
+		}
+		r.fleet.demand = 4000 * probesPerSecond // as with thousands: every 4 s, and every 800 ms
+		r.start()
+		time.Sleep(30 * time.Second)
+		for i := range manyLost {
+			r.at(name(i)).Crash()
+		}
+		for r.fleet.downMasters.Load() < manyLost {
+			time.Sleep(10 * time.Millisecond)
+		}
+		down := time.Now()
+		time.Sleep(pauseEvery)
+		synctest.Wait()
+		// gaps are the pauses between what was asked of an instance in that time, the longest ones of the given length.
+		gaps := func(a string, long time.Duration) (n int, longest []time.Duration) {
+			var last time.Time
+			for _, c := range r.net.Log() {
+				if c.Instance != addrOf(a) || len(c.Args) == 0 {
+					continue
+				}
+				if gap := c.At.Sub(last); c.At.After(down) {
+					if n++; gap > long {
+						longest = append(longest, gap)
+					}
+				}
+				last = c.At
+			}
+			return n, longest
+		}
+		if n, long := gaps(often, time.Second); n < 30 || len(long) > 0 {
+			t.Errorf("asked often: %d times, with pauses of %v", n, long)
+		}
+		n, long := gaps(seldom, 4500*time.Millisecond)
+		if n < 6 || n > 8 || len(long) != 1 || long[0] > 7500*time.Millisecond {
+			t.Errorf("asked seldom: %d times, with pauses of %v", n, long)
+		}
+	})
+}
+
 // However instances are lost, they are counted for as long as they are watched.
 func TestTheLostAreCounted(t *testing.T) {
 	for what, lose := range map[string]func(*room, string){

@@ -57,8 +57,8 @@ type watch struct {
 	spare     *instance.Conn
 	seconding bool
 	seconded  time.Time
-	// lost and lostMaster tell that the fleet counts it so.
-	lost, lostMaster bool
+	// lost, lostMaster and downMaster tell that the fleet counts it so.
+	lost, lostMaster, downMaster bool
 	ended            bool // nothing is counted any more
 }
 
@@ -120,7 +120,7 @@ func (w *watch) end() {
 func (w *watch) leave() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.countLost(false)
+	w.countLost(false, false)
 	w.ended = true
 	if w.spare != nil {
 		_ = w.spare.Close()
@@ -337,7 +337,7 @@ func (w *watch) publish() {
 	w.notePending(next.obs.LastPingSent)
 	w.sight.Store(next)
 	_, silent := w.track.Silence()
-	w.countLost(next.obs.Down || silent && w.failures > 1)
+	w.countLost(next.obs.Down, silent && w.failures > 1)
 	verdict := stanceOf(next.obs) != stanceOf(was.obs)
 	if verdict {
 		w.f.reporter.mark(w.plan.master)
@@ -355,11 +355,12 @@ func (w *watch) publish() {
 	}
 }
 
-// countLost has the fleet count the watch among those whose instance does not answer. The caller holds mu.
-func (w *watch) countLost(lost bool) {
-	lost = lost && !w.ended
+// countLost has the fleet count the watch among those whose instance is held down, or does not answer. The caller holds mu.
+func (w *watch) countLost(down, silent bool) {
+	lost := (down || silent) && !w.ended
 	count(&w.f.lost, &w.lost, lost)
 	count(&w.f.lostMasters, &w.lostMaster, lost && w.plan.primary)
+	count(&w.f.downMasters, &w.downMaster, lost && w.plan.primary && down)
 }
 
 func count(n *atomic.Int64, counted *bool, is bool) {

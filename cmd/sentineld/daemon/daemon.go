@@ -204,6 +204,8 @@ func timing(c *conf.Config) node.Timing {
 		return node.TimingDev
 	case c.RaftTiming == conf.TimingLAN:
 		return node.TimingLAN
+	case c.RaftTiming == conf.TimingWAN:
+		return node.TimingWAN
 	}
 	return node.TimingDefault
 }
