@@ -30,8 +30,20 @@ const (
 	rarestInfo = 12 * time.Second
 )
 
-// infoSlack is how late an INFO may be: where the next probe would come later, it is asked for now.
-const infoSlack = 2500 * time.Millisecond
+// infoSlack is how late an INFO may be: where the next probe would come later, it is asked for now. While probes yield it is yieldingSlack:
+// an INFO costs three PINGs.
+const (
+	infoSlack     = 2500 * time.Millisecond
+	yieldingSlack = 7500 * time.Millisecond
+)
+
+// infoSlack is how late an INFO may be now.
+func (f *Fleet) infoSlack() time.Duration {
+	if f.yields() {
+		return yieldingSlack
+	}
+	return infoSlack
+}
 
 // infoRetry is how soon it is tried again where it was refused.
 const infoRetry = time.Second
@@ -96,7 +108,7 @@ func (w *watch) kind(now time.Time) detector.ProbeKind {
 
 // wantsInfo tells whether the next probe is to be an INFO. The caller holds mu.
 func (w *watch) wantsInfo(now time.Time) bool {
-	return w.urgent || !now.Before(w.infoDue) || w.deciding(now) || now.Add(w.period(now)).After(w.infoDue.Add(infoSlack))
+	return w.urgent || !now.Before(w.infoDue) || w.deciding(now) || now.Add(w.period(now)).After(w.infoDue.Add(w.f.infoSlack()))
 }
 
 // deciding tells whether this node may have to decide about a failover of the set: it leads, and there is one, or one is near. What

@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,8 +22,9 @@ type metronome struct {
 	// slots are the rests by the step of the grid at which each is due.
 	slots map[int64][]*rest
 	done  int64 // the last step that was taken
-	// paused is when what can wait was put off last; the goroutine's that takes the steps.
+	// paused is when what can wait was put off last, and late what is put off; the goroutine's that takes the steps.
 	paused time.Time
+	late   []*rest
 }
 
 func newMetronome(f *Fleet) *metronome { return &metronome{f: f, slots: map[int64][]*rest{}} }
@@ -45,16 +47,7 @@ func (m *metronome) run(ctx context.Context) {
 		moved := phase != m.f.phase.Load()
 		phase = m.f.phase.Load()
 		m.f.beat(now, moved)
-		step := m.step(now)
-		pausing := m.pauses(now)
-		for _, r := range m.due(step) {
-			switch {
-			case pausing && r.canWait(now):
-				m.put(r, step+int64(pauseFor/gridStep))
-			case r.nudge(time.Now()):
-				m.enter(r)
-			}
-		}
+		m.nudge(m.putOff(m.due(m.step(now)), now))
 		m.loop.Rest()
 		now = time.Now()
 		timer.Reset(gridStep - now.Sub(m.f.grid())%gridStep)
@@ -87,15 +80,19 @@ func (m *metronome) enter(r *rest) {
 	r.w.mu.Lock()
 	at := due(m.f.grid(), now, r.w.period(now), r.w.seed)
 	r.w.mu.Unlock()
-	m.put(r, m.step(at))
-}
-
-// put has it done at a step, or at the next one where that is over.
-func (m *metronome) put(r *rest, step int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	step = max(step, m.done+1)
+	step := max(m.step(at), m.done+1)
 	m.slots[step] = append(m.slots[step], r)
+}
+
+// nudge sends what is due.
+func (m *metronome) nudge(due []*rest) {
+	for _, r := range due {
+		if r.nudge(time.Now()) {
+			m.enter(r)
+		}
+	}
 }
 
 const (
@@ -105,6 +102,25 @@ const (
 	pauseFor   = 3 * time.Second
 	pauseEvery = 30 * time.Second
 )
+
+// putOff keeps back what can wait, or adds of what was kept back a quarter as much as is due anyway: all at once would be a storm of its own.
+func (m *metronome) putOff(due []*rest, now time.Time) []*rest {
+	if m.pauses(now) {
+		return slices.DeleteFunc(due, func(r *rest) bool {
+			waits := r.canWait(now)
+			if waits {
+				m.late = append(m.late, r)
+			}
+			return waits
+		})
+	}
+	more := min(len(m.late), 1+len(due)/4)
+	due = append(due, m.late[:more]...)
+	if m.late = m.late[more:]; len(m.late) == 0 {
+		m.late = nil
+	}
+	return due
+}
 
 // pauses tells whether what can wait has to.
 func (m *metronome) pauses(now time.Time) bool {

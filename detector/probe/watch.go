@@ -59,7 +59,7 @@ type watch struct {
 	seconded  time.Time
 	// lost, lostMaster and downMaster tell that the fleet counts it so.
 	lost, lostMaster, downMaster bool
-	ended            bool // nothing is counted any more
+	ended                        bool // nothing is counted any more
 }
 
 // sight is what a watch publishes. It is immutable.
@@ -320,7 +320,8 @@ func (w *watch) replan(p *plan) {
 	if news {
 		w.infoDue = time.Time{}
 	}
-	if leading := w.f.o.Cluster.Leading(); leading && p.hot && !was.hot || p.primary && news && (leading || !w.f.yields()) {
+	old := time.Since(w.infoAt) > p.period() // else it was asked for lately because a failover was near: deciding
+	if leading := w.f.o.Cluster.Leading(); leading && p.hot && !was.hot && old || p.primary && news && (leading || !w.f.yields()) {
 		w.urgent = true
 	}
 	w.publish()
