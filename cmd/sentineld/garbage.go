@@ -15,7 +15,7 @@ const (
 	// busyShare is the share of a core beyond which, for busyFor, collecting with heapGrowth is dear: whoever answers tens of thousands of
 	// calls a second, or fails hundreds of masters over, has other things to do, and all of them wait for it. Then there may be as much
 	// garbage as busyGarbage allows, until for calmFor that was not needed.
-	busyShare = 0.2
+	busyShare = 0.25
 	busyFor   = time.Second
 	calmFor   = 5 * time.Second
 )
