@@ -31,12 +31,16 @@ func TestGarbage(t *testing.T) {
 		{
 			"they go on: each of fewer collections costs as much",
 			[]collections{{40, 40 * time.Millisecond, 10 * time.Millisecond, 8 * mib}, {100, 320 * time.Millisecond, 10 * time.Millisecond, 8 * mib}},
-			time.Second, []int{400}, 0,
+			time.Second,
+			[]int{400},
+			0,
 		},
 		{
 			"they end, and it is collected now and then",
 			[]collections{{40, 40 * time.Millisecond, 10 * time.Millisecond, 8 * mib}, {3, 4 * time.Second, 10 * time.Millisecond, 8 * mib}},
-			0, []int{400, heapGrowth}, 1,
+			0,
+			[]int{400, heapGrowth},
+			1,
 		},
 		{"many fail over", []collections{{3, 2 * time.Second, time.Second, 128 * mib}}, 0, []int{200}, 0},
 		{"very many", []collections{{3, 2 * time.Second, time.Second, 256 * mib}}, 0, []int{100}, 0},

@@ -18,7 +18,7 @@ const (
 // nineThousand watches 9,000 masters at rest, and then 900 of them die. redis-sentinel needs more descriptors for it than a
 // process has here.
 func nineThousand(ctx context.Context, o Options, _ bool) (out sample, err error) {
-	w, err := newWorld(ctx, o, false, manySets, 0)
+	w, err := newWorld(ctx, o, false, manySets, 0, "raft-timing wan") // as it is recommended for thousands
 	if err != nil {
 		return nil, err
 	}
