@@ -12,10 +12,12 @@ const (
 	// heapGrowth is by how much the heap may grow before garbage is collected, in percent of what lives. Nearly all of it lives long
 	// and little is thrown away: half of Go's own saves a quarter of the memory and costs no CPU that can be measured.
 	heapGrowth = 50
-	// busyShare is the share of a core beyond which, for busyFor, collecting with heapGrowth is dear: whoever answers tens of thousands of
-	// calls a second, or fails hundreds of masters over, has other things to do, and all of them wait for it. Then there may be as much
-	// garbage as busyGarbage allows, until for calmFor that was not needed.
+	// Collecting with heapGrowth is dear where for busyFor it takes busyShare of a core, or collections follow each other within busyEvery, for
+	// each has its price beside the marking: whoever answers tens of thousands of calls a second, or fails hundreds of masters over, has
+	// other things to do, and all of them wait for it. Then there may be as much garbage as busyGarbage allows, until for calmFor that
+	// was not needed.
 	busyShare = 0.25
+	busyEvery = 100 * time.Millisecond
 	busyFor   = time.Second
 	calmFor   = 5 * time.Second
 )
@@ -66,11 +68,11 @@ func (g *garbage) collected(now time.Time) {
 	h := g.look()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	share := float64(h.spent-g.spent) / float64(max(now.Sub(g.last), 1)) * float64(g.percent) / heapGrowth // with heapGrowth it would be so
-	before := g.last
+	before, spent := g.last, h.spent-g.spent
 	g.spent, g.last = h.spent, now
+	every := now.Sub(before) * heapGrowth / time.Duration(g.percent) // with heapGrowth it would be so
 	switch {
-	case share < busyShare:
+	case every >= busyEvery && float64(spent) < busyShare*float64(every):
 		g.busy = time.Time{}
 		return
 	case g.busy.IsZero():

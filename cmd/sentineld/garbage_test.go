@@ -27,6 +27,7 @@ func TestGarbage(t *testing.T) {
 		{"seldom", []collections{{10, 5 * time.Second, 300 * time.Millisecond, 150 * mib}}, time.Minute, nil, 0},
 		{"a short time", []collections{{20, 40 * time.Millisecond, 10 * time.Millisecond, 8 * mib}}, time.Minute, nil, 0},
 		{"look-ups", []collections{{40, 40 * time.Millisecond, 10 * time.Millisecond, 8 * mib}}, time.Second, []int{400}, 0},
+		{"look-ups with little to mark", []collections{{40, 40 * time.Millisecond, time.Millisecond, 8 * mib}}, time.Second, []int{400}, 0},
 		{"and then none", []collections{{40, 40 * time.Millisecond, 10 * time.Millisecond, 8 * mib}}, time.Minute, []int{400, heapGrowth}, 1},
 		{
 			"they go on: each of fewer collections costs as much",
