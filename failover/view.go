@@ -207,8 +207,8 @@ func (v View) masterIsReplica() bool {
 	return i != nil && i.Role == raftfsm.RoleReplica && v.fact().Role == raftfsm.RoleReplica
 }
 
-// settleAge is how old a reading may be to find a set in order by: INFO is read every 10 s where nothing happens.
-const settleAge = 15 * time.Second
+// settleAge is how old a reading may be to find a set in order by: INFO is read every 10 s where nothing happens, and every 20 s at least.
+const settleAge = 20 * time.Second
 
 // alone tells whether the committed master says that it is one, and none of the others that answer does. In a restored set one
 // that does not answer may be the true master, unless the committed one has listed it since.

@@ -21,7 +21,7 @@ build() {
 	local dir=$1 program
 	shift
 	for program; do
-		"$go" build -trimpath -buildvcs=false -tags "$TAGS" -ldflags "$ldflags" -o "$dir/$program" "./cmd/$program"
+		"$go" build -trimpath -buildvcs=false -tags "${TAGS:-grpcnotrace}" -ldflags "$ldflags" -o "$dir/$program" "./cmd/$program"
 	done
 }
 

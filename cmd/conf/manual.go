@@ -58,7 +58,7 @@ var manual = []Chapter{
 			"of its own. A node that lost its disk joins under the same name again."),
 		initial("node-role", "voter", "voter, or observer: that one serves reads and neither probes nor votes."),
 		initial("raft-timing", "default", "default; lan for a quiet network: a lost leader is replaced faster; wan for nodes far apart, or thousands of masters on machines that have "+
-			"other work: one that is slow for a second keeps its leadership, one that is lost is replaced after 2 to 4 s. The same on every node."),
+			"other work: a leader that is slow for half a second goes on, one that is lost is replaced a second later than by default. The same on every node."),
 	}},
 	{"Network", "All ports are bound on the addresses of bind.", []Entry{
 		initial("bind", "127.0.0.1 -::1", "Addresses to listen on. * is every IPv4 address and ::* every IPv6 address; with - in front it "+

@@ -43,8 +43,11 @@ type garbage struct {
 	percent int
 	spent   time.Duration
 	last    time.Time
-	busy    time.Time   // since when collecting is dear; zero: it is not
-	calm    *time.Timer // runs while there may be more garbage
+	// busy is since when collecting is dear while no more lives than base and a little; zero: it is not.
+	busy  time.Time
+	base  uint64
+	until time.Time   // there may be more garbage until then
+	calm  *time.Timer // runs meanwhile
 }
 
 // collectGarbage has the process collect its garbage so.
@@ -75,23 +78,28 @@ func (g *garbage) collected(now time.Time) {
 	case every >= busyEvery && float64(spent) < busyShare*float64(every):
 		g.busy = time.Time{}
 		return
-	case g.busy.IsZero():
-		g.busy = before
+	case g.busy.IsZero(), h.live > g.base+g.base/8:
+		// What is new and stays is best kept close together: spread over a larger heap it would keep all of that.
+		g.busy, g.base = before, h.live
 	}
 	if now.Sub(g.busy) < busyFor && g.calm == nil {
 		return
 	}
+	g.until = now.Add(calmFor)
 	if g.calm == nil {
 		g.calm = time.AfterFunc(calmFor, g.rest)
-	} else {
-		g.calm.Reset(calmFor)
 	}
 	g.grow(max(heapGrowth, int(100*busyGarbage(h.live)/max(h.live, 1<<20))))
 }
 
-// rest is back to little garbage.
+// rest is back to little garbage, once it is calm.
 func (g *garbage) rest() {
 	g.mu.Lock()
+	if left := time.Until(g.until); left > 0 {
+		g.calm = time.AfterFunc(left, g.rest)
+		g.mu.Unlock()
+		return
+	}
 	g.calm = nil
 	g.grow(heapGrowth)
 	g.mu.Unlock()

@@ -43,6 +43,11 @@ func TestGarbage(t *testing.T) {
 			[]int{400, heapGrowth},
 			1,
 		},
+		{"it grows fast: masters are added", []collections{
+			{10, 40 * time.Millisecond, 10 * time.Millisecond, 4 * mib},
+			{20, 40 * time.Millisecond, 10 * time.Millisecond, 6 * mib},
+			{20, 40 * time.Millisecond, 10 * time.Millisecond, 8 * mib},
+		}, time.Minute, nil, 0},
 		{"many fail over", []collections{{3, 2 * time.Second, time.Second, 128 * mib}}, 0, []int{200}, 0},
 		{"very many", []collections{{3, 2 * time.Second, time.Second, 256 * mib}}, 0, []int{100}, 0},
 		{"more than that", []collections{{3, 2 * time.Second, time.Second, 1024 * mib}}, 0, nil, 0},

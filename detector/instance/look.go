@@ -9,7 +9,8 @@ import (
 	"github.com/raftsentinel/raftsentinel/detector"
 )
 
-// Survey is what an instance tells a visitor. Each question but the first answers for itself: a user may have no right to it.
+// Survey is what an instance tells a visitor. Each question but the first answers for itself: a user may have no right to it, and a list of
+// clients may be too long.
 type Survey struct {
 	Info *detector.Info
 	// Lacks are the commands that a failover needs and that the instance does not know under the names that it was dialed with. Of
@@ -24,21 +25,23 @@ type Survey struct {
 	ClientsUnknown error
 }
 
-// Survey asks for all of it in one write: many instances may be visited at a time. It touches nothing. An error is INFO's, or the
+// Survey asks for all but the clients in one write: many instances may be visited at a time. It touches nothing. An error is INFO's, or the
 // connection's.
 func (c *Conn) Survey(ctx context.Context, channel string, keep func(Client) bool) (*Survey, error) {
-	commands := append(slices.Clone(c.infos()), c.commandInfo(), []string{"PUBSUB", "NUMSUB", channel}, clientList)
-	replies, err := c.exchange(ctx, maxClientList, commands...)
+	commands := append(slices.Clone(c.infos()), c.commandInfo(), []string{"PUBSUB", "NUMSUB", channel})
+	replies, err := c.exchange(ctx, maxReply, commands...)
 	if err != nil {
 		return nil, err
 	}
-	n := len(replies) - 3
+	n := len(replies) - 2
 	s := &Survey{}
 	s.Lacks, s.LacksUnknown = c.lacks(replies[n])
 	s.Listening, s.ListeningUnknown = c.subscribers(replies[n+1])
-	s.Clients, s.ClientsUnknown = c.clients(replies[n+2], keep)
-	s.Info, err = c.parseInfo(replies[:n])
-	return s, err
+	if s.Info, err = c.parseInfo(replies[:n]); err != nil {
+		return nil, err
+	}
+	s.Clients, s.ClientsUnknown = c.Clients(ctx, keep)
+	return s, nil
 }
 
 // wrong is what is the matter with a reply that is not of the kind that was asked for.

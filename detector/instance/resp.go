@@ -106,13 +106,19 @@ func (r *reader) texts(n int) ([]any, error) {
 		if err != nil {
 			return nil, err
 		}
+		var text []byte
 		if len(line) > 0 && line[0] == '$' {
-			out[i], err = r.text(string(line[1:]))
-		} else {
-			r.at = begin
-			out[i], err = r.value(0)
+			text, err = r.text(string(line[1:]))
 		}
 		if err != nil {
+			return nil, err
+		}
+		if text != nil {
+			out[i] = text
+			continue
+		}
+		r.at = begin
+		if out[i], err = r.value(0); err != nil {
 			return nil, err
 		}
 	}

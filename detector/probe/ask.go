@@ -24,25 +24,24 @@ func (b bounded) Deadline() (time.Time, bool) { return b.until, true }
 const lastLook = time.Millisecond
 
 // InfoEvery is how often INFO takes the place of a PING; more rarely where probes are stretched, but not beyond rarestInfo: a reading of
-// more than 15 s is too old for the checks of load balancers and for finding a set in order.
+// more than 20 s is too old for the checks of load balancers and for finding a set in order.
 const (
 	InfoEvery  = 10 * time.Second
 	rarestInfo = 12 * time.Second
 )
 
-// infoSlack is how late an INFO may be: where the next probe would come later, it is asked for now. While probes yield it is yieldingSlack:
-// an INFO costs three PINGs.
+// restingSlack is how late an INFO may be: where the next probe would come later, it is asked for now. yieldingSlack is the same while
+// probes yield, for an INFO costs three PINGs.
 const (
-	infoSlack     = 2500 * time.Millisecond
+	restingSlack  = 2500 * time.Millisecond
 	yieldingSlack = 7500 * time.Millisecond
 )
 
-// infoSlack is how late an INFO may be now.
 func (f *Fleet) infoSlack() time.Duration {
 	if f.yields() {
 		return yieldingSlack
 	}
-	return infoSlack
+	return restingSlack
 }
 
 // infoRetry is how soon it is tried again where it was refused.

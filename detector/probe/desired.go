@@ -3,7 +3,6 @@ package probe
 import (
 	"context"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/detector"
@@ -164,31 +163,25 @@ const (
 	newcomerLimit = 30 * time.Second
 )
 
-// admit begins the new watches, the masters' first, and spreads their first connections. found: they are no news to others.
+// admit begins the new watches and spreads their first connections, half of them for masters, who do not wait for replicas. found: they are no
+// news to others.
 func (f *Fleet) admit(found bool) {
 	gap := time.Second / newcomersPerSecond
 	if found {
 		gap = time.Second / foundPerSecond
 	}
-	gap = min(gap, newcomerLimit/time.Duration(max(f.watched, 1)))
-	slices.SortStableFunc(f.newcomers, func(a, b *watch) int { return rank(a) - rank(b) })
-	if soonest := time.Now().Add(-newcomersAtOnce * gap); f.admitted.Before(soonest) {
-		f.admitted = soonest
-	}
+	gap = 2 * min(gap, newcomerLimit/time.Duration(max(f.watched, 1)))
+	soonest := time.Now().Add(-newcomersAtOnce / 2 * gap)
 	for _, w := range f.newcomers {
-		f.admitted = f.admitted.Add(gap)
-		w.begins = f.admitted
+		last := f.admitted[w.plan.primary]
+		if last.Before(soonest) {
+			last = soonest
+		}
+		w.begins = last.Add(gap)
+		f.admitted[w.plan.primary] = w.begins
 		f.members.Go(w.run)
 	}
 	f.newcomers = nil
-}
-
-// rank is 0 for a master's watch that has not begun, 1 for a replica's.
-func rank(w *watch) int {
-	if w.plan.primary {
-		return 0
-	}
-	return 1
 }
 
 func (f *Fleet) planFor(m *raftfsm.Master, a raftfsm.Addr, members uint64) *plan {

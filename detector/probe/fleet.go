@@ -67,10 +67,10 @@ type Fleet struct {
 	lost, lostMasters, downMasters atomic.Int64
 
 	// newcomers are the watches that have not begun yet, watched how many there are with them, and admitted when the last one that has begun
-	// may connect; the goroutine's that follows the state.
+	// may connect, of masters and of replicas; the goroutine's that follows the state.
 	newcomers []*watch
 	watched   int
-	admitted  time.Time
+	admitted  map[bool]time.Time
 
 	loop    progress.Loop // of the goroutine that follows the state
 	watches sync.Map      // raftfsm.Addr -> *watch
@@ -104,7 +104,7 @@ func New(o Options) (*Fleet, error) {
 	if o.Cluster == nil || o.Log == nil {
 		return nil, errOptions
 	}
-	f := &Fleet{o: o, dials: make(chan struct{}, dialsInFlight)}
+	f := &Fleet{o: o, dials: make(chan struct{}, dialsInFlight), admitted: map[bool]time.Time{}}
 	f.pulse.Every = gridStep
 	f.news.changed, f.news.sets = make(chan struct{}), map[string]bool{}
 	f.impatience.Store(math.MaxInt64)

@@ -3,7 +3,6 @@ package probe
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -22,9 +21,9 @@ type metronome struct {
 	// slots are the rests by the step of the grid at which each is due.
 	slots map[int64][]*rest
 	done  int64 // the last step that was taken
-	// paused is when what can wait was put off last, and late what is put off; the goroutine's that takes the steps.
+	// paused is when the last pause began, and before how many masters were down then, or fewer since; the goroutine's that takes the steps.
 	paused time.Time
-	late   []*rest
+	before int64
 }
 
 func newMetronome(f *Fleet) *metronome { return &metronome{f: f, slots: map[int64][]*rest{}} }
@@ -47,7 +46,15 @@ func (m *metronome) run(ctx context.Context) {
 		moved := phase != m.f.phase.Load()
 		phase = m.f.phase.Load()
 		m.f.beat(now, moved)
-		m.nudge(m.putOff(m.due(m.step(now)), now))
+		step, pausing := m.step(now), m.pauses(now)
+		for _, r := range m.due(step) {
+			switch {
+			case pausing && r.canWait(now):
+				m.put(r, step+int64(pauseFor/gridStep))
+			case r.nudge(time.Now()):
+				m.enter(r)
+			}
+		}
 		m.loop.Rest()
 		now = time.Now()
 		timer.Reset(gridStep - now.Sub(m.f.grid())%gridStep)
@@ -80,57 +87,29 @@ func (m *metronome) enter(r *rest) {
 	r.w.mu.Lock()
 	at := due(m.f.grid(), now, r.w.period(now), r.w.seed)
 	r.w.mu.Unlock()
+	m.put(r, m.step(at))
+}
+
+// put has it done at a step, or at the next one where that is over.
+func (m *metronome) put(r *rest, step int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	step := max(m.step(at), m.done+1)
+	step = max(step, m.done+1)
 	m.slots[step] = append(m.slots[step], r)
 }
 
-// nudge sends what is due.
-func (m *metronome) nudge(due []*rest) {
-	for _, r := range due {
-		if r.nudge(time.Now()) {
-			m.enter(r)
-		}
-	}
-}
+// pauseFor is by how much probes are put off whose period is longer, from the moment on at which manyLost masters more are held down and have
+// no successor: where thousands are watched, their probes are most of what the failovers wait for.
+const pauseFor = 3 * time.Second
 
-const (
-	// pauseFor is for how long probes are put off whose period is longer, while manyLost masters or more are held down and have no successor:
-	// where thousands are watched, their probes are most of what the failovers wait for. Once in pauseEvery, so that no master that
-	// stays down keeps anybody from being probed.
-	pauseFor   = 3 * time.Second
-	pauseEvery = 30 * time.Second
-)
-
-// putOff keeps back what can wait, or adds of what was kept back a quarter as much as is due anyway: all at once would be a storm of its own.
-func (m *metronome) putOff(due []*rest, now time.Time) []*rest {
-	if m.pauses(now) {
-		return slices.DeleteFunc(due, func(r *rest) bool {
-			waits := r.canWait(now)
-			if waits {
-				m.late = append(m.late, r)
-			}
-			return waits
-		})
-	}
-	more := min(len(m.late), 1+len(due)/4)
-	due = append(due, m.late[:more]...)
-	if m.late = m.late[more:]; len(m.late) == 0 {
-		m.late = nil
-	}
-	return due
-}
-
-// pauses tells whether what can wait has to.
+// pauses tells whether what can wait has to. Masters that stay down begin no other pause.
 func (m *metronome) pauses(now time.Time) bool {
-	if m.f.downMasters.Load() < manyLost {
-		return false
+	down := m.f.downMasters.Load()
+	m.before = min(m.before, down)
+	if down >= m.before+manyLost {
+		m.paused, m.before = now, down
 	}
-	if m.paused.IsZero() || now.Sub(m.paused) > pauseEvery {
-		m.paused = now
-	}
-	return now.Sub(m.paused) < pauseFor
+	return !m.paused.IsZero() && down >= manyLost && now.Sub(m.paused) < pauseFor
 }
 
 // canWait tells whether a probe may come later: an instance that is probed more rarely than that is not missed for so long.

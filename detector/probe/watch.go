@@ -320,12 +320,14 @@ func (w *watch) replan(p *plan) {
 	if news {
 		w.infoDue = time.Time{}
 	}
+	leading := w.f.o.Cluster.Leading()
+	decided := leading && p.hot && !was.hot
 	old := time.Since(w.infoAt) > p.period() // else it was asked for lately because a failover was near: deciding
-	if leading := w.f.o.Cluster.Leading(); leading && p.hot && !was.hot && old || p.primary && news && (leading || !w.f.yields()) {
+	if decided && old || p.primary && news && (leading || !w.f.yields()) {
 		w.urgent = true
 	}
 	w.publish()
-	if w.urgent || !p.sameWay(was) || p.limits != was.limits {
+	if w.urgent || decided || !p.sameWay(was) || p.limits != was.limits {
 		w.wake()
 	}
 }

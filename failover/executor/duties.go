@@ -22,8 +22,10 @@ type duties struct {
 	due   due
 	// agenda are the sets that are due at a time, whether or not the state changes.
 	agenda agenda
-	// turn are the sets that the slow look at all has not come to yet.
-	turn []string
+	// turn are the sets that the slow look at all has not come to yet, of those that there were at turned; share of them at a time.
+	turn   []string
+	turned time.Time
+	share  int
 	// done brings back the set of a worker that has finished.
 	done    chan *set
 	running int
@@ -77,8 +79,8 @@ func (e *Executor) Duties(ctx context.Context, term uint64) error {
 			d.finished(s)
 		case <-timer.C:
 		case <-tick.C:
-			if d.running < e.o.Parallel { // else nobody could take them on, and to look through them costs those that are urgent
-				d.share(e.o.Cluster.State())
+			if d.running < e.o.Parallel { // else nobody could take them on
+				d.lookOn(e.o.Cluster.State())
 			}
 		}
 		timer.Stop()
@@ -110,6 +112,7 @@ func (d *duties) mark(st *raftfsm.State, name string, now time.Time) {
 		d.due.urgent[name] = true
 	case d.standsBack(name, now):
 		d.due.back[name] = true
+		d.agenda.put(d.sets[name], d.sets[name].yields)
 	default:
 		d.due.other[name] = true
 	}
@@ -123,15 +126,20 @@ func (d *duties) all(st *raftfsm.State) {
 	}
 }
 
-// share makes the next ones due that are looked at though nothing is known to have changed.
-func (d *duties) share(st *raftfsm.State) {
+// lookOn makes the next share of the sets due that are looked at though nothing is known to have changed.
+func (d *duties) lookOn(st *raftfsm.State) {
+	now := time.Now()
 	if len(d.turn) == 0 {
+		if now.Sub(d.turned) < slowTick-slowTick/slowShares {
+			return
+		}
+		d.turned = now
 		for m := range st.Masters() {
 			d.turn = append(d.turn, m.Name)
 		}
+		d.share = (len(d.turn) + slowShares - 1) / slowShares
 	}
-	now := time.Now()
-	n := min((st.MasterCount()+slowShares-1)/slowShares, len(d.turn))
+	n := min(d.share, len(d.turn))
 	for _, name := range d.turn[:n] {
 		d.mark(st, name, now)
 	}

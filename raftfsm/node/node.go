@@ -53,7 +53,7 @@ type Timing struct {
 var (
 	TimingDefault = Timing{500 * time.Millisecond, 500 * time.Millisecond, 250 * time.Millisecond}
 	TimingLAN     = Timing{200 * time.Millisecond, 200 * time.Millisecond, 100 * time.Millisecond}
-	TimingWAN     = Timing{2 * time.Second, 2 * time.Second, time.Second}
+	TimingWAN     = Timing{time.Second, time.Second, 500 * time.Millisecond}
 	TimingDev     = Timing{50 * time.Millisecond, 50 * time.Millisecond, 50 * time.Millisecond}
 )
 

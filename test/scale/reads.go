@@ -99,6 +99,9 @@ func (w *world) readFrom(ctx context.Context, node int, c sentinelv1.Consistency
 		return 0, 0, err
 	}
 	all := slices.Concat(took[:]...)
+	if len(all) == 0 {
+		return 0, 0, fmt.Errorf("no answer within %v", readFor)
+	}
 	slices.Sort(all)
 	return float64(len(all)) / readFor.Seconds(), millis(all[len(all)*99/100]), nil
 }
