@@ -185,8 +185,9 @@ func TestTheLostAreCounted(t *testing.T) {
 			counts := func(lost, masters int64) {
 				t.Helper()
 				synctest.Wait()
-				if l, m := r.fleet.lost.Load(), r.fleet.lostMasters.Load(); l != lost || m != masters {
-					t.Errorf("%s: %d lost, %d masters of them, want %d and %d", what, l, m, lost, masters)
+				l, m, d := r.fleet.lost.Load(), r.fleet.lostMasters.Load(), r.fleet.downMasters.Load()
+				if l != lost || m != masters || d != masters { // whoever is lost here is held down
+					t.Errorf("%s: %d lost, %d masters of them, %d held down, want %d and %d", what, l, m, d, lost, masters)
 				}
 			}
 			counts(0, 0)

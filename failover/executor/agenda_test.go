@@ -1,10 +1,15 @@
 package executor
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
 // The agenda gives each set once, at the last time it was put there for, in the order of time.
@@ -57,5 +62,51 @@ func TestAgenda(t *testing.T) {
 	}
 	if len(want) > 0 {
 		t.Errorf("never given: %d", len(want))
+	}
+}
+
+// All sets are looked at once in slowTick, however many there are, and those that are gone hold nobody up.
+func TestEverySetIsLookedAtInItsTurn(t *testing.T) {
+	for _, masters := range []int{1, 7, 20, 130} {
+		synctest.Test(t, func(t *testing.T) {
+			st := raftfsm.New()
+			for i := range masters {
+				var res raftfsm.Result
+				st, res = raftfsm.Apply(st, st.Index()+1, &raftlogv1.Command{Op: &raftlogv1.Command_Monitor{Monitor: &raftlogv1.Monitor{
+					Name: fmt.Sprintf("m%03d", i), Address: addr(i % 200).Proto(), Options: []*raftlogv1.OptionValue{{Name: "quorum", Value: "1"}},
+				}}})
+				if res.Code != raftfsm.OK {
+					t.Fatal(res.Detail)
+				}
+			}
+			d := &duties{sets: map[string]*set{}, due: newDue()}
+			looked := map[string]int{}
+			pass := func(st *raftfsm.State, ticks int) {
+				for range ticks {
+					time.Sleep(slowTick / slowShares)
+					d.lookOn(st)
+					for name := range d.due.other {
+						looked[name]++
+						d.due.drop(name)
+					}
+				}
+			}
+			pass(st, 3*slowShares)
+			for m := range st.Masters() {
+				if n := looked[m.Name]; n < 2 || n > 4 {
+					t.Errorf("%d masters: %s is looked at %d times in 15 s", masters, m.Name, n)
+				}
+			}
+			one, res := raftfsm.Apply(raftfsm.New(), 1, &raftlogv1.Command{Op: &raftlogv1.Command_Monitor{Monitor: &raftlogv1.Monitor{
+				Name: "alone", Address: addr(1).Proto(), Options: []*raftlogv1.OptionValue{{Name: "quorum", Value: "1"}},
+			}}})
+			if res.Code != raftfsm.OK {
+				t.Fatal(res.Detail)
+			}
+			pass(one, 2*slowShares)
+			if looked["alone"] == 0 {
+				t.Errorf("%d masters are gone, and the one that is left was not looked at for 10 s", masters)
+			}
+		})
 	}
 }
