@@ -293,7 +293,7 @@ func TestGlance(t *testing.T) {
 	for _, c := range []struct {
 		age             time.Duration
 		explain, glance int
-	}{{100 * time.Millisecond, 0, 0}, {10 * time.Second, 1, 0}, {16 * time.Second, 1, 1}} {
+	}{{100 * time.Millisecond, 0, 0}, {10 * time.Second, 1, 0}, {21 * time.Second, 1, 1}} {
 		s := newScene(t, 1)
 		s.raise(raftfsm.Level)
 		s.now = s.now.Add(c.age)

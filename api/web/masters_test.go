@@ -112,8 +112,8 @@ func TestReplicaLag(t *testing.T) {
 		{"the master was read before, and does not list it", func(m, r *api.Observation) {
 			m.InfoAt, r.Info.Offset = ago(9*time.Second), 1_000_000
 		}, 503, ""},
-		{"the master was read long ago", func(m, _ *api.Observation) { m.InfoAt = ago(16 * time.Second) }, 503, ""},
-		{"the replica was read long ago", func(_, r *api.Observation) { r.InfoAt = ago(16 * time.Second) }, 503, ""},
+		{"the master was read long ago", func(m, _ *api.Observation) { m.InfoAt = ago(21 * time.Second) }, 503, ""},
+		{"the replica was read long ago", func(_, r *api.Observation) { r.InfoAt = ago(21 * time.Second) }, 503, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n := newFakeNode(t)
