@@ -33,6 +33,8 @@ type rest struct {
 	w    *watch
 	conn *instance.Conn
 	due  bool // it was ended for a probe that is no PING
+	// waited: its next PING was put off, and is not again; the metronome's goroutine's.
+	waited bool
 }
 
 // run takes the steps of the grid until ctx ends. They are the pulse of the process, too.
@@ -49,9 +51,11 @@ func (m *metronome) run(ctx context.Context) {
 		step, pausing := m.step(now), m.pauses(now)
 		for _, r := range m.due(step) {
 			switch {
-			case pausing && r.canWait(now):
+			case pausing && !r.waited && r.canWait(now):
+				r.waited = true
 				m.put(r, step+int64(pauseFor/gridStep))
 			case r.nudge(time.Now()):
+				r.waited = false
 				m.enter(r)
 			}
 		}
