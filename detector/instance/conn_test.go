@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -139,6 +140,64 @@ func TestPartialReplyIsTakenUpAgain(t *testing.T) {
 			t.Errorf("nothing is outstanding: %v", err)
 		}
 	})
+}
+
+// An INFO that comes in parts, with waits given up between them, is read from its first byte again, however its buffer has grown.
+func TestPartialInfoIsTakenUpAgain(t *testing.T) {
+	section := func(text string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(text), text) }
+	long := strings.Repeat("slave0:ip=10.0.0.9,port=6379,state=online,offset=1,lag=0\r\n", 200) // more than a pooled buffer
+	whole := section("# Server\r\nredis_version:6.2.0\r\nrun_id:abc\r\n") + section("# Replication\r\nrole:master\r\n"+long) +
+		section("# Persistence\r\nloading:0\r\n")
+	refused := section("# Server\r\nredis_version:6.2.0\r\n") + "-NOPERM no\r\n" + section("# Persistence\r\nloading:0\r\n")
+	for _, c := range []struct {
+		reply string
+		cut   []int // where it stops for a second
+		want  string
+	}{
+		{whole, []int{3, 20, 300, 5000, 9000}, ""},
+		{whole, []int{len(whole) - 1}, ""},
+		{refused, []int{2, len(refused) - 3}, "NOPERM no"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			client, server := net.Pipe()
+			defer func() { _ = server.Close() }()
+			d := &Dialer{DialContext: func(context.Context, string, string) (net.Conn, error) { return client, nil }}
+			conn, err := d.Dial(t.Context(), target(t, "127.0.0.1:1"), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			go func() {
+				_, _ = server.Read(make([]byte, 4096))
+				from := 0
+				for _, at := range append(c.cut, len(c.reply)) {
+					if from > 0 {
+						time.Sleep(time.Second) // virtual
+					}
+					_, _ = server.Write([]byte(c.reply[from:at]))
+					from = at
+				}
+			}()
+			within := func() context.Context {
+				ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
+				t.Cleanup(cancel)
+				return ctx
+			}
+			info, err := conn.Info(within())
+			for errors.Is(err, os.ErrDeadlineExceeded) {
+				info, err = conn.InfoLate(within())
+			}
+			if c.want != "" {
+				if refusal, ok := errors.AsType[ReplyError](err); !ok || refusal.Text != c.want || info != nil {
+					t.Errorf("%+v, %v, want %s", info, err, c.want)
+				}
+				return
+			}
+			if err != nil || info.RunID != "abc" || info.Role != raftfsm.RoleMaster || len(info.Replicas) != 200 {
+				t.Errorf("%+v, %v", info, err)
+			}
+		})
+	}
 }
 
 func TestCommandThatWasNotSentHasNoLateReply(t *testing.T) {
