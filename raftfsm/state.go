@@ -397,11 +397,19 @@ func values[T any](t *iradix.Tree[T]) iter.Seq[T] {
 
 // Instance finds an instance of the set.
 func (m *Master) Instance(a Addr) (Instance, bool) {
+	if in := m.Record(a); in != nil {
+		return *in, true
+	}
+	return Instance{}, false
+}
+
+// Record is the set's own record of an instance, nobody's to change; nil where it has none.
+func (m *Master) Record(a Addr) *Instance {
 	i, ok := slices.BinarySearchFunc(m.Instances, a, func(in Instance, a Addr) int { return in.Addr.Compare(a) })
 	if !ok {
-		return Instance{}, false
+		return nil
 	}
-	return m.Instances[i], true
+	return &m.Instances[i]
 }
 
 // Replicas are the instances other than the committed master.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/raftsentinel/raftsentinel/detector"
 	"github.com/raftsentinel/raftsentinel/detector/instance"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
 // bounded is a context with a deadline that costs no timer: a connection takes the deadline for its own. It is not for
@@ -44,8 +45,9 @@ func (f *Fleet) infoSlack() time.Duration {
 	return restingSlack
 }
 
-// infoRetry is how soon it is tried again where it was refused.
-const infoRetry = time.Second
+// infoSoon is how soon it is asked for again where it was refused, and of a replica whose link is down: until it is read in sync under the history
+// that its master has now, it cannot be promoted without its master. Redis Sentinel asks such a one every second, too.
+const infoSoon = time.Second
 
 // reply is what came of a probe.
 type reply struct {
@@ -169,11 +171,14 @@ func (w *watch) record(ctx context.Context, conn *instance.Conn, asked *plan, r 
 			}
 			w.info, w.infoAt, w.infoPlan = r.info, now, asked
 			w.infoDue = now.Add(min(InfoEvery*time.Duration(w.f.stretch.Load())/1000, rarestInfo))
+			if r.info.Role == raftfsm.RoleReplica && !r.info.MasterLinkUp && !w.f.yields() {
+				w.infoDue = now.Add(infoSoon)
+			}
 			if !asked.sameFacts(w.plan) {
 				w.infoDue = now
 			}
 		} else if r.kind == detector.ProbeInfo {
-			w.infoDue = now.Add(infoRetry)
+			w.infoDue = now.Add(infoSoon)
 		}
 		w.answered(now, r.kind, r.class)
 	case w.spare != nil, ctx.Err() != nil:

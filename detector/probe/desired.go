@@ -192,22 +192,12 @@ func (f *Fleet) planFor(m *raftfsm.Master, a raftfsm.Addr, members uint64) *plan
 		primary: a == m.Address,
 		hot:     m.Failover != nil || contested(m),
 	}
-	p.known, p.head = instanceOf(m, a), instanceOf(m, m.Address)
+	p.known, p.head = m.Record(a), m.Record(m.Address) // both are the set's, or it would not be probed
 	if p.primary {
 		p.members = members
 		p.limits.Reboot = m.Options.MasterRebootDownAfter
 	}
 	return p
-}
-
-// instanceOf is the set's own record of one of its instances, which every plan made of it shares.
-func instanceOf(m *raftfsm.Master, a raftfsm.Addr) *raftfsm.Instance {
-	for i := range m.Instances {
-		if m.Instances[i].Addr == a {
-			return &m.Instances[i]
-		}
-	}
-	return &raftfsm.Instance{}
 }
 
 // contested tells whether any verdict stands that can lead to a failover. A replica that is down for a week leads to none.

@@ -81,6 +81,30 @@ func TestInfoStaysCurrentWhereProbesAreRare(t *testing.T) {
 	})
 }
 
+// A replica whose link is down is read every second: once it is in sync again somebody has to know before its master dies.
+func TestReplicaWithoutItsLinkIsReadOften(t *testing.T) {
+	inEmptyRoom(t, nil, func(r *room) {
+		r.net.Add(master)
+		r.net.Add(replica).Replicate(addrOf(master))
+		r.law.monitor("m", master, "down-after-milliseconds", "30000")
+		r.start()
+		time.Sleep(30 * time.Second)
+		if _, infos := r.asked(replica, 30*time.Second); infos > 4 {
+			t.Errorf("%d INFOs in 30 s with its link up", infos)
+		}
+		r.at(replica).CutLink(true)
+		time.Sleep(15 * time.Second)
+		if _, infos := r.asked(replica, 30*time.Second); infos < 14 { // its period is 2 s
+			t.Errorf("%d INFOs in 30 s with its link down", infos)
+		}
+		r.at(replica).CutLink(false)
+		time.Sleep(4 * time.Second)
+		if o := r.observe(replica); !o.Info.MasterLinkUp {
+			t.Errorf("its link is up again, and the last INFO is %v old", time.Since(o.InfoAt))
+		}
+	})
+}
+
 // While a rack is gone the others' probes yield to what has to be done for it, and its own instances are dialled in turn.
 func TestProbesYieldWhileManyAreLost(t *testing.T) {
 	inEmptyRoom(t, nil, func(r *room) {

@@ -134,9 +134,9 @@ func (w *watch) serve(ctx context.Context, conn *instance.Conn) {
 	w.track.Connected()
 	w.infoDue = time.Time{} // another process may answer now
 	w.mu.Unlock()
-	for next := w.probe; next != nil; {
+	for next := w.probe; ; {
 		ok := false
-		aside(func() { ok = next(ctx, conn) })
+		aside(func() { ok = w.toil(ctx, conn, next) })
 		if !ok {
 			return
 		}
@@ -151,6 +151,20 @@ func (w *watch) serve(ctx context.Context, conn *instance.Conn) {
 			next = w.idleAndProbe
 		}
 	}
+}
+
+// toil does what is next, and probes by itself until the watch can rest. It returns false when the connection is of no more use.
+func (w *watch) toil(ctx context.Context, conn *instance.Conn, next func(context.Context, *instance.Conn) bool) bool {
+	for next(ctx, conn) {
+		w.mu.Lock()
+		rests := w.restful()
+		w.mu.Unlock()
+		if rests {
+			return true
+		}
+		next = w.idleAndProbe
+	}
+	return false
 }
 
 // aside calls f on a stack of its own. A stack that has grown once stays so, for whoever waits on it still uses more than the quarter up
@@ -322,8 +336,9 @@ func (w *watch) replan(p *plan) {
 	}
 	leading := w.f.o.Cluster.Leading()
 	decided := leading && p.hot && !was.hot
-	old := time.Since(w.infoAt) > p.period() // else it was asked for lately because a failover was near: deciding
-	if decided && old || p.primary && news && (leading || !w.f.yields()) {
+	// With many at once, an INFO of this period serves: it was asked for because a failover was near (deciding).
+	served := w.f.yields() && time.Since(w.infoAt) <= p.period()
+	if decided && !served || p.primary && news && (leading || !w.f.yields()) {
 		w.urgent = true
 	}
 	w.publish()

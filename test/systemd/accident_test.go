@@ -146,6 +146,7 @@ func powerCut(t *testing.T, l *lab) {
 	}
 	l.following(t, before.master)
 	l.healthy(t, first)
+	l.inSync(t, before.master)
 	l.say(t, "all are back after %.1f s", time.Since(begun).Seconds())
 	l.unmoved(t, first, before)
 }

@@ -99,6 +99,32 @@ func (l *lab) picture(t *testing.T, asked *host) picture {
 	return p
 }
 
+// inSync waits until every node knows that the replicas have the history that the master has now: without that none takes its place.
+func (l *lab) inSync(t *testing.T, master *host) {
+	t.Helper()
+	eventually(t, "every node knows the replicas in sync", patience, func(ctx context.Context) error {
+		for _, h := range l.hosts {
+			r, err := h.api.masters.GetMaster(ctx, &sentinelv1.GetMasterRequest{Name: setName})
+			if err != nil {
+				return err
+			}
+			history := ""
+			for _, in := range r.GetMaster().GetInstances() {
+				if text(in.GetAddress()) == master.redis() {
+					history = in.GetReplId()
+				}
+			}
+			for _, in := range r.GetMaster().GetInstances() {
+				if text(in.GetAddress()) != master.redis() && (history == "" || in.GetSyncedReplId() != history) {
+					return fmt.Errorf("%s: %s is known in sync under %q, and its master's history is %q",
+						h.name, text(in.GetAddress()), in.GetSyncedReplId(), history)
+				}
+			}
+		}
+		return nil
+	})
+}
+
 // unmoved checks that no master was moved since, nor was it tried.
 func (l *lab) unmoved(t *testing.T, asked *host, before picture) {
 	t.Helper()
