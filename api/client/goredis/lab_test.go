@@ -43,16 +43,14 @@ func endLab() error {
 // startLab starts a master with a replica and three nodes that watch them as mymaster, and gives the nodes' gRPC ports once
 // a failover could happen. Without them the example fails.
 func startLab() []string {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := setUp(ctx); err != nil {
+	if err := setUp(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return nil
 	}
 	return lab.nodes.GRPCAddrs()
 }
 
-func setUp(ctx context.Context) error {
+func setUp() error {
 	err := endLab() // of the run before, with -count
 	if err != nil {
 		return err
@@ -61,7 +59,8 @@ func setUp(ctx context.Context) error {
 		return err
 	}
 	binary := filepath.Join(lab.stage.Dir(), "sentineld")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "../../../cmd/sentineld").CombinedOutput(); err != nil {
+	// As long as it takes: with an empty cache, beside the compilation of other tests, it is minutes.
+	if out, err := exec.Command("go", "build", "-o", binary, "../../../cmd/sentineld").CombinedOutput(); err != nil {
 		return fmt.Errorf("build sentineld: %w\n%s", err, out)
 	}
 	if lab.master, err = lab.stage.Redis(stage.RedisOptions{}); err != nil {
@@ -78,6 +77,8 @@ func setUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
 	if err := errors.Join(lab.master.Start(ctx), replica.Start(ctx), lab.nodes.Start(ctx)); err != nil {
 		return err
 	}
