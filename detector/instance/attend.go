@@ -68,7 +68,7 @@ func (c *Conn) attended(err error) error {
 		return c.fault([]string{"ping"}, err)
 	}
 	if sent != 0 {
-		c.sent, c.waiting, c.failed = c.born.Add(time.Duration(sent-1)), 1, os.ErrDeadlineExceeded
+		c.outstanding(sent)
 	}
 	return context.Canceled
 }
@@ -90,16 +90,18 @@ func (c *Conn) Outstanding() bool { return c.waiting > 0 }
 // plainPing is PING as most instances call it.
 var plainPing = appendCommand(nil, "PING", nil)
 
-// Nudge sends a PING to whose reply [Conn.Attend] listens, and tells whether it did: not while one is outstanding. A
-// connection that does not take it is broken, which the listener finds out.
+// Nudge sends a PING to whose reply [Conn.Attend] listens, or which [Conn.PingCame] looks for, and tells whether it did: not while one is
+// outstanding, and not over a connection that does not take it, which is broken.
 func (c *Conn) Nudge() bool {
-	if !c.nudged.CompareAndSwap(0, int64(time.Since(c.born))+1) {
+	if !c.claim() {
 		return false
 	}
 	ping := plainPing
 	if len(c.rename) > 0 {
 		ping = appendCommand(nil, c.called("PING"), nil)
 	}
-	_, _ = c.net.Write(ping)
-	return true
+	return c.send(ping)
 }
+
+// claim begins an exchange by nudge, where none is under way.
+func (c *Conn) claim() bool { return c.nudged.CompareAndSwap(0, int64(time.Since(c.born))+1) }

@@ -45,8 +45,11 @@ type Conn struct {
 	nudged atomic.Int64
 	// sections: it takes several sections in one INFO.
 	sections bool
-	failed   error // why the connection is useless
-	unnamed  error // why it does not bear its name
+	// inform: the nudge whose reply is outstanding is an INFO.
+	inform  bool
+	socket  socket
+	failed  error // why the connection is useless
+	unnamed error // why it does not bear its name
 }
 
 // ReplyError is an error reply: the instance lives and says no. Text is the reply without its leading '-'. Inside the
@@ -81,7 +84,10 @@ func (c *Conn) Close() error {
 		c.failed = net.ErrClosed
 	}
 	c.waiting = 0
-	return c.net.Close()
+	if c.net != nil {
+		return c.net.Close()
+	}
+	return c.socket.close()
 }
 
 // LocalAddr is the local end.

@@ -70,12 +70,18 @@ func (w *watch) probe(ctx context.Context, conn *instance.Conn) bool {
 	return w.insist(ctx, conn, asked, until, w.ask(bounded{ctx, until}, conn, kind, false))
 }
 
-// resume waits for the reply to the metronome's last PING.
-func (w *watch) resume(ctx context.Context, conn *instance.Conn) bool {
-	w.mu.Lock()
-	asked, until := w.plan, w.bound(time.Now())
-	w.mu.Unlock()
-	return w.insist(ctx, conn, asked, until, w.ask(bounded{ctx, until}, conn, detector.ProbePing, true))
+// resume waits for the reply to what the metronome asked last in a rest.
+func (w *watch) resume(r *rest) step {
+	return func(ctx context.Context, conn *instance.Conn) bool {
+		w.mu.Lock()
+		asked, kind := w.plan, detector.ProbePing
+		if r.asked != nil {
+			asked, kind = r.asked, detector.ProbeInfo
+		}
+		until := w.bound(time.Now())
+		w.mu.Unlock()
+		return w.insist(ctx, conn, asked, until, w.ask(bounded{ctx, until}, conn, kind, true))
+	}
 }
 
 // insist takes up the waiting again for as long as it timed out. The last wait was until the given moment.
@@ -146,14 +152,19 @@ func (w *watch) bound(now time.Time) time.Time {
 	return later
 }
 
-// heard takes what came of a probe. A replica that is in sync under a history that the state does not know of tells that the
-// master has begun one: it is asked, without w's lock, for the other watch may be asking in turn.
+// heard takes what came of a probe.
 func (w *watch) heard(ctx context.Context, conn *instance.Conn, asked *plan, r reply) bool {
-	ok, head := w.record(ctx, conn, asked, r)
-	if i := r.info; i != nil && i.InSync() && !head.ownHistory(i.ReplID) && !head.primary {
-		w.f.Refresh(head.head.Addr)
-	}
+	ok, p := w.record(ctx, conn, asked, r)
+	w.pursue(r.info, p)
 	return ok
+}
+
+// pursue has the master asked where a replica is in sync under a history that the state does not know of: it has begun one. It is called
+// without w's lock, for the other watch may be asking in turn.
+func (w *watch) pursue(i *detector.Info, p *plan) {
+	if i != nil && i.InSync() && !p.ownHistory(i.ReplID) && !p.primary {
+		w.f.Refresh(p.head.Addr)
+	}
 }
 
 // record notes what came of a probe, and gives the plan that stood then.
@@ -163,24 +174,7 @@ func (w *watch) record(ctx context.Context, conn *instance.Conn, asked *plan, r 
 	defer w.mu.Unlock()
 	switch {
 	case r.err == nil:
-		w.pingTime = conn.RTT()
-		if r.info != nil {
-			w.track.Process(now, r.info.RunID)
-			if w.info == nil || w.info.Role != r.info.Role {
-				w.roleAt = now
-			}
-			w.info, w.infoAt, w.infoPlan = r.info, now, asked
-			w.infoDue = now.Add(min(InfoEvery*time.Duration(w.f.stretch.Load())/1000, rarestInfo))
-			if r.info.Role == raftfsm.RoleReplica && !r.info.MasterLinkUp && !w.f.yields() {
-				w.infoDue = now.Add(infoSoon)
-			}
-			if !asked.sameFacts(w.plan) {
-				w.infoDue = now
-			}
-		} else if r.kind == detector.ProbeInfo {
-			w.infoDue = now.Add(infoSoon)
-		}
-		w.answered(now, r.kind, r.class)
+		w.take(now, conn.RTT(), asked, r)
 	case w.spare != nil, ctx.Err() != nil:
 		w.track.Dropped()
 	default:
@@ -189,6 +183,28 @@ func (w *watch) record(ctx context.Context, conn *instance.Conn, asked *plan, r 
 	w.judge(now, now)
 	w.publish()
 	return r.err == nil && ctx.Err() == nil, w.plan
+}
+
+// take takes a reply. The caller holds mu.
+func (w *watch) take(now time.Time, rtt time.Duration, asked *plan, r reply) {
+	w.pingTime = rtt
+	if r.info != nil {
+		w.track.Process(now, r.info.RunID)
+		if w.info == nil || w.info.Role != r.info.Role {
+			w.roleAt = now
+		}
+		w.info, w.infoAt, w.infoPlan = r.info, now, asked
+		w.infoDue = now.Add(min(InfoEvery*time.Duration(w.f.stretch.Load())/1000, rarestInfo))
+		if r.info.Role == raftfsm.RoleReplica && !r.info.MasterLinkUp && !w.f.yields() {
+			w.infoDue = now.Add(infoSoon)
+		}
+		if !asked.sameFacts(w.plan) {
+			w.infoDue = now
+		}
+	} else if r.kind == detector.ProbeInfo {
+		w.infoDue = now.Add(infoSoon)
+	}
+	w.answered(now, r.kind, r.class)
 }
 
 // answered records a reply, on whichever connection. The caller holds mu.
@@ -268,20 +284,25 @@ func (w *watch) ask(ctx context.Context, conn *instance.Conn, kind detector.Prob
 
 // ask sends a probe, or reads on for the reply to the last one.
 func ask(ctx context.Context, conn *instance.Conn, kind detector.ProbeKind, late bool) reply {
-	r := reply{kind: kind}
-	if kind == detector.ProbePing {
-		if late {
-			r.class, r.err = conn.PingLate(ctx)
-		} else {
-			r.class, r.err = conn.Ping(ctx)
-		}
-		return r
+	switch {
+	case kind == detector.ProbePing && late:
+		return pinged(conn.PingLate(ctx))
+	case kind == detector.ProbePing:
+		return pinged(conn.Ping(ctx))
+	case late:
+		return informed(conn.InfoLate(ctx))
 	}
-	if late {
-		r.info, r.err = conn.InfoLate(ctx)
-	} else {
-		r.info, r.err = conn.Info(ctx)
-	}
+	return informed(conn.Info(ctx))
+}
+
+// pinged is what came of a PING.
+func pinged(class detector.ReplyClass, err error) reply {
+	return reply{kind: detector.ProbePing, class: class, err: err}
+}
+
+// informed is what came of an INFO.
+func informed(info *detector.Info, err error) reply {
+	r := reply{kind: detector.ProbeInfo, info: info, err: err}
 	var refusal instance.ReplyError
 	switch {
 	case errors.As(r.err, &refusal):

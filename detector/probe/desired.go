@@ -12,12 +12,10 @@ import (
 
 // plan is how one instance is to be probed, as the state has it. It is immutable.
 type plan struct {
-	master     string
-	generation uint64
-	// revision is the set's, of which this plan was made.
-	revision uint64
-	target   instance.Target
-	limits   detector.Limits
+	// set is what this plan was made of, nobody's to change.
+	set    *raftfsm.Master
+	target instance.Target
+	limits detector.Limits
 	// known is the instance in the state, nobody else's to change.
 	known *raftfsm.Instance
 	// primary: it is the committed master; head is that one, as the state has it.
@@ -39,7 +37,7 @@ func (p *plan) sameWay(q *plan) bool {
 // sameFacts tells whether an INFO that was asked for under q may be compared with the state that p came from. One from
 // before a change could only undo it.
 func (p *plan) sameFacts(q *plan) bool {
-	return p.generation == q.generation && *p.known == *q.known && p.members == q.members
+	return p.set.Generation == q.set.Generation && *p.known == *q.known && p.members == q.members
 }
 
 // sets is what the follower of the state remembers: the instances of each set.
@@ -179,14 +177,15 @@ func (f *Fleet) admit(found bool) {
 		}
 		w.begins = last.Add(gap)
 		f.admitted[w.plan.primary] = w.begins
-		f.members.Go(w.run)
+		f.members.Add(1) // until it leaves
+		go w.run()
 	}
 	f.newcomers = nil
 }
 
 func (f *Fleet) planFor(m *raftfsm.Master, a raftfsm.Addr, members uint64) *plan {
 	p := &plan{
-		master: m.Name, generation: m.Generation, revision: m.Revision,
+		set:     m,
 		target:  instance.TargetOf(m, a, f.o.TLS, f.o.TLSDefault),
 		limits:  detector.Limits{DownAfter: m.Options.DownAfter},
 		primary: a == m.Address,

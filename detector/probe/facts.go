@@ -9,6 +9,7 @@ import (
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
 
+	"github.com/raftsentinel/raftsentinel/detector"
 	"github.com/raftsentinel/raftsentinel/progress"
 	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
@@ -289,8 +290,8 @@ func (f *Fleet) current(m *raftfsm.Master, a raftfsm.Addr) (*sight, bool) {
 		return nil, false
 	}
 	seen := w.sight.Load()
-	if seen.infoPlan == nil || !seen.infoPlan.sameFacts(seen.plan) || seen.plan.master != m.Name ||
-		seen.plan.revision != m.Revision {
+	if seen.infoPlan == nil || !seen.infoPlan.sameFacts(seen.plan) || seen.plan.set.Name != m.Name ||
+		seen.plan.set.Revision != m.Revision {
 		return nil, false
 	}
 	return seen, true
@@ -308,6 +309,15 @@ func (s *sight) facts() raftfsm.Instance {
 		in.SyncedReplID = info.ReplID
 	}
 	return in
+}
+
+// listsOthers tells whether the master lists other replicas than the set has, or one that is to be confirmed.
+func (s *sight) listsOthers() bool {
+	known, listed := s.plan.set.Instances, s.obs.Info.Replicas
+	return len(listed) != len(known)-1 || slices.ContainsFunc(known, func(in raftfsm.Instance) bool {
+		return in.Unconfirmed || in.Addr != s.plan.set.Address &&
+			!slices.ContainsFunc(listed, func(line detector.ReplicaLine) bool { return line.Addr == in.Addr })
+	})
 }
 
 // ownHistory is the law's: in sync counts only under a history of the set.

@@ -89,6 +89,7 @@ type Fleet struct {
 	// braked is why verdicts are withheld; nil where they are not.
 	braked    atomic.Pointer[string]
 	metronome *metronome
+	breaks    instance.Breaks
 	reporter  *reporter
 	stater    *stater
 }
@@ -135,7 +136,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 	})
 	f.members.Wait()
 	duties.Wait()
-	return nil
+	return f.breaks.Close()
 }
 
 // Observe is what this node last saw of the instance at a; ok is false where it is not probed.

@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,8 @@ type metronome struct {
 	// slots are the rests by the step of the grid at which each is due.
 	slots map[int64][]*rest
 	done  int64 // the last step that was taken
+	// asked are those who doze and whose replies have not come; the goroutine's that takes the steps.
+	asked []*rest
 	// paused is when the last pause began, and before how many masters were down then, or fewer since; the goroutine's that takes the steps.
 	paused time.Time
 	before int64
@@ -32,10 +35,19 @@ func newMetronome(f *Fleet) *metronome { return &metronome{f: f, slots: map[int6
 type rest struct {
 	w    *watch
 	conn *instance.Conn
-	due  bool // it was ended for a probe that is no PING
+	// dozes: no goroutine waits; the metronome looks for the replies.
+	dozes   bool
+	due     bool // it was ended for a probe that is no PING
+	dropped bool // it was ended to give its connection up
 	// waited: its next PING was put off, and is not again; the metronome's goroutine's.
 	waited bool
+	// asked is the plan under which the INFO was asked for whose reply is outstanding; nil for a PING.
+	asked *plan
 }
+
+// hearAfter is how long after the probes of a moment the metronome looks for the replies of those who doze. What has not come then is
+// looked for at every later step, until it is there or the next probe is due.
+const hearAfter = 5 * time.Millisecond
 
 // run takes the steps of the grid until ctx ends. They are the pulse of the process, too.
 func (m *metronome) run(ctx context.Context) {
@@ -48,26 +60,56 @@ func (m *metronome) run(ctx context.Context) {
 		moved := phase != m.f.phase.Load()
 		phase = m.f.phase.Load()
 		m.f.beat(now, moved)
-		step, pausing := m.step(now), m.pauses(now)
-		for _, r := range m.due(step) {
-			switch {
-			case pausing && !r.waited && r.canWait(now):
-				r.waited = true
-				m.put(r, step+int64(pauseFor/gridStep))
-			case r.nudge(time.Now()):
-				r.waited = false
-				m.enter(r)
+		m.listen()
+		if m.send(now) {
+			timer.Reset(hearAfter)
+			if !m.wait(ctx, timer) {
+				return
 			}
+			m.listen()
 		}
-		m.loop.Rest()
 		now = time.Now()
 		timer.Reset(gridStep - now.Sub(m.f.grid())%gridStep)
-		select {
-		case <-ctx.Done():
+		if !m.wait(ctx, timer) {
 			return
-		case <-timer.C:
 		}
 	}
+}
+
+// wait returns false when ctx ends.
+func (m *metronome) wait(ctx context.Context, timer *time.Timer) bool {
+	m.loop.Rest()
+	defer m.loop.Step()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// send sends what is due, and tells whether there are replies to look for.
+func (m *metronome) send(now time.Time) (asked bool) {
+	step, pausing := m.step(now), m.pauses(now)
+	for _, r := range m.due(step) {
+		switch {
+		case pausing && !r.waited && r.canWait(now):
+			r.waited = true
+			m.put(r, step+int64(pauseFor/gridStep))
+		case r.nudge(time.Now()):
+			r.waited = false
+			m.enter(r)
+			if r.dozes {
+				m.asked, asked = append(m.asked, r), true
+			}
+		}
+	}
+	return asked
+}
+
+// listen looks for the replies of those who doze.
+func (m *metronome) listen() {
+	m.asked = slices.DeleteFunc(m.asked, func(r *rest) bool { return r.listen(time.Now()) })
 }
 
 // step is the number of the last step of the grid up to now.
@@ -130,28 +172,22 @@ func (w *watch) restful() bool {
 	return !pending && !w.track.Down() && !w.urgent && !(w.plan.hot && w.f.o.Cluster.Leading()) && w.plan.period() >= gridStep
 }
 
-// restEnd is how a rest ended.
-type restEnd int
-
-const (
-	restNone        restEnd = iota // something is or may be amiss, or about to be: the goroutine waits by itself
-	restDue                        // it is time for a probe that is no PING
-	restOutstanding                // the reply to the last PING is outstanding
-	restBroken                     // the connection is of no more use
-)
-
-// rest leaves the probing to the metronome for as long as nothing is amiss. All waiting of the healthy is done here, so that its
-// way down to the network is kept short: the stacks are most of what an instance costs.
-func (w *watch) rest(ctx context.Context, conn *instance.Conn) restEnd {
+// rest leaves the probing to the metronome for as long as nothing is amiss. Where the connection dozes the goroutine is not needed meanwhile.
+// Where it cannot, all waiting of the healthy is done here, so that its way down to the network is kept short: the stacks are most of what
+// an instance costs. next is what to do afterwards, nil where the connection is of no more use.
+func (w *watch) rest(ctx context.Context, conn *instance.Conn) (next step, dozes bool) {
 	r := w.lieDown(ctx, conn)
 	if r == nil {
-		return restNone
+		return w.idleAndProbe, false
 	}
 	w.f.metronome.enter(r)
+	if r.dozes {
+		return nil, true
+	}
 	w.loop.Rest()
 	err := conn.Attend(w.hear)
 	w.loop.Step()
-	return w.getUp(ctx, r, err)
+	return w.getUp(ctx, r, err), false
 }
 
 // lieDown begins a rest, where nothing is amiss. Whoever ends the context afterwards rouses.
@@ -162,31 +198,61 @@ func (w *watch) lieDown(ctx context.Context, conn *instance.Conn) *rest {
 		return nil
 	}
 	r := &rest{w: w, conn: conn}
-	conn.Settle()
 	w.resting = r
+	if r.dozes = conn.Doze(&w.f.breaks, r.broken); r.dozes {
+		w.abort = func() {
+			r.dropped = true
+			w.rouse()
+		}
+		w.rouse = func() {
+			w.resting, w.rouse = nil, func() {}
+			go w.live(r)
+		}
+		w.loop.Rest()
+		return r
+	}
+	conn.Settle()
 	w.rouse = func() { w.resting = nil; conn.Interrupt() }
 	return r
 }
 
-// getUp ends a rest.
-func (w *watch) getUp(ctx context.Context, r *rest, err error) restEnd {
+// wake makes the connection of a rest ready for the goroutine, and tells what is next.
+func (w *watch) wake(ctx context.Context, r *rest) (conn *instance.Conn, next step) {
+	if r == nil {
+		return nil, nil
+	}
+	err := r.conn.Wake()
+	return r.conn, w.getUp(ctx, r, err)
+}
+
+// getUp ends a rest, and tells what is next; nil where the connection is of no more use.
+func (w *watch) getUp(ctx context.Context, r *rest, err error) step {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.resting, w.rouse = nil, func() {}
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, r.dropped:
 		w.track.Dropped()
 	case err != nil && !errors.Is(err, context.Canceled):
 		w.track.Broken(time.Now(), instance.CauseOf(err))
 	case r.conn.Outstanding():
-		return restOutstanding
+		return w.resume(r)
 	case r.due:
-		return restDue
+		return w.probe
 	default:
-		return restNone
+		return w.idleAndProbe
 	}
 	w.publish()
-	return restBroken
+	return nil
+}
+
+// broken ends the rest of one who dozes, because its connection broke: the goroutine finds out how.
+func (r *rest) broken() {
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	if r.w.resting == r {
+		r.w.rouse()
+	}
 }
 
 // hear takes the reply to a PING of the metronome, and tells whether the rest goes on.
@@ -196,8 +262,7 @@ func (w *watch) hear(class detector.ReplyClass, rtt time.Duration) bool {
 	defer w.loop.Rest()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.pingTime = rtt
-	w.answered(now, detector.ProbePing, class)
+	w.take(now, rtt, nil, pinged(class, nil))
 	w.publish()
 	if !w.restful() {
 		w.resting = nil
@@ -205,21 +270,68 @@ func (w *watch) hear(class detector.ReplyClass, rtt time.Duration) bool {
 	return w.resting != nil
 }
 
-// nudge sends the PING that is due, and tells whether the rest goes on. It ends where something else is to be asked, and
-// where the last reply is outstanding: then the goroutine waits for it by itself, and judges.
+// listen takes the reply of one who dozes, and tells whether there is no more to look for.
+func (r *rest) listen(now time.Time) bool {
+	got, p := r.heard(now)
+	r.w.pursue(got.info, p)
+	return !timedOut(got.err)
+}
+
+// heard looks for the reply, and takes it. Where the connection failed, the goroutine finds out how.
+func (r *rest) heard(now time.Time) (got reply, p *plan) {
+	w := r.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.resting != r {
+		return reply{}, nil
+	}
+	if r.asked == nil {
+		got = pinged(r.conn.PingCame())
+	} else {
+		got = informed(r.conn.InfoCame())
+	}
+	switch {
+	case timedOut(got.err):
+		return got, nil
+	case got.err == nil:
+		w.take(now, r.conn.RTT(), r.asked, got)
+		r.asked = nil
+		w.publish()
+	}
+	if got.err != nil || !w.restful() {
+		w.rouse()
+	}
+	return got, w.plan
+}
+
+// nudge sends the probe that is due, and tells whether the rest goes on. It ends where the goroutine is to ask by itself, and
+// where the last reply is outstanding: then it waits for it, and judges.
 func (r *rest) nudge(now time.Time) bool {
 	w := r.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case w.resting != r:
+	if w.resting != r {
 		return false
-	case w.wantsInfo(now) || !r.conn.Nudge():
+	}
+	if !r.ask(now) {
 		r.due = true
 		w.rouse()
 		return false
 	}
 	w.track.Sent(now)
 	w.notePending(now)
+	return true
+}
+
+// ask sends a PING, or an INFO where that can be had without the goroutine. The caller holds the watch's mu.
+func (r *rest) ask(now time.Time) bool {
+	w := r.w
+	switch {
+	case !w.wantsInfo(now):
+		return r.conn.Nudge()
+	case !r.dozes, w.urgent, w.deciding(now), !r.conn.NudgeInfo():
+		return false
+	}
+	r.asked, w.awaited = w.plan, false
 	return true
 }

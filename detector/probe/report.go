@@ -174,7 +174,7 @@ func (r *reporter) compare(m *raftfsm.Master, self string, report *raftlogv1.Rep
 			continue
 		}
 		seen := w.sight.Load()
-		if seen.plan.master != m.Name || seen.plan.generation != m.Generation {
+		if seen.plan.set.Name != m.Name || seen.plan.set.Generation != m.Generation {
 			continue
 		}
 		i := slices.IndexFunc(m.Votes, func(v raftfsm.Vote) bool { return v.Node == self && v.Instance == in.Addr })

@@ -15,7 +15,7 @@ import (
 )
 
 // watch probes one instance. Its one goroutine connects, probes and judges; only in the midst of a silence is there a
-// second one, which tries another connection.
+// second one, which tries another connection, and while it dozes there is none.
 //
 // Every wait of the goroutine, for the network too, is bounded by the moment at which the verdict falls, so that it falls
 // then and not at the next probe.
@@ -81,31 +81,61 @@ func newWatch(ctx context.Context, f *Fleet, p *plan) *watch {
 	return w
 }
 
-// run probes until the watch is stopped.
+// run waits for its turn, and then probes until the watch is stopped.
 func (w *watch) run() {
 	w.loop.Step()
-	defer w.loop.Rest()
-	defer w.leave()
 	w.wait(w.ctx, w.begins, nil) // or until it is woken: then something depends on it
-	for w.ctx.Err() == nil {
+	w.live(nil)
+}
+
+// live probes, from the beginning or from the end of a rest without a goroutine on, until the watch is stopped or rests so again:
+// then it returns, and whoever ends the rest has another goroutine go on.
+func (w *watch) live(from *rest) {
+	w.loop.Step()
+	for ; w.ctx.Err() == nil; from = nil {
 		ctx, cancel := context.WithCancel(w.ctx)
 		w.mu.Lock()
 		w.abort = func() {
 			cancel()
 			w.rouse() // a rest does not hear of it
 		}
-		conn := w.spare
-		w.spare = nil
 		w.mu.Unlock()
-		if conn == nil {
-			aside(func() { conn = w.connect(ctx) })
+		conn, next := w.wake(ctx, from)
+		if from == nil {
+			conn, next = w.open(ctx), w.probe
+		}
+		dozes := conn != nil && w.serve(ctx, conn, next)
+		cancel()
+		if dozes {
+			return
 		}
 		if conn != nil {
-			w.serve(ctx, conn)
 			_ = conn.Close()
 		}
-		cancel()
 	}
+	if from != nil {
+		_ = from.conn.Close()
+	}
+	w.leave()
+}
+
+// open gets a new connection, or takes the one that answered beside the last; nil where the attempt was aborted.
+func (w *watch) open(ctx context.Context) *instance.Conn {
+	w.mu.Lock()
+	conn := w.spare
+	w.spare = nil
+	w.mu.Unlock()
+	if conn == nil {
+		aside(func() { conn = w.connect(ctx) })
+	}
+	if conn == nil {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.track.Connected()
+	w.infoDue = time.Time{} // another process may answer now
+	return conn
 }
 
 // end stops the watch.
@@ -126,35 +156,30 @@ func (w *watch) leave() {
 		_ = w.spare.Close()
 		w.spare = nil
 	}
+	w.loop.Rest()
+	w.f.members.Done()
 }
 
-// serve probes over the connection until it is of no more use.
-func (w *watch) serve(ctx context.Context, conn *instance.Conn) {
-	w.mu.Lock()
-	w.track.Connected()
-	w.infoDue = time.Time{} // another process may answer now
-	w.mu.Unlock()
-	for next := w.probe; ; {
+// step is what a watch does next on its connection. It returns false when the connection is of no more use.
+type step func(ctx context.Context, conn *instance.Conn) bool
+
+// serve probes over the connection until it is of no more use, or dozes.
+func (w *watch) serve(ctx context.Context, conn *instance.Conn, next step) (dozes bool) {
+	for next != nil {
 		ok := false
 		aside(func() { ok = w.toil(ctx, conn, next) })
 		if !ok {
-			return
+			return false
 		}
-		switch w.rest(ctx, conn) {
-		case restBroken:
-			return
-		case restOutstanding:
-			next = w.resume
-		case restDue:
-			next = w.probe
-		case restNone:
-			next = w.idleAndProbe
+		if next, dozes = w.rest(ctx, conn); dozes {
+			return true
 		}
 	}
+	return false
 }
 
 // toil does what is next, and probes by itself until the watch can rest. It returns false when the connection is of no more use.
-func (w *watch) toil(ctx context.Context, conn *instance.Conn, next func(context.Context, *instance.Conn) bool) bool {
+func (w *watch) toil(ctx context.Context, conn *instance.Conn, next step) bool {
 	for next(ctx, conn) {
 		w.mu.Lock()
 		rests := w.restful()
@@ -302,11 +327,11 @@ func (w *watch) refresh() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.urgent = true
-	w.wake()
+	w.stir()
 }
 
-// wake ends the goroutine's present wait. The caller holds mu.
-func (w *watch) wake() {
+// stir ends the goroutine's present wait. The caller holds mu.
+func (w *watch) stir() {
 	w.rouse()
 	select {
 	case w.woken <- struct{}{}:
@@ -343,7 +368,7 @@ func (w *watch) replan(p *plan) {
 	}
 	w.publish()
 	if w.urgent || decided || !p.sameWay(was) || p.limits != was.limits {
-		w.wake()
+		w.stir()
 	}
 }
 
@@ -358,15 +383,15 @@ func (w *watch) publish() {
 	w.countLost(next.obs.Down, silent && w.failures > 1)
 	verdict := stanceOf(next.obs) != stanceOf(was.obs)
 	if verdict {
-		w.f.reporter.mark(w.plan.master)
+		w.f.reporter.mark(w.plan.set.Name)
 		w.f.reporter.wake()
 	}
-	if next.obs.Info != was.obs.Info && (w.plan.primary || next.facts() != *w.plan.known) {
-		w.f.stater.mark(w.plan.master)
+	if next.obs.Info != was.obs.Info && (next.facts() != *w.plan.known || w.plan.primary && next.listsOthers()) {
+		w.f.stater.mark(w.plan.set.Name)
 		w.f.stater.wake()
 	}
 	if verdict || next.obs.Info != was.obs.Info && (w.awaited || next.obs.Info.Differs(was.obs.Info)) {
-		w.f.tell(w.plan.master)
+		w.f.tell(w.plan.set.Name)
 	}
 	if verdict && next.obs.Down != was.obs.Down {
 		w.logVerdict(next.obs)
@@ -393,10 +418,10 @@ func count(n *atomic.Int64, counted *bool, is bool) {
 
 func (w *watch) logVerdict(o detector.Observation) {
 	if !o.Down {
-		w.f.o.Log.Info("instance is not subjectively down any more", "master", w.plan.master, "instance", w.addr.String())
+		w.f.o.Log.Info("instance is not subjectively down any more", "master", w.plan.set.Name, "instance", w.addr.String())
 		return
 	}
-	w.f.o.Log.Info("instance is subjectively down", "master", w.plan.master, "instance", w.addr.String(),
+	w.f.o.Log.Info("instance is subjectively down", "master", w.plan.set.Name, "instance", w.addr.String(),
 		"cause", raftfsm.CauseWord(o.Cause), "silent_ms", time.Since(o.DownSince).Milliseconds())
 }
 
