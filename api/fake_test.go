@@ -349,6 +349,10 @@ func (f fakeFleet) Probed() int { return len(f) }
 
 func (fakeFleet) Braked() string { return "" }
 
+func (fakeFleet) Heed(...raftfsm.Addr) {}
+
+func (fakeFleet) Changed() <-chan struct{} { return nil }
+
 // braked sees nothing and doubts itself.
 type braked struct{ fakeFleet }
 

@@ -107,6 +107,11 @@ func Lag(a raftfsm.Addr, master, replica Observation, now time.Time) int64 {
 // Fleet is what this node sees of the instances. It is nil on a node that probes nothing.
 type Fleet interface {
 	Observe(a raftfsm.Addr) (Observation, bool)
+	// Heed has what is seen of instances kept current for a minute, and asks for what is not now. Where thousands are watched a node that
+	// does not lead reads INFO once a minute only.
+	Heed(addrs ...raftfsm.Addr)
+	// Changed is closed when, after the call, what was asked for so comes, or a verdict changes. Take the channel first, then observe.
+	Changed() <-chan struct{}
 	// Probed counts the instances that are probed.
 	Probed() int
 	// Braked is why this node withholds its verdicts, doubting itself; "" where it does not.

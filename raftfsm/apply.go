@@ -15,17 +15,9 @@ import (
 // the index, and Result.Code says why. It panics on a command that this build cannot understand, which [Decode] has
 // refused before.
 func Apply(old *State, index uint64, c *raftlogv1.Command) (*State, Result) {
-	d := newDraft(old, index, c.GetHeader())
-	v := d.apply(c)
-	res := Result{Index: index, Code: v.code, Detail: v.detail, Epoch: v.epoch}
-	if v.code != OK {
-		refused := *old
-		refused.index, refused.atMs = index, d.s.atMs
-		return &refused, res
-	}
-	next := d.commit()
-	res.Changed = d.changed
-	return next, res
+	b := NewBatch(old)
+	res := b.Apply(index, c)
+	return b.State(), res
 }
 
 // ApplyServers is [ApplyServersAt] at a time that is not known.
@@ -37,21 +29,9 @@ func ApplyServers(old *State, index uint64, servers []Server) *State {
 // milliseconds; 0 stands for the time of the last command. Verdicts of nodes that vote no more cease to count, and those of
 // nodes that are members no more are dropped.
 func ApplyServersAt(old *State, index uint64, atMs int64, servers []Server) *State {
-	if atMs == 0 {
-		atMs = old.atMs
-	}
-	d := newDraft(old, index, &raftlogv1.Header{ProposedAtMs: atMs})
-	d.s.servers = slices.Clone(servers)
-	slices.SortFunc(d.s.servers, func(a, b Server) int { return cmpString(a.ID, b.ID) })
-	d.dropNodes(servers)
-	for m := range old.Accused() {
-		e := d.edit(m.Name)
-		e.Votes = slices.DeleteFunc(slices.Clone(e.Votes), func(v Vote) bool {
-			return !slices.ContainsFunc(servers, func(s Server) bool { return s.ID == v.Node })
-		})
-		d.recount(e)
-	}
-	return d.commit()
+	b := NewBatch(old)
+	b.ApplyServersAt(index, atMs, servers)
+	return b.State()
 }
 
 // dropNodes forgets the nodes that are no members.
@@ -87,7 +67,7 @@ type draft struct {
 	order  []string
 	// retold masters have changed for clients, whether or not anything of their own has.
 	retold  map[string]bool
-	events  []Event
+	late    late
 	changed bool
 }
 
@@ -187,10 +167,10 @@ func (d *draft) track(m *Master) {
 
 // emit adds an event of this entry.
 func (d *draft) emit(e Event) {
-	e.Cursor = Cursor{Index: d.index, Ordinal: uint32(len(d.events))}
+	e.Cursor = Cursor{Index: d.index, Ordinal: uint32(len(d.late.events))}
 	e.AtMs = d.head.GetProposedAtMs()
 	e.Actor = d.head.GetProposer()
-	d.events = append(d.events, e)
+	d.late.events = append(d.late.events, e)
 }
 
 // emitOn adds an event about an instance of m.
@@ -204,8 +184,9 @@ func (d *draft) emitOn(m *Master, kind string, instance Addr, e Event) {
 	d.emit(e)
 }
 
-// commit publishes the draft.
-func (d *draft) commit() *State {
+// commit enters the edits.
+func (d *draft) commit() {
+	entered := make([]*Master, 0, len(d.order))
 	for _, name := range d.order {
 		m := d.edited[name]
 		before, existed := d.s.Master(name)
@@ -214,13 +195,15 @@ func (d *draft) commit() *State {
 		}
 		m.Revision = d.index
 		d.changed = true
-		d.s.enter(m)
 		d.own(before, m)
-		d.s.note(name, d.index)
+		d.note(name)
+		entered = append(entered, m)
 	}
-	d.s.events = d.s.events.with(d.events)
-	return d.s
+	d.s.enter(entered)
 }
+
+// note has a name stand at the newest end of the list of changes.
+func (d *draft) note(name string) { d.late.changes = append(d.late.changes, change{name, d.index}) }
 
 // same tells whether an edit came to nothing. Slices are replaced, never edited, so that comparing their headers is enough.
 func same(a, b *Master) bool {
@@ -231,14 +214,32 @@ func same(a, b *Master) bool {
 		slices.Equal(a.History, b.History)
 }
 
-// enter puts m in the place of what was known under its name; dismiss takes it away.
-func (s *State) enter(m *Master) {
-	s.masters = insert(s.masters, m.Name, m)
-	if len(m.Votes) > 0 {
-		s.accused = insert(s.accused, m.Name, m)
-	} else {
-		s.accused, _, _ = s.accused.Delete([]byte(m.Name))
+// severalEdits are so many that a transaction costs less than a copied path for each.
+const severalEdits = 8
+
+// enter puts each in the place of what was known under its name; dismiss takes one away.
+func (s *State) enter(edits []*Master) {
+	if len(edits) < severalEdits {
+		for _, m := range edits {
+			s.masters = insert(s.masters, m.Name, m)
+			if len(m.Votes) > 0 {
+				s.accused = insert(s.accused, m.Name, m)
+			} else {
+				s.accused, _, _ = s.accused.Delete([]byte(m.Name))
+			}
+		}
+		return
 	}
+	masters, accused := s.masters.Txn(), s.accused.Txn()
+	for _, m := range edits {
+		masters.Insert([]byte(m.Name), m)
+		if len(m.Votes) > 0 {
+			accused.Insert([]byte(m.Name), m)
+		} else {
+			accused.Delete([]byte(m.Name))
+		}
+	}
+	s.masters, s.accused = masters.Commit(), accused.Commit()
 }
 
 func (s *State) dismiss(m *Master) {
@@ -283,12 +284,6 @@ func own(owners, processes *iradix.Txn[string], m *Master) {
 }
 
 // note moves a name to the newest end of the list of changes.
-func (s *State) note(name string, revision uint64) {
-	changes, lastChange := s.changes.Txn(), s.lastChange.Txn()
-	note(changes, lastChange, name, revision)
-	s.changes, s.lastChange = changes.Commit(), lastChange.Commit()
-}
-
 func note(changes *iradix.Txn[string], lastChange *iradix.Txn[uint64], name string, revision uint64) {
 	if last, ok := lastChange.Get([]byte(name)); ok {
 		changes.Delete(changeKey(last, name))

@@ -122,7 +122,7 @@ func (d *draft) remove(c *raftlogv1.Remove) verdict {
 	d.s.disown(m)
 	d.s.dismiss(m)
 	d.s.tombstones = insert(d.s.tombstones, m.Name, d.index)
-	d.s.note(m.Name, d.index)
+	d.note(m.Name)
 	d.s.archive = d.s.archive.strike(m)
 	d.changed = true
 	if m.Failover != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
@@ -19,6 +20,9 @@ type log struct {
 	record func([]byte)
 	// kept is a backup that was taken earlier.
 	kept *raftfsm.Backup
+	// batch is what the entries come to together, up to batched.
+	batch   *raftfsm.Batch
+	batched *raftfsm.State
 }
 
 func newLog(t testing.TB) *log {
@@ -72,8 +76,31 @@ func (l *log) apply(c *raftlogv1.Command) raftfsm.Result {
 	if res.Code != raftfsm.OK && res.Changed {
 		l.t.Fatalf("refused and changed: %v", res)
 	}
+	l.alike(read, res, next)
 	l.state = next
 	return res
+}
+
+// alike applies every entry to a batch as well, which must come to the same.
+func (l *log) alike(c *raftlogv1.Command, res raftfsm.Result, next *raftfsm.State) {
+	l.t.Helper()
+	if l.batch == nil || l.state != l.batched { // the test has put another state in its place
+		l.batch = raftfsm.NewBatch(l.state)
+	}
+	l.batched = next
+	if got := l.batch.Apply(l.index, c); got != res || l.batch.Index() != next.Index() {
+		l.t.Fatalf("in a batch %+v at %d, alone %+v at %d: %v", got, l.batch.Index(), res, next.Index(), c)
+	}
+	if l.index%5 != 0 { // so that batches have several entries
+		return
+	}
+	whole := l.batch.State()
+	if !bytes.Equal(image(l.t, whole), image(l.t, next)) {
+		l.t.Fatalf("a batch and single entries come to different states: %v", c)
+	}
+	if a, b := slices.Collect(whole.ChangedSince(0)), slices.Collect(next.ChangedSince(0)); !slices.Equal(a, b) {
+		l.t.Fatalf("changes in a batch %q, alone %q: %v", a, b, c)
+	}
 }
 
 func (l *log) ok(c *raftlogv1.Command) raftfsm.Result {

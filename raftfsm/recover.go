@@ -46,5 +46,7 @@ func Recover(old *State, index uint64, clusterID string, servers []Server, atMs 
 		}
 		d.recount(e)
 	}
-	return d.commit()
+	b := NewBatch(old)
+	b.take(d)
+	return b.State()
 }

@@ -216,7 +216,7 @@ func (d *draft) entomb(names []string) {
 	for _, name := range names {
 		if _, known := d.s.Tombstone(name); !known && CheckName(name) == nil {
 			d.s.tombstones = insert(d.s.tombstones, name, d.index)
-			d.s.note(name, d.index)
+			d.note(name)
 		}
 	}
 }

@@ -255,6 +255,10 @@ func (f fakeFleet) Probed() int { return len(f) }
 
 func (fakeFleet) Braked() string { return "" }
 
+func (fakeFleet) Heed(...raftfsm.Addr) {}
+
+func (fakeFleet) Changed() <-chan struct{} { return nil }
+
 func (f fakeFleet) Observe(a raftfsm.Addr) (api.Observation, bool) {
 	o, ok := f[a.String()]
 	return o, ok

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -72,7 +73,34 @@ func (s *Server) isReplica(r *http.Request) answer {
 	if refused != nil {
 		return *refused
 	}
-	return q.say(s.serves(q), "a replica")
+	return q.say(s.serves(r.Context(), q), "a replica")
+}
+
+// freshLimit is how long a check waits for a reading that is young enough.
+const freshLimit = 300 * time.Millisecond
+
+// freshen has the master and its replica read anew where what this node knows of them is too old to go by.
+func (s *Server) freshen(ctx context.Context, addrs ...raftfsm.Addr) {
+	s.o.Fleet.Heed(addrs...)
+	ctx, cancel := context.WithTimeout(ctx, freshLimit)
+	defer cancel()
+	for {
+		changed := s.o.Fleet.Changed()
+		if !slices.ContainsFunc(addrs, s.outdated) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// outdated tells whether the last reading of an instance that answers is too old to go by.
+func (s *Server) outdated(a raftfsm.Addr) bool {
+	o, ok := s.o.Fleet.Observe(a)
+	return ok && o.Connected && !o.Down && o.Info != nil && time.Since(o.InfoAt) > api.LagAge
 }
 
 // say is the answer; nil why not is yes.
@@ -84,7 +112,7 @@ func (q question) say(whyNot error, what string) answer {
 }
 
 // serves tells why an address is not a replica to send readers to.
-func (s *Server) serves(q question) error {
+func (s *Server) serves(ctx context.Context, q question) error {
 	i := slices.IndexFunc(q.m.Instances, func(in raftfsm.Instance) bool {
 		return q.addr == in.Addr || q.addr == q.st.Told(in.Addr)
 	})
@@ -100,6 +128,7 @@ func (s *Server) serves(q question) error {
 	case s.o.Fleet == nil:
 		return errors.New("this node is an observer and probes nothing: ask another one")
 	}
+	s.freshen(ctx, in.Addr, q.m.Address)
 	o, ok := s.o.Fleet.Observe(in.Addr)
 	switch {
 	case !ok || o.Info == nil:

@@ -3,7 +3,9 @@ package web
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -132,6 +134,62 @@ func TestReplicaLag(t *testing.T) {
 				t.Errorf("the gauge tells %q, want %q", got[`sentineld_master_replica_lag_max_bytes{master="m"}`], c.lag)
 			}
 		})
+	}
+}
+
+// dozy reads an instance that was read long ago only once it is told to heed it, and the master a little later.
+type dozy struct {
+	fakeFleet
+	mu      sync.Mutex
+	heeded  []raftfsm.Addr
+	changed chan struct{}
+}
+
+func (d *dozy) Observe(a raftfsm.Addr) (api.Observation, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.fakeFleet.Observe(a)
+}
+
+func (d *dozy) Changed() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.changed
+}
+
+func (d *dozy) Heed(addrs ...raftfsm.Addr) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.heeded = append(d.heeded, addrs...)
+	for i, a := range addrs {
+		time.AfterFunc(time.Duration(i)*time.Millisecond, func() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			o := d.fakeFleet[a.String()]
+			o.InfoAt = time.Now()
+			d.fakeFleet[a.String()] = o
+			close(d.changed)
+			d.changed = make(chan struct{})
+		})
+	}
+}
+
+// Where thousands are watched, a follower reads an instance seldom: whoever asks has it read anew and gets what that says.
+func TestCheckOfAnInstanceThatWasReadLongAgo(t *testing.T) {
+	n := newFakeNode(t)
+	n.monitor(t, "m", one, two)
+	long := func(o *api.Observation) { o.InfoAt = time.Now().Add(-time.Minute) }
+	d := &dozy{changed: make(chan struct{}), fakeFleet: fakeFleet{
+		one: alive(raftfsm.RoleMaster, 1000, long), two: alive(raftfsm.RoleReplica, 1000, long),
+	}}
+	o := options(t, n, nil)
+	o.Fleet = d
+	s := newServer(t, o)
+	if w := ask(s, http.MethodGet, "/v1/masters/m/is-replica?max-lag-bytes=0&addr="+two); w.Code != 200 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if want := []raftfsm.Addr{at(t, two), at(t, one)}; !slices.Equal(d.heeded, want) {
+		t.Errorf("heeded %v, want %v", d.heeded, want)
 	}
 }
 

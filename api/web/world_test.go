@@ -173,6 +173,10 @@ func (f fakeFleet) Probed() int { return len(f) }
 
 func (fakeFleet) Braked() string { return "" }
 
+func (fakeFleet) Heed(...raftfsm.Addr) {}
+
+func (fakeFleet) Changed() <-chan struct{} { return nil }
+
 // alive is an instance that was read just now; change alters what it says.
 func alive(role raftfsm.Role, offset int64, change ...func(*api.Observation)) api.Observation {
 	o := api.Observation{

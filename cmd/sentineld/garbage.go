@@ -20,6 +20,8 @@ const (
 	busyEvery = 100 * time.Millisecond
 	busyFor   = time.Second
 	calmFor   = 5 * time.Second
+	// hurryFor is how long it may pile up when it is known before that all of the CPU will be needed.
+	hurryFor = 15 * time.Second
 )
 
 // busyGarbage is how much garbage there may be beside what lives, in bytes, while collecting it is dear.
@@ -50,11 +52,13 @@ type garbage struct {
 	calm  *time.Timer // runs meanwhile
 }
 
-// collectGarbage has the process collect its garbage so.
-func collectGarbage() {
+// collectGarbage has the process collect its garbage so. hurry is for the moment in which all of the CPU is about to be needed for
+// something else.
+func collectGarbage() (hurry func()) {
 	g := &garbage{look: readHeap, set: debug.SetGCPercent, tidy: debug.FreeOSMemory, last: time.Now()}
 	g.grow(heapGrowth)
 	g.await()
+	return g.hurry
 }
 
 // await calls collected after the next collection, which finds that nobody holds the mark.
@@ -85,11 +89,26 @@ func (g *garbage) collected(now time.Time) {
 	if now.Sub(g.busy) < busyFor && g.calm == nil {
 		return
 	}
-	g.until = now.Add(calmFor)
-	if g.calm == nil {
-		g.calm = time.AfterFunc(calmFor, g.rest)
+	g.pileUp(now.Add(calmFor), h.live)
+}
+
+// hurry lets garbage pile up from now on: all of the CPU is about to be needed for something else.
+func (g *garbage) hurry() {
+	h := g.look()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pileUp(time.Now().Add(hurryFor), h.live)
+}
+
+// pileUp lets garbage pile up until then, at least. The caller holds mu.
+func (g *garbage) pileUp(until time.Time, live uint64) {
+	if until.After(g.until) {
+		g.until = until
 	}
-	g.grow(max(heapGrowth, int(100*busyGarbage(h.live)/max(h.live, 1<<20))))
+	if g.calm == nil {
+		g.calm = time.AfterFunc(time.Until(g.until), g.rest)
+	}
+	g.grow(max(heapGrowth, int(100*busyGarbage(live)/max(live, 1<<20))))
 }
 
 // rest is back to little garbage, once it is calm.

@@ -29,6 +29,10 @@ const lastLook = time.Millisecond
 const (
 	InfoEvery  = 10 * time.Second
 	rarestInfo = 12 * time.Second
+	// seldomInfo is how often a node that does not lead asks where probes are stretched, and heededFor how long after somebody has asked
+	// it about an instance it asks as often as ever: what thousands say is the leader's to know, and costs as much as all else.
+	seldomInfo = time.Minute
+	heededFor  = time.Minute
 )
 
 // restingSlack is how late an INFO may be: where the next probe would come later, it is asked for now. yieldingSlack is the same while
@@ -115,7 +119,16 @@ func (w *watch) kind(now time.Time) detector.ProbeKind {
 
 // wantsInfo tells whether the next probe is to be an INFO. The caller holds mu.
 func (w *watch) wantsInfo(now time.Time) bool {
-	return w.urgent || !now.Before(w.infoDue) || w.deciding(now) || now.Add(w.period(now)).After(w.infoDue.Add(w.f.infoSlack()))
+	due := w.infoDue
+	if w.infoWaits && w.unheeded(now) {
+		due = due.Add(seldomInfo - rarestInfo)
+	}
+	return w.urgent || !now.Before(due) || w.deciding(now) || now.Add(w.period(now)).After(due.Add(w.f.infoSlack()))
+}
+
+// unheeded tells whether nobody goes by what this node reads of the instance: another one leads, and nobody has asked this one lately.
+func (w *watch) unheeded(now time.Time) bool {
+	return w.f.stretch.Load() > 1000 && !w.f.o.Cluster.Leading() && now.Sub(w.f.origin)-time.Duration(w.heeded.Load()) > heededFor
 }
 
 // deciding tells whether this node may have to decide about a failover of the set: it leads, and there is one, or one is near. What
@@ -194,15 +207,15 @@ func (w *watch) take(now time.Time, rtt time.Duration, asked *plan, r reply) {
 			w.roleAt = now
 		}
 		w.info, w.infoAt, w.infoPlan = r.info, now, asked
-		w.infoDue = now.Add(min(InfoEvery*time.Duration(w.f.stretch.Load())/1000, rarestInfo))
+		w.infoDue, w.infoWaits = now.Add(min(InfoEvery*time.Duration(w.f.stretch.Load())/1000, rarestInfo)), true
 		if r.info.Role == raftfsm.RoleReplica && !r.info.MasterLinkUp && !w.f.yields() {
-			w.infoDue = now.Add(infoSoon)
+			w.infoDue, w.infoWaits = now.Add(infoSoon), false
 		}
 		if !asked.sameFacts(w.plan) {
-			w.infoDue = now
+			w.infoDue, w.infoWaits = now, false
 		}
 	} else if r.kind == detector.ProbeInfo {
-		w.infoDue = now.Add(infoSoon)
+		w.infoDue, w.infoWaits = now.Add(infoSoon), false
 	}
 	w.answered(now, r.kind, r.class)
 }

@@ -37,11 +37,11 @@ func (r *reporter) brake(s *raftfsm.State) bool {
 	return true
 }
 
-// census serves for a tenth of the shortest down-after where nothing is withheld: what is silent was so long before its verdict falls, and
-// with hundreds of verdicts in a second all instances would be looked at for each.
+// census serves for a tenth of the shortest down-after where nothing is withheld: what is silent was so long before
+// its verdict falls, and with hundreds of verdicts in a second all instances would be looked at for each.
 func (r *reporter) census(s *raftfsm.State, now time.Time) detector.Census {
 	trusts := r.f.braked.Load() == nil
-	if !trusts || now.Sub(r.countedAt) >= min(brakeRetry, time.Duration(r.f.impatience.Load())/10) {
+	if !trusts || now.Sub(r.countedAt) >= time.Duration(r.f.impatience.Load())/10 {
 		r.counted, r.countedAt = r.f.census(s, now, trusts), now
 	}
 	return r.counted

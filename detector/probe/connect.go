@@ -37,7 +37,7 @@ const (
 	// redialsPerSecond is how many attempts to reach lost instances a node makes in a second, wherever that leaves each of them one in
 	// rarestRedial: a rack that is gone must not keep a node from failing its masters over.
 	redialsPerSecond = 100
-	rarestRedial     = 5 * time.Second
+	rarestRedial     = 10 * time.Second
 )
 
 // redialPeriod is the pause between two attempts to reach an instance, of so many that are lost.

@@ -44,7 +44,9 @@ type Options struct {
 	TLSDefault bool
 	// Observer: this node probes nothing and votes on nothing.
 	Observer bool
-	Log      *slog.Logger
+	// Surge is called when many masters more are held down than before and have no successor, at once; nil for nobody.
+	Surge func()
+	Log   *slog.Logger
 }
 
 // Fleet probes every instance of every set. Observations may be read at any time, from any goroutine.
@@ -174,6 +176,22 @@ func (f *Fleet) StandsBy(v raftfsm.Vote) bool {
 func (f *Fleet) Refresh(a raftfsm.Addr) {
 	if w, ok := f.watch(a); ok {
 		w.refresh()
+	}
+}
+
+// Heed is for whoever goes by what this node sees of instances: for a minute it is kept as current as it is on the leader, and where an INFO
+// is older than it would be then, another one is asked for now, whose arrival is told by [Fleet.Changed].
+func (f *Fleet) Heed(addrs ...raftfsm.Addr) {
+	now := time.Now()
+	for _, a := range addrs {
+		w, ok := f.watch(a)
+		if !ok {
+			continue
+		}
+		w.heeded.Store(int64(now.Sub(f.origin)))
+		if o := w.sight.Load().obs; o.Connected && !o.Down && now.Sub(o.InfoAt) > rarestInfo+f.infoSlack() {
+			w.refresh()
+		}
 	}
 }
 

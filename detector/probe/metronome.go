@@ -154,6 +154,9 @@ func (m *metronome) pauses(now time.Time) bool {
 	m.before = min(m.before, down)
 	if down >= m.before+manyLost {
 		m.paused, m.before = now, down
+		if m.f.o.Surge != nil {
+			m.f.o.Surge()
+		}
 	}
 	return !m.paused.IsZero() && down >= manyLost && now.Sub(m.paused) < pauseFor
 }

@@ -81,6 +81,88 @@ func TestInfoStaysCurrentWhereProbesAreRare(t *testing.T) {
 	})
 }
 
+// Where probes are stretched, a node that does not lead reads INFO once a minute, unless somebody has asked it lately; one that takes the
+// lead over reads it as often as ever.
+func TestFollowerReadsInfoSeldom(t *testing.T) {
+	inEmptyRoom(t, nil, func(r *room) {
+		r.net.Add(master)
+		r.net.Add(replica).Replicate(addrOf(master))
+		r.law.monitor("m", master, "down-after-milliseconds", "30000")
+		r.law.set(false, nil)
+		r.start()
+		time.Sleep(30 * time.Second)
+		for _, c := range []struct {
+			what             string
+			stretch          int64
+			leads, heeds     bool
+			longest, atLeast time.Duration // between two INFOs of both instances, within two minutes
+		}{
+			{"not stretched", 1000, false, false, 13 * time.Second, 0},
+			{"stretched", 3000, false, false, seldomInfo + restingSlack, 50 * time.Second},
+			{"asked about", 3000, false, true, 15 * time.Second, 0},
+			{"nobody asks any more", 3000, false, false, seldomInfo + restingSlack, 50 * time.Second},
+			{"it leads", 3000, true, false, 15 * time.Second, 0},
+		} {
+			r.law.set(c.leads, nil)
+			r.fleet.stretch.Store(c.stretch)
+			time.Sleep(2 * time.Minute)
+			for _, a := range []string{master, replica} {
+				var longest time.Duration
+				if c.heeds {
+					r.fleet.Heed(addrOf(a))
+					time.Sleep(time.Second)
+				}
+				for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+					longest = max(longest, time.Since(r.observe(a).InfoAt))
+					if c.heeds {
+						r.fleet.Heed(addrOf(a))
+					}
+				}
+				if longest > c.longest || longest < c.atLeast {
+					t.Errorf("%s: %s was read %v ago", c.what, a, longest)
+				}
+			}
+		}
+	})
+}
+
+// Whoever asks about an instance that was not read for a while has it read at once, and is told; whoever asks about one that is down waits for
+// nothing.
+func TestHeedHasItReadAtOnce(t *testing.T) {
+	inEmptyRoom(t, nil, func(r *room) {
+		r.net.Add(master)
+		r.law.monitor("m", master, "down-after-milliseconds", "30000")
+		r.law.set(false, nil)
+		r.start()
+		time.Sleep(5 * time.Second) // its facts are committed, after which nothing changes
+		r.fleet.stretch.Store(3000)
+		for age := time.Duration(0); age < 30*time.Second; age = time.Since(r.observe(master).InfoAt) {
+			time.Sleep(time.Second)
+		}
+		changed := r.fleet.Changed()
+		r.fleet.Heed(addrOf(master), addrOf(replica)) // which is none
+		select {
+		case <-changed:
+		case <-time.After(100 * time.Millisecond):
+			t.Error("nothing is told")
+		}
+		if age := time.Since(r.observe(master).InfoAt); age > 10*time.Millisecond {
+			t.Errorf("its INFO is %v old", age)
+		}
+		if _, infos := r.asked(master, 5*time.Second); infos != 0 {
+			t.Errorf("%d INFOs more", infos)
+		}
+		r.at(master).Crash()
+		time.Sleep(40 * time.Second)
+		before := r.observe(master)
+		r.fleet.Heed(addrOf(master))
+		synctest.Wait()
+		if w, _ := r.fleet.watch(addrOf(master)); !before.Down || w.urgent {
+			t.Errorf("down %v, an INFO wanted %v", before.Down, w.urgent)
+		}
+	})
+}
+
 // A replica whose link is down is read every second: once it is in sync again somebody has to know before its master dies.
 func TestReplicaWithoutItsLinkIsReadOften(t *testing.T) {
 	inEmptyRoom(t, nil, func(r *room) {
@@ -158,6 +240,8 @@ func TestWhatCanWaitIsPutOffOnceWhenManyAreDown(t *testing.T) {
 			watch(a, "10000")
 		}
 		r.fleet.demand = 4000 * probesPerSecond // as with thousands: every 4 s, and every 800 ms
+		surges := 0
+		r.fleet.o.Surge = func() { surges++ }
 		r.start()
 		time.Sleep(30 * time.Second)
 		for i := range manyLost {
@@ -198,6 +282,9 @@ func TestWhatCanWaitIsPutOffOnceWhenManyAreDown(t *testing.T) {
 			if n, soon, longest := asked(a); n < 5 || n > 8 || soon > 0 || longest > 4*time.Second+pauseFor {
 				t.Errorf("asked seldom: %d times, %d at once, longest pause %v", n, soon, longest)
 			}
+		}
+		if surges != 3 { // a rack of 20 each
+			t.Errorf("%d surges", surges)
 		}
 	})
 }

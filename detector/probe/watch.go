@@ -30,8 +30,10 @@ type watch struct {
 	sight  atomic.Pointer[sight]
 	// pending is the sending of the oldest unanswered probe in nanoseconds since the fleet's origin, plus 1; 0 for none.
 	pending atomic.Int64
-	woken   chan struct{}
-	loop    progress.Loop // rests while it waits for time or the network
+	// heeded is when somebody asked this node about the instance last, in nanoseconds since the fleet's origin.
+	heeded atomic.Int64
+	woken  chan struct{}
+	loop   progress.Loop // rests while it waits for time or the network
 
 	mu    sync.Mutex
 	plan  *plan
@@ -41,10 +43,12 @@ type watch struct {
 	infoAt   time.Time
 	roleAt   time.Time // since when it tells the role that info tells
 	infoPlan *plan
-	infoDue  time.Time
-	pingTime time.Duration
-	urgent   bool // an INFO is wanted off the grid
-	awaited  bool // somebody waits for the INFO that was asked for last
+	// infoDue is when an INFO is due; infoWaits: later where nobody goes by it.
+	infoDue   time.Time
+	infoWaits bool
+	pingTime  time.Duration
+	urgent    bool // an INFO is wanted off the grid
+	awaited   bool // somebody waits for the INFO that was asked for last
 	// abort ends what the goroutine does on its present connection, or its attempt to get one. Its caller holds mu.
 	abort context.CancelFunc
 	// rouse ends its listening on an idle connection.
@@ -77,6 +81,7 @@ func newWatch(ctx context.Context, f *Fleet, p *plan) *watch {
 		woken: make(chan struct{}, 1), plan: p, rouse: func() {},
 	}
 	w.ctx, w.stop = context.WithCancel(ctx)
+	w.heeded.Store(-int64(heededFor)) // never
 	w.sight.Store(&sight{obs: detector.Observation{Addr: w.addr}, plan: p})
 	return w
 }
@@ -134,7 +139,7 @@ func (w *watch) open(ctx context.Context) *instance.Conn {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.track.Connected()
-	w.infoDue = time.Time{} // another process may answer now
+	w.infoDue, w.infoWaits = time.Time{}, false // another process may answer now
 	return conn
 }
 
@@ -357,7 +362,7 @@ func (w *watch) replan(p *plan) {
 	}
 	news := !p.sameFacts(was)
 	if news {
-		w.infoDue = time.Time{}
+		w.infoDue, w.infoWaits = time.Time{}, false
 	}
 	leading := w.f.o.Cluster.Leading()
 	decided := leading && p.hot && !was.hot

@@ -150,19 +150,20 @@ func replay(state *raftfsm.State, snaps raft.SnapshotStore, logs raft.LogStore, 
 		}
 		first = metas[0].Index + 1
 	}
+	b := raftfsm.NewBatch(state)
 	for i := first; i <= upTo; i++ {
 		var l raft.Log
 		if err := logs.GetLog(i, &l); err != nil {
 			return nil, fmt.Errorf("read log entry %d: %w", i, err)
 		}
-		if l.Index <= state.Index() {
+		if l.Index <= b.Index() {
 			continue
 		}
-		if state, _, err = applyEntry(state, &l); err != nil {
+		if _, err = applyEntry(b, &l); err != nil {
 			return nil, err
 		}
 	}
-	return state, nil
+	return b.State(), nil
 }
 
 func (f *fsm) begin(s *raftfsm.State) {

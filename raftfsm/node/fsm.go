@@ -76,34 +76,34 @@ func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	defer f.loop.Rest()
 	out := make([]any, len(logs))
-	b := batch{before: f.State()}
-	b.after = b.before
+	before := f.State()
+	entries := raftfsm.NewBatch(before)
 	for i, l := range logs {
 		f.loop.Step()
 		if err := f.Err(); err != nil {
 			out[i] = err
 			continue
 		}
-		if l.Index <= b.after.Index() {
+		if l.Index <= entries.Index() {
 			out[i] = raftfsm.Result{Index: l.Index, Term: l.Term}
 			continue
 		}
-		next, res, err := applyEntry(b.after, l)
+		res, err := applyEntry(entries, l)
 		if err != nil {
 			f.fail(err)
 			out[i] = err
 			continue
 		}
-		b.after, out[i] = next, res
+		out[i] = res
 	}
-	if b.after != b.before {
-		f.publish(b)
+	if after := entries.State(); after != before {
+		f.publish(batch{before: before, after: after})
 	}
 	return out
 }
 
-// applyEntry gives the state after one entry.
-func applyEntry(s *raftfsm.State, l *raft.Log) (next *raftfsm.State, res raftfsm.Result, err error) {
+// applyEntry applies one entry.
+func applyEntry(b *raftfsm.Batch, l *raft.Log) (res raftfsm.Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("log entry %d (term %d) cannot be applied: %v: %w", l.Index, l.Term, p, errStopped)
@@ -112,17 +112,18 @@ func applyEntry(s *raftfsm.State, l *raft.Log) (next *raftfsm.State, res raftfsm
 	switch l.Type {
 	case raft.LogConfiguration:
 		c := raft.DecodeConfiguration(l.Data)
-		return raftfsm.ApplyServersAt(s, l.Index, appendedAt(l), servers(c)), raftfsm.Result{Index: l.Index, Term: l.Term}, nil
+		b.ApplyServersAt(l.Index, appendedAt(l), servers(c))
+		return raftfsm.Result{Index: l.Index, Term: l.Term}, nil
 	case raft.LogCommand:
 		c, err := raftfsm.Decode(l.Data)
 		if err != nil {
-			return nil, res, fmt.Errorf("log entry %d (term %d) cannot be applied: %w: %w", l.Index, l.Term, err, errStopped)
+			return res, fmt.Errorf("log entry %d (term %d) cannot be applied: %w: %w", l.Index, l.Term, err, errStopped)
 		}
-		next, res = raftfsm.Apply(s, l.Index, c)
+		res = b.Apply(l.Index, c)
 		res.Term = l.Term
-		return next, res, nil
+		return res, nil
 	default: // Raft's own no-ops change nothing, not even the index.
-		return s, raftfsm.Result{Index: l.Index, Term: l.Term}, nil
+		return raftfsm.Result{Index: l.Index, Term: l.Term}, nil
 	}
 }
 

@@ -69,7 +69,7 @@ func (n *Node) Renewals() map[string]Renewal {
 
 // standsFor is for how long it serves that the leader stood by all of its votes. To look is dear with hundreds of them, and each
 // step of hundreds of failovers asks; whose vote is to count is looked at once more, master by master.
-const standsFor = 20 * time.Millisecond
+const standsFor = 100 * time.Millisecond
 
 // stands tells whether the leader stands by its votes in s, or did so a moment ago.
 func (l *leadership) stands(n *Node, s *raftfsm.State) bool {
