@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	sentinelv1 "github.com/raftsentinel/raftsentinel/proto/sentinel/v1"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
 )
 
 // TestAnswersAreShared: within a millisecond all get the same bytes for one question, and they are those of the message.
@@ -55,5 +56,25 @@ func TestAnswersAreShared(t *testing.T) {
 	}
 	if _, err := a.master(view{st: st, now: now}, "none", 0); ReasonOf(err) != sentinelv1.ErrorReason_ERROR_REASON_MASTER_NOT_FOUND {
 		t.Errorf("no such master: %v", err)
+	}
+}
+
+// heeding notes what it is asked to keep current.
+type heeding struct {
+	fakeFleet
+	heeded []raftfsm.Addr
+}
+
+func (h *heeding) Heed(addrs ...raftfsm.Addr) { h.heeded = append(h.heeded, addrs...) }
+
+// TestInstancesOfAnAnswerAreKeptCurrent: where thousands are watched, a follower reads INFO seldom, unless somebody asks.
+func TestInstancesOfAnAnswerAreKeptCurrent(t *testing.T) {
+	r := newRig(t)
+	r.monitor(t, "m", "10.0.0.1")
+	r.monitor(t, "n", "10.0.0.2")
+	fleet := &heeding{}
+	v := view{st: r.node.State(), fleet: fleet, now: time.Now()}
+	if _, err := answerMaster(v, "m", 0); err != nil || len(fleet.heeded) != 1 || fleet.heeded[0].Host != "10.0.0.1" {
+		t.Errorf("%v, %v", fleet.heeded, err)
 	}
 }

@@ -96,7 +96,8 @@ type Contact struct {
 type Observation = detector.Observation
 
 // LagAge is how old a reading of an instance may be to tell how far a replica is behind: INFO is read every 10 s where nothing
-// happens, and every 20 s at least where thousands are watched and many fail over.
+// happens, and every 20 s at least where thousands are watched and many fail over; once a minute by a node that does not lead
+// there, unless it is asked ([Fleet.Heed]).
 const LagAge = 20 * time.Second
 
 // Lag is how many bytes of its master's stream the replica a lacked when both were last read; -1 for unknown.
@@ -116,6 +117,16 @@ type Fleet interface {
 	Probed() int
 	// Braked is why this node withholds its verdicts, doubting itself; "" where it does not.
 	Braked() string
+}
+
+// HeedSet is [Fleet.Heed] for the instances of a set; f is nil on a node that probes nothing.
+func HeedSet(f Fleet, m *raftfsm.Master) {
+	if f == nil {
+		return
+	}
+	for _, in := range m.Instances {
+		f.Heed(in.Addr)
+	}
 }
 
 // Order is a failover that an operator ordered.

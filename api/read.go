@@ -28,6 +28,7 @@ func answerMaster(v view, name string, ageMs int64) (*sentinelv1.GetMasterRespon
 	if !ok {
 		return nil, noMaster(name)
 	}
+	HeedSet(v.fleet, m)
 	return &sentinelv1.GetMasterResponse{ClusterId: v.st.Cluster().Era, Revision: v.st.Index(), AgeMs: ageMs, Master: v.master(m)}, nil
 }
 

@@ -24,7 +24,7 @@ type Observation struct {
 	LastReplyClass ReplyClass
 	// LastPingSent is when the oldest unanswered PING was sent, or zero when none is pending.
 	LastPingSent time.Time
-	// PingTime is the round trip of the last answered probe.
+	// PingTime is the round trip of the last answered probe; at rest what the kernel measured up to the last INFO.
 	PingTime time.Duration
 	// Info is the last INFO read, nil for never; InfoAt is when it arrived.
 	Info   *Info

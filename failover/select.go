@@ -175,10 +175,11 @@ func (v View) judgeInfo(in raftfsm.Instance, i *detector.Info) (code, detail str
 	return "", ""
 }
 
-// reached is the offset that the master is known to have come to in the history of the replica's data, -1 for unknown.
+// reached is the offset that the master is known to have come to in the history of the replica's data, -1 for unknown. What was read of it
+// long before it fell silent does not tell: a node that has just begun to lead may have read it a minute ago.
 func (v View) reached(i *detector.Info) int64 {
 	o, ok := v.Observe(v.Master.Address)
-	if !ok || o.Info == nil || !o.Info.Lineage().SameHistory(i.Lineage()) {
+	if !ok || o.Info == nil || !o.Info.Lineage().SameHistory(i.Lineage()) || o.LastReply.Sub(o.InfoAt) > settleAge {
 		return -1
 	}
 	return o.Info.Offset

@@ -49,6 +49,8 @@ func TestReject(t *testing.T) {
 		{"in sync for the first time", func(s *scene) { s.fact(addr(2), raftfsm.RoleReplica, setID, "") }, ""},
 		{"link lost, once in sync", info(func(i *detector.Info) { i.MasterLinkUp, i.MasterLinkDown = false, time.Second }), ""},
 		{"link lost, copy broke off", info(func(i *detector.Info) { i.MasterLinkUp, i.MasterLinkDown, i.Offset = false, time.Second, 1 }), failover.RejectNeverSynced},
+		{"link lost, and nothing was written yet", func(s *scene) { s.untouched(time.Second) }, ""},
+		{"link lost, and what was written since its master was read is not known", func(s *scene) { s.untouched(21 * time.Second) }, failover.RejectNeverSynced},
 		{"follows a stranger", info(func(i *detector.Info) { i.MasterHost, i.ReplID = "10.9.9.9", foreignID }), failover.RejectOtherMaster},
 		{"the master spelled otherwise", info(func(i *detector.Info) { i.MasterHost = "redis-1.example" }), ""},
 		{"another lineage", info(func(i *detector.Info) { i.ReplID = foreignID }), failover.RejectLineage},
@@ -65,6 +67,18 @@ func TestReject(t *testing.T) {
 			}
 		})
 	}
+}
+
+// untouched is a set whose replica lost its link at offset 1, where the master was, too, when it was read so long before it fell silent.
+func (s *scene) untouched(age time.Duration) {
+	s.see(addr(2), func(o *detector.Observation) {
+		o.Info.MasterLinkUp, o.Info.MasterLinkDown, o.Info.Offset = false, time.Second, 1
+	})
+	s.see(addr(1), func(o *detector.Observation) {
+		o.Info.Offset = 1
+		o.LastReply = s.now.Add(-time.Minute)
+		o.InfoAt = o.LastReply.Add(-age)
+	})
 }
 
 func TestRejectLoopback(t *testing.T) {

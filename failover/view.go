@@ -161,7 +161,7 @@ func failoverTimeout(o raftfsm.Options) time.Duration { return max(o.FailoverTim
 // maxInfoAge is how old INFO may be to decide by: two probe periods.
 func (v View) maxInfoAge() time.Duration {
 	if v.Glance {
-		return settleAge
+		return glanceAge
 	}
 	return 2 * ProbePeriod(v.Master.Options)
 }
@@ -207,8 +207,13 @@ func (v View) masterIsReplica() bool {
 	return i != nil && i.Role == raftfsm.RoleReplica && v.fact().Role == raftfsm.RoleReplica
 }
 
-// settleAge is how old a reading may be to find a set in order by: INFO is read every 10 s where nothing happens, and every 20 s at least.
-const settleAge = 20 * time.Second
+const (
+	// settleAge is how old a reading may be to find a set in order by: the leader reads INFO every 10 s where nothing happens, and every 20 s
+	// at least.
+	settleAge = 20 * time.Second
+	// glanceAge is the same for a mere outlook: where thousands are watched, nodes that do not lead read it once a minute.
+	glanceAge = 75 * time.Second
+)
 
 // alone tells whether the committed master says that it is one, and none of the others that answer does. In a restored set one
 // that does not answer may be the true master, unless the committed one has listed it since.

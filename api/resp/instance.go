@@ -31,16 +31,6 @@ func (s *Server) look(st *raftfsm.State, m *raftfsm.Master, in raftfsm.Instance)
 	return l
 }
 
-// heed has what is told of a set's instances kept current.
-func (s *Server) heed(m *raftfsm.Master) {
-	if s.o.Fleet == nil {
-		return
-	}
-	for _, in := range m.Instances {
-		s.o.Fleet.Heed(in.Addr)
-	}
-}
-
 func (s *Server) lookAtMaster(st *raftfsm.State, m *raftfsm.Master) look {
 	in, _ := m.Instance(m.Address)
 	in.Addr = m.Address
@@ -73,7 +63,7 @@ func (s *Server) replicas(_ context.Context, c *conn, args []string) reply {
 	if refusal != nil {
 		return refusal
 	}
-	s.heed(m)
+	api.HeedSet(s.o.Fleet, m)
 	out := array{}
 	for _, in := range m.Replicas() {
 		if l := s.look(st, m, in); l.announced() {

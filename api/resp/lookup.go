@@ -132,7 +132,7 @@ func (s *Server) infoCache(_ context.Context, c *conn, args []string) reply {
 			continue
 		}
 		told[m.Name] = true
-		s.heed(m)
+		api.HeedSet(s.o.Fleet, m)
 		all := array{s.lookAtMaster(st, m).cached()}
 		for _, in := range m.Replicas() {
 			all = append(all, s.look(st, m, in).cached())

@@ -68,7 +68,7 @@ func (c *Conn) attended(err error) error {
 		return c.fault([]string{"ping"}, err)
 	}
 	if sent != 0 {
-		c.outstanding(sent)
+		c.outstanding(sent, 1)
 	}
 	return context.Canceled
 }

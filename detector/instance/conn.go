@@ -41,7 +41,7 @@ type Conn struct {
 	sent    time.Time
 	waiting int // replies of the exchange whose deadline fired while reading; 0 = none
 	born    time.Time
-	// nudged is when the PING was sent whose reply Attend waits for, in nanoseconds since born, plus 1; 0 = none.
+	// nudged is when the probe was sent by nudge whose reply is outstanding, in nanoseconds since born, plus 1; 0 = none.
 	nudged atomic.Int64
 	// sections: it takes several sections in one INFO.
 	sections bool

@@ -37,7 +37,10 @@ func (c *Conn) Doze(b *Breaks, broken func()) bool {
 // Wake ends the dozing. A reply that is outstanding is read by [Conn.PingLate] or [Conn.InfoLate] then. After an error the connection is
 // useless.
 func (c *Conn) Wake() error {
-	sent := c.nudged.Swap(0)
+	sent, replies := c.nudged.Swap(0), 1
+	if c.inform {
+		replies = len(c.infos())
+	}
 	c.inform = false
 	if c.failed == nil {
 		c.net, c.failed = c.socket.give()
@@ -47,19 +50,22 @@ func (c *Conn) Wake() error {
 		return c.fault([]string{"ping"}, c.failed)
 	}
 	if sent != 0 {
-		c.outstanding(sent)
+		c.outstanding(sent, replies)
 	}
 	return nil
 }
 
-// NudgeInfo is [Conn.Nudge] with an INFO, for a connection that dozes. It returns false too where the instance takes no INFO of several
-// sections.
+// NudgeInfo is [Conn.Nudge] with an INFO, for a connection that dozes.
 func (c *Conn) NudgeInfo() bool {
-	if !c.sections || !c.claim() {
+	if !c.claim() {
 		return false
 	}
 	c.inform = true
-	return c.send(appendCommand(nil, c.called("INFO"), infoCommand[0][1:]))
+	var out []byte
+	for _, args := range c.infos() {
+		out = appendCommand(out, c.called(args[0]), args[1:])
+	}
+	return c.send(out)
 }
 
 // send sends what a nudge asks. A connection that does not take it whole at once is as good as broken, which who listens finds out; of one
@@ -143,7 +149,7 @@ type dozing Conn
 // Read implements [io.Reader]; where nothing has come its error is [os.ErrDeadlineExceeded].
 func (d *dozing) Read(b []byte) (int, error) { return d.socket.read(b) }
 
-// outstanding makes the reply to a nudge one to be read late. sent is when it was sent, as in Conn.nudged.
-func (c *Conn) outstanding(sent int64) {
-	c.sent, c.waiting, c.failed = c.born.Add(time.Duration(sent-1)), 1, os.ErrDeadlineExceeded
+// outstanding makes the replies to a nudge such as are read late. sent is when it was sent, as in Conn.nudged.
+func (c *Conn) outstanding(sent int64, replies int) {
+	c.sent, c.waiting, c.failed = c.born.Add(time.Duration(sent-1)), replies, os.ErrDeadlineExceeded
 }

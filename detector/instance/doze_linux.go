@@ -21,6 +21,10 @@ type Breaks struct {
 	raw     syscall.RawConn // of epoll
 	by      map[int32]func()
 	running sync.WaitGroup
+
+	// waking guards spare, a descriptor kept for those who wake while none is to be had; -1 for none.
+	waking sync.Mutex
+	spare  int
 }
 
 // Close ends it once no connection dozes any more.
@@ -32,7 +36,28 @@ func (b *Breaks) Close() error {
 		return nil
 	}
 	defer b.running.Wait()
+	b.waking.Lock()
+	defer b.waking.Unlock()
+	b.giveUpSpare()
 	return epoll.Close()
+}
+
+// keepSpare keeps a descriptor where there is none; giveUpSpare gives it up. The caller holds waking.
+func (b *Breaks) keepSpare() {
+	if b.spare >= 0 {
+		return
+	}
+	fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		b.spare = fd
+	}
+}
+
+func (b *Breaks) giveUpSpare() {
+	if b.spare >= 0 {
+		_ = unix.Close(b.spare)
+		b.spare = -1
+	}
 }
 
 // begin makes the epoll, at the first call that succeeds.
@@ -55,6 +80,10 @@ func (b *Breaks) begin() error {
 		return errors.Join(err, epoll.Close())
 	}
 	b.epoll, b.raw, b.by = epoll, raw, map[int32]func(){}
+	b.waking.Lock()
+	defer b.waking.Unlock()
+	b.spare = -1
+	b.keepSpare()
 	b.running.Go(b.run)
 	return nil
 }
@@ -125,13 +154,23 @@ func (b *Breaks) forget(fd int) {
 	delete(b.by, int32(fd))
 }
 
-// give makes the socket a connection of Go's again.
+// give makes the socket a connection of Go's again. That takes a descriptor more for a moment; the lack of one must not pass for a break.
 func (s socket) give() (net.Conn, error) {
 	s.breaks.forget(s.fd)
 	_ = s.breaks.control(unix.EPOLL_CTL_DEL, s.fd, nil)
 	f := os.NewFile(uintptr(s.fd), "")
-	defer func() { _ = f.Close() }() // net.FileConn has one of its own
-	return net.FileConn(f)
+	nc, err := net.FileConn(f)
+	if err == nil {
+		_ = f.Close() // the connection has a descriptor of its own
+		return nc, nil
+	}
+	s.breaks.waking.Lock()
+	defer s.breaks.waking.Unlock()
+	s.breaks.giveUpSpare()
+	nc, err = net.FileConn(f)
+	_ = f.Close()
+	s.breaks.keepSpare()
+	return nc, err
 }
 
 // close closes it, where there is one.

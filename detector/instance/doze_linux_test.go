@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/raftsentinel/raftsentinel/cmd/stage"
 	"github.com/raftsentinel/raftsentinel/detector"
 	"github.com/raftsentinel/raftsentinel/test/fakeredis"
@@ -120,8 +122,18 @@ func TestDozingConnectionIsNudged(t *testing.T) {
 	if _, err := come(d, d.InfoCame); !errors.As(err, &refused) {
 		t.Errorf("a refusal: %v", err)
 	}
-	if d.NudgeInfo() {
-		t.Error("what refused several sections is asked for them again")
+	// What refuses several sections is asked for one after the other.
+	if !d.NudgeInfo() {
+		t.Fatal("no third INFO")
+	}
+	d.hears("$6\r\nserver\r\n*2\r\n$4\r\nINFO\r\n$11\r\nreplication")
+	d.answers(bulk("redis_version:6.2.0\r\n") + bulk("role:master\r\n"))
+	if _, err := d.InfoCame(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("two of three replies are enough: %v", err)
+	}
+	d.answers(bulk("loading:1\r\n"))
+	if info, err := come(d, d.InfoCame); err != nil || !info.Loading || info.Version != "6.2.0" {
+		t.Errorf("%+v, %v", info, err)
 	}
 	if err := d.Wake(); err != nil || d.Outstanding() {
 		t.Fatal(err)
@@ -169,8 +181,66 @@ func TestWakeWithAReplyOutstanding(t *testing.T) {
 	if info, err := d.InfoLate(bounded(t)); err != nil || info.Version != "7.0.0" {
 		t.Errorf("%+v, %v", info, err)
 	}
-	if !d.Doze(&d.breaks, func() {}) || !d.Nudge() {
-		t.Error("it dozes no second time")
+	d.sections = false
+	if !d.Doze(&d.breaks, func() {}) || !d.NudgeInfo() {
+		t.Fatal("it dozes no second time")
+	}
+	d.hears("persistence")
+	d.answers(bulk("redis_version:6.2.0\r\n"))
+	if err := d.Wake(); err != nil || !d.Outstanding() {
+		t.Fatal(err)
+	}
+	d.answers(bulk("role:master\r\n") + bulk("loading:0\r\n"))
+	if info, err := d.InfoLate(bounded(t)); err != nil || info.Version != "6.2.0" {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+// A process without a descriptor to spare must not lose the connections that it has.
+func TestWakeWithoutADescriptor(t *testing.T) {
+	a, b := newDozer(t), newDozer(t)
+	b.breaks.waking.Lock()
+	b.breaks.giveUpSpare()
+	b.breaks.waking.Unlock()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	low := limit
+	low.Cur = 256
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+		t.Fatal(err)
+	}
+	var taken []*os.File
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			break
+		}
+		taken = append(taken, f)
+	}
+	first, second := a.Wake(), b.Wake()
+	for _, f := range taken {
+		_ = f.Close()
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if first != nil {
+		t.Errorf("with a spare one: %v", first)
+	}
+	if !errors.Is(second, unix.EMFILE) { // else the first shows nothing
+		t.Errorf("without a spare one: %v", second)
+	}
+	go func() {
+		a.hears("PING")
+		a.answers("+PONG\r\n")
+	}()
+	if class, err := a.Ping(bounded(t)); class != detector.ReplyPong || err != nil {
+		t.Errorf("awake: %v, %v", class, err)
+	}
+	if a.breaks.spare < 0 {
+		t.Error("no descriptor is kept for the next")
 	}
 }
 

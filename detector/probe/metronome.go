@@ -12,8 +12,8 @@ import (
 	"github.com/raftsentinel/raftsentinel/progress"
 )
 
-// metronome sends the PINGs of all watches at rest, those of one moment one after the other: of such a watch the goroutine
-// only ever waits for bytes, and no timer is set for it.
+// metronome sends the PINGs of all watches at rest, those of one moment one after the other, and looks for the replies of those who doze.
+// No timer is set for any of them, and a goroutine only waits where a connection cannot doze.
 type metronome struct {
 	f    *Fleet
 	loop progress.Loop
