@@ -73,8 +73,8 @@ func (l *log) apply(c *raftlogv1.Command) raftfsm.Result {
 	if !bytes.Equal(before, image(l.t, l.state)) {
 		l.t.Fatalf("Apply changed the old state: %v", c)
 	}
-	if res.Code != raftfsm.OK && res.Changed {
-		l.t.Fatalf("refused and changed: %v", res)
+	if res.Code != raftfsm.OK && res.Changed || next.Index() != l.index {
+		l.t.Fatalf("refused and changed, or the state is at %d: %v", next.Index(), res)
 	}
 	l.alike(read, res, next)
 	l.state = next

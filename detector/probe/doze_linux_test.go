@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -173,6 +174,17 @@ func TestDozingInstanceHangs(t *testing.T) {
 	})
 }
 
+// One that answers, and not acceptably, is judged.
+func TestDozingInstanceIsBusy(t *testing.T) {
+	inDormitory(t, func(d *dormitory) {
+		d.at(replica).SetBusy(true)
+		d.until("the verdict", func() bool { return d.observe(replica).Down })
+		d.at(replica).SetBusy(false)
+		d.until("it is up again", func() bool { return !d.observe(replica).Down })
+		d.doze(replica)
+	})
+}
+
 // An order to look now, and another way to the instance, wake it.
 func TestDozingInstanceIsWoken(t *testing.T) {
 	inDormitory(t, func(d *dormitory) {
@@ -186,8 +198,13 @@ func TestDozingInstanceIsWoken(t *testing.T) {
 		}
 		asleep = d.resting(master)
 		d.law.setOption("m", "auth-pass", "secret")
-		d.until("a new connection", func() bool { return d.resting(master) != asleep })
+		d.until("a new connection", func() bool {
+			return slices.ContainsFunc(d.net.Log(), func(c fakeredis.Command) bool { return c.Args[0] == "AUTH" && c.Instance == addrOf(master) })
+		})
 		d.doze(master, replica)
+		if d.resting(master) == asleep {
+			t.Error("the rest goes on")
+		}
 		d.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Remove{Remove: &raftlogv1.Remove{Name: "m"}}})
 		d.until("its end", func() bool { return d.fleet.Probed() == 0 })
 	})

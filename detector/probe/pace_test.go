@@ -123,6 +123,13 @@ func TestFollowerReadsInfoSeldom(t *testing.T) {
 				}
 			}
 		}
+		r.law.set(false, nil)
+		r.at(replica).CutLink(true)
+		time.Sleep(seldomInfo + restingSlack)
+		r.fleet.stretch.Store(3000)
+		if _, infos := r.asked(replica, 30*time.Second); infos < 4 { // its period is 6 s
+			t.Errorf("%d INFOs in 30 s of a replica whose link is down", infos)
+		}
 	})
 }
 
