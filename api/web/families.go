@@ -184,7 +184,7 @@ var families = []*family{
 		master: func(r *row) float64 { return truth(r.rejected()) },
 	},
 	{
-		name: "sentineld_master_ping_seconds", kind: gauge, help: "Round trip of the last answered probe of the master by this node.",
+		name: "sentineld_master_ping_seconds", kind: gauge, help: "Round trip to the master by this node: of the last probe or, at rest, as the kernel smooths it.",
 		master: func(r *row) float64 {
 			if r.seen.PingTime <= 0 {
 				return math.NaN()

@@ -787,7 +787,7 @@ type Observation struct {
 	AuthRejected bool `protobuf:"varint,5,opt,name=auth_rejected,json=authRejected,proto3" json:"auth_rejected,omitempty"`
 	// Milliseconds since the last acceptable reply; -1 for never.
 	LastReplyAgeMs int64 `protobuf:"varint,6,opt,name=last_reply_age_ms,json=lastReplyAgeMs,proto3" json:"last_reply_age_ms,omitempty"`
-	// Round trip of the last answered probe, milliseconds.
+	// Round trip of the last answered probe, milliseconds; at rest as the kernel smooths it.
 	PingMs float64 `protobuf:"fixed64,7,opt,name=ping_ms,json=pingMs,proto3" json:"ping_ms,omitempty"`
 	// Milliseconds since the last INFO was read; -1 for never. What follows is from it.
 	InfoAgeMs int64  `protobuf:"varint,8,opt,name=info_age_ms,json=infoAgeMs,proto3" json:"info_age_ms,omitempty"`
