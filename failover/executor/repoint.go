@@ -249,8 +249,6 @@ func (d *duties) record(ctx context.Context, s *set, m *raftfsm.Master, followin
 			return err
 		}
 		d.e.o.Log.Info("replica follows", "master", s.name, "epoch", row.Epoch, "instance", a.String())
-		// That it is in sync under the new history is to be in the state before the new master dies, too.
-		d.e.o.Fleet.Refresh(a)
 	}
 	return nil
 }

@@ -205,7 +205,7 @@ func (s *set) watched() {
 				return fmt.Errorf("%s: paused %v, %d instances", n.Name(), m.GetPause(), len(m.GetInstances()))
 			}
 			for _, v := range s.servers {
-				if err := rests(m, v, v == s.servers[0]); err != nil {
+				if err := rests(m, v, s.servers[0]); err != nil {
 					return fmt.Errorf("%s: %w", n.Name(), err)
 				}
 			}

@@ -177,14 +177,20 @@ func (s *set) restsOn(ctx context.Context, n *node, master *server) error {
 		if !v.Running() {
 			continue
 		}
-		if err := rests(m, v, v == master); err != nil {
+		if err := rests(m, v, master); err != nil {
 			return fmt.Errorf("%s: %w", n.Name(), err)
 		}
 	}
 	return nil
 }
 
-func rests(m *sentinelv1.Master, v *server, master bool) error {
+func rests(m *sentinelv1.Master, v, master *server) error {
+	history := ""
+	for _, in := range m.GetInstances() {
+		if text(in.GetAddress()) == master.at {
+			history = in.GetReplId()
+		}
+	}
 	for _, in := range m.GetInstances() {
 		if text(in.GetAddress()) != v.at {
 			continue
@@ -192,8 +198,9 @@ func rests(m *sentinelv1.Master, v *server, master bool) error {
 		if len(in.GetVotes()) > 0 {
 			return fmt.Errorf("%s is held down: %v", v.Name(), in.GetVotes())
 		}
-		if !master && in.GetSyncedReplId() == "" {
-			return fmt.Errorf("%s is not known to have been in sync", v.Name())
+		// Until that is committed it could not take the place of a master that dies.
+		if v != master && (history == "" || in.GetSyncedReplId() != history) {
+			return fmt.Errorf("%s is not known to be in sync with %s: %q, %q", v.Name(), master.Name(), in.GetSyncedReplId(), history)
 		}
 		return nil
 	}
