@@ -124,6 +124,7 @@ func (w *ledger) check(master *server) {
 	w.mu.Lock()
 	kept := slices.Clip(w.kept)
 	w.mu.Unlock()
+	all := len(kept)
 	lost := map[string]bool{}
 	for len(kept) > 0 {
 		n := min(1000, len(kept))
@@ -137,7 +138,7 @@ func (w *ledger) check(master *server) {
 		kept = kept[n:]
 	}
 	if len(lost) > 0 {
-		w.t.Errorf("%s has lost %d of %d acknowledged writes: %v", master.Name(), len(lost), len(w.kept), lost)
+		w.t.Errorf("%s has lost %d of %d acknowledged writes: %v", master.Name(), len(lost), all, lost)
 	}
 }
 
