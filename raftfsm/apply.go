@@ -214,20 +214,9 @@ func same(a, b *Master) bool {
 		slices.Equal(a.History, b.History)
 }
 
-// severalEdits are so many that a transaction costs less than a copied path for each.
-const severalEdits = 8
-
 // enter puts each in the place of what was known under its name; dismiss takes one away.
 func (s *State) enter(edits []*Master) {
-	if len(edits) < severalEdits {
-		for _, m := range edits {
-			s.masters = insert(s.masters, m.Name, m)
-			if len(m.Votes) > 0 {
-				s.accused = insert(s.accused, m.Name, m)
-			} else {
-				s.accused, _, _ = s.accused.Delete([]byte(m.Name))
-			}
-		}
+	if len(edits) == 0 {
 		return
 	}
 	masters, accused := s.masters.Txn(), s.accused.Txn()

@@ -219,15 +219,6 @@ func (w *watch) lieDown(ctx context.Context, conn *instance.Conn) *rest {
 	return r
 }
 
-// wake makes the connection of a rest ready for the goroutine, and tells what is next.
-func (w *watch) wake(ctx context.Context, r *rest) (conn *instance.Conn, next step) {
-	if r == nil {
-		return nil, nil
-	}
-	err := r.conn.Wake()
-	return r.conn, w.getUp(ctx, r, err)
-}
-
 // getUp ends a rest, and tells what is next; nil where the connection is of no more use.
 func (w *watch) getUp(ctx context.Context, r *rest, err error) step {
 	w.mu.Lock()

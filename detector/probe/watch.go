@@ -105,9 +105,12 @@ func (w *watch) live(from *rest) {
 			w.rouse() // a rest does not hear of it
 		}
 		w.mu.Unlock()
-		conn, next := w.wake(ctx, from)
+		var conn *instance.Conn
+		next := step(w.probe)
 		if from == nil {
-			conn, next = w.open(ctx), w.probe
+			conn = w.open(ctx)
+		} else {
+			conn, next = from.conn, w.getUp(ctx, from, from.conn.Wake())
 		}
 		dozes := conn != nil && w.serve(ctx, conn, next)
 		cancel()
