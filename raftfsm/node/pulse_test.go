@@ -109,8 +109,8 @@ func TestRaftTurns(t *testing.T) {
 			if err := m.halt(); err != nil {
 				t.Error(err)
 			}
+			w.drop(m)
 		}
-		w.members = w.members[:1]
 		turns("without a quorum")
 	})
 }
