@@ -73,11 +73,12 @@ func (v View) beyond(master *detector.Info) []raftfsm.Addr {
 	return out
 }
 
-// hold holds a set because of what others than the master say of themselves, once all of that was read just now.
+// hold holds a set because of what its instances say of themselves, once all of that was read just now, and since the roles last
+// changed as far as this leadership knows. What it read before, of the master of then, speaks against nobody.
 func (v View) hold(rivals []raftfsm.Addr, reason string) Step {
 	var stale []raftfsm.Addr
-	for _, a := range rivals {
-		if _, fresh := v.info(a); !fresh {
+	for _, a := range append(slices.Clip(rivals), v.Master.Address) {
+		if _, fresh := v.info(a); !fresh || !v.readSince(a) {
 			stale = append(stale, a)
 		}
 	}

@@ -1,6 +1,7 @@
 package failover_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -130,6 +131,44 @@ func TestHoldOnlyOnFreshReadings(t *testing.T) {
 	}
 	s.see(addr(3), func(*detector.Observation) {})
 	is[failover.Hold](t, s.next())
+}
+
+// What was read of the old master just before a switch says nothing against the new one, however young it is: not to a leader that comes
+// right after it, and not to the one that made it.
+func TestHoldOnlyOnReadingsSinceTheSwitch(t *testing.T) {
+	end := func(s *scene) {
+		s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_EndFailover{EndFailover: &raftlogv1.EndFailover{
+			Master: "m", Epoch: s.master().Failover.Epoch, Outcome: raftfsm.OutcomeTimedOut,
+		}}})
+	}
+	for name, then := range map[string]func(s *scene){
+		"the row is open":          func(*scene) {},
+		"the row has ended":        end,
+		"another leader, after it": func(s *scene) { end(s); s.newLeader() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, 2)
+			s.down(addr(1), "a", "b")
+			row := s.begin()
+			s.promoted(row.To, 1001)
+			s.now = s.now.Add(time.Millisecond)
+			s.switched()
+			s.up(addr(1), "a", "b")
+			s.see(addr(1), func(o *detector.Observation) { o.InfoAt = s.now.Add(-time.Millisecond) })
+			s.next()
+			was := s.obs[addr(1)].InfoAt
+			s.fact(addr(1), raftfsm.RoleReplica, "b"+setID[1:], "b"+setID[1:])
+			s.now = s.now.Add(50 * time.Millisecond)
+			then(s)
+			s.see(addr(1), func(o *detector.Observation) { o.InfoAt = was })
+			s.see(addr(2), func(*detector.Observation) {})
+			if m := is[failover.Measure](t, s.next()); !slices.Contains(m.Instances, addr(1)) {
+				t.Errorf("%+v", m)
+			}
+			s.pass(time.Millisecond)
+			is[failover.Hold](t, s.next())
+		})
+	}
 }
 
 // Enforcing is over as soon as the set was seen as committed: a leader of months later does not demote by it.

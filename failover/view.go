@@ -176,6 +176,17 @@ func (v View) info(a raftfsm.Addr) (i *detector.Info, fresh bool) {
 	return o.Info, v.Now.Sub(o.InfoAt) <= v.maxInfoAge()
 }
 
+// readSince tells whether the last INFO of an instance was read in this leadership, and since the last switch or end of a row in it.
+func (v View) readSince(a raftfsm.Addr) bool {
+	o, _ := v.Observe(a)
+	for _, began := range []time.Time{v.Memory.Led, v.Memory.SwitchedSince, v.Memory.Ended} {
+		if o.InfoAt.Before(began) {
+			return false
+		}
+	}
+	return true
+}
+
 // answers tells whether this node gets replies from an instance.
 func (v View) answers(a raftfsm.Addr) bool {
 	o, ok := v.Observe(a)
