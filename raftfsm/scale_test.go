@@ -47,13 +47,38 @@ func BenchmarkWriteSnapshot(b *testing.B) {
 	b.ReportMetric(float64(size)/(1<<20), "MiB")
 }
 
+// BenchmarkReadSnapshot reads as many masters as there may be, and few with as many stories of past failovers as there may be.
 func BenchmarkReadSnapshot(b *testing.B) {
-	data := image(b, fleet(b, maxMasters))
-	for b.Loop() {
-		if _, err := raftfsm.ReadSnapshot(bytes.NewReader(data)); err != nil {
-			b.Fatal(err)
-		}
+	storied := level4(b)
+	storied.state = fleet(b, 500)
+	storied.index = storied.state.Index()
+	for i := range 10_000 {
+		storied.abortOne(i, 500)
 	}
+	for name, s := range map[string]*raftfsm.State{"masters": fleet(b, maxMasters), "stories": storied.state} {
+		data := image(b, s)
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := raftfsm.ReadSnapshot(bytes.NewReader(data)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(len(data))/(1<<20), "MiB")
+		})
+	}
+}
+
+// abortOne begins the failover of one of so many masters, and ends it.
+func (l *log) abortOne(i, masters int) {
+	name := fmt.Sprintf("master-%05d", i%masters)
+	m, _ := l.state.Master(name)
+	epoch := l.quick(l.begin(name, 0, func(f *raftlogv1.BeginFailover) {
+		f.Kind, f.Candidate = raftfsm.KindForced, m.Replicas()[0].Addr.Proto()
+		for _, in := range m.Replicas() {
+			f.Candidates = append(f.Candidates, &raftlogv1.Candidate{Address: in.Addr.Proto(), RunId: in.RunID, Detail: fmt.Sprintf("%200d", i)})
+		}
+	})).Epoch
+	l.quick(end(name, epoch, raftfsm.OutcomeAborted))
 }
 
 // BenchmarkEndFailover ends failovers where the last story of every master has taken the archive beyond its bound.
@@ -61,22 +86,11 @@ func BenchmarkEndFailover(b *testing.B) {
 	l := level4(b)
 	l.state = fleet(b, maxMasters)
 	l.index = l.state.Index()
-	fail := func(i int) {
-		name := fmt.Sprintf("master-%05d", i%maxMasters)
-		m, _ := l.state.Master(name)
-		epoch := l.quick(l.begin(name, 0, func(f *raftlogv1.BeginFailover) {
-			f.Kind, f.Candidate = raftfsm.KindForced, m.Replicas()[0].Addr.Proto()
-			for _, in := range m.Replicas() {
-				f.Candidates = append(f.Candidates, &raftlogv1.Candidate{Address: in.Addr.Proto(), RunId: in.RunID, Detail: fmt.Sprintf("%200d", i)})
-			}
-		})).Epoch
-		l.quick(end(name, epoch, raftfsm.OutcomeAborted))
-	}
 	for i := range maxMasters {
-		fail(i)
+		l.abortOne(i, maxMasters)
 	}
 	for i := 0; b.Loop(); i++ {
-		fail(i)
+		l.abortOne(i, maxMasters)
 	}
 }
 

@@ -126,10 +126,11 @@ func (f *fsm) recall(snaps raft.SnapshotStore, logs raft.LogStore) (floor uint64
 		return 0, fmt.Errorf("read log: %w", err)
 	}
 	applied, known := f.applied.load()
-	state, err := replay(f.State(), snaps, logs, min(applied, last))
+	state, covered, err := replay(f.State(), snaps, logs, min(applied, last))
 	if err != nil {
 		return 0, err
 	}
+	f.covered.Store(covered)
 	f.begin(state)
 	if !known {
 		return max(last, state.Index()), nil
@@ -137,33 +138,33 @@ func (f *fsm) recall(snaps raft.SnapshotStore, logs raft.LogStore) (floor uint64
 	return applied, nil
 }
 
-// replay gives the state of the newest snapshot, else the one given, with the entries of the log up to an index.
-func replay(state *raftfsm.State, snaps raft.SnapshotStore, logs raft.LogStore, upTo uint64) (*raftfsm.State, error) {
+// replay gives the state of the newest snapshot, else the one given, with the entries of the log up to an index; and the index of
+// that snapshot.
+func replay(state *raftfsm.State, snaps raft.SnapshotStore, logs raft.LogStore, upTo uint64) (_ *raftfsm.State, covered uint64, err error) {
 	metas, err := snaps.List()
 	if err != nil {
-		return nil, fmt.Errorf("list snapshots: %w", err)
+		return nil, 0, fmt.Errorf("list snapshots: %w", err)
 	}
-	first := uint64(1)
 	if len(metas) > 0 {
 		if state, err = readSnapshot(snaps, metas[0].ID); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		first = metas[0].Index + 1
+		covered = metas[0].Index
 	}
 	b := raftfsm.NewBatch(state)
-	for i := first; i <= upTo; i++ {
+	for i := covered + 1; i <= upTo; i++ {
 		var l raft.Log
 		if err := logs.GetLog(i, &l); err != nil {
-			return nil, fmt.Errorf("read log entry %d: %w", i, err)
+			return nil, 0, fmt.Errorf("read log entry %d: %w", i, err)
 		}
 		if l.Index <= b.Index() {
 			continue
 		}
 		if _, err = applyEntry(b, &l); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
-	return b.State(), nil
+	return b.State(), covered, nil
 }
 
 func (f *fsm) begin(s *raftfsm.State) {

@@ -25,6 +25,8 @@ type fsm struct {
 	applied appliedStore
 	// loop is Raft's goroutine that applies.
 	loop progress.Loop
+	// covered is the index of the newest snapshot, whether it was made here, is being made, or was read.
+	covered atomic.Uint64
 	// onApplied is told of each batch after its publication.
 	onApplied func(b batch)
 
@@ -173,7 +175,9 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	if err := f.Err(); err != nil {
 		return nil, fmt.Errorf("no snapshot: %w", err)
 	}
-	return snapshot{f.State()}, nil
+	s := f.State()
+	f.covered.Store(s.Index())
+	return snapshot{s}, nil
 }
 
 // Restore replaces the state by a snapshot's. One that is older than the state, of the same cluster, adds nothing: the
@@ -189,6 +193,7 @@ func (f *fsm) Restore(rc io.ReadCloser) error {
 		}
 		return err
 	}
+	f.covered.Store(s.Index())
 	before := f.State()
 	if s.Cluster().ID == before.Cluster().ID && s.Index() <= before.Index() {
 		return nil

@@ -98,7 +98,7 @@ func (r *Recovery) read() error {
 		}
 		r.index, r.term = l.Index, l.Term
 	}
-	r.state, err = replay(raftfsm.New(), r.st.snaps, r.st.logs, last)
+	r.state, _, err = replay(raftfsm.New(), r.st.snaps, r.st.logs, last)
 	return err
 }
 

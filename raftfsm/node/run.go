@@ -13,12 +13,6 @@ import (
 const (
 	// transportTimeout bounds each exchange between two nodes' Rafts.
 	transportTimeout = time.Second
-	// compactAfter is after how many entries a snapshot takes their place, and compactEvery how often, or half as often, their
-	// number is looked at: the log's file never shrinks, and a restart applies what lies above the snapshot. trailing of them
-	// stay, for followers that were away.
-	compactAfter = 1024
-	compactEvery = 30 * time.Second
-	trailing     = 2048
 	// handOverLimit bounds giving up leadership at the end.
 	handOverLimit = time.Second
 	// drainLimit is how long answers that Raft still owes are waited for at the end.
@@ -194,6 +188,7 @@ func (n *Node) serve(ctx context.Context, r *raft.Raft) error {
 	wg.Go(func() { n.register(life) })
 	wg.Go(func() { n.attend(life, r) })
 	wg.Go(func() { n.keepState(life) })
+	wg.Go(func() { n.compact(life, r) })
 	wg.Go(func() { n.feelPulse(life, n.pulse.Load()) })
 	wg.Go(func() { n.yield(life) })
 	wg.Go(func() {
