@@ -205,13 +205,13 @@ func (d *draft) commit() {
 // note has a name stand at the newest end of the list of changes.
 func (d *draft) note(name string) { d.late.changes = append(d.late.changes, change{name, d.index}) }
 
-// same tells whether an edit came to nothing. Slices are replaced, never edited, so that comparing their headers is enough.
+// same tells whether an edit came to nothing. What is dear to compare comes last: most edits change something.
 func same(a, b *Master) bool {
-	return a.Options.Equal(b.Options) && a.Generation == b.Generation && a.Address == b.Address && a.Epoch == b.Epoch &&
+	return a.Generation == b.Generation && a.Address == b.Address && a.Epoch == b.Epoch &&
 		a.ODown == b.ODown && a.Failover == b.Failover && a.Pause == b.Pause && a.Hold == b.Hold && a.Enforce == b.Enforce && a.Restored == b.Restored &&
 		a.AutomaticAtMs == b.AutomaticAtMs && a.AutomaticBeforeMs == b.AutomaticBeforeMs &&
 		slices.Equal(a.Instances, b.Instances) && slices.Equal(a.Votes, b.Votes) && slices.Equal(a.Conflicts, b.Conflicts) &&
-		slices.Equal(a.History, b.History)
+		slices.Equal(a.History, b.History) && a.Options.Equal(b.Options)
 }
 
 // enter puts each in the place of what was known under its name; dismiss takes one away.

@@ -38,6 +38,8 @@ type heap struct {
 type garbage struct {
 	look func() heap
 	set  func(percent int) int
+	// collect collects at once.
+	collect func()
 	// tidy gives back what the busy times took.
 	tidy func()
 
@@ -50,15 +52,17 @@ type garbage struct {
 	base  uint64
 	until time.Time   // there may be more garbage until then
 	calm  *time.Timer // runs meanwhile
+	// braced is when it was last collected for what was to come.
+	braced time.Time
 }
 
 // collectGarbage has the process collect its garbage so. hurry is for the moment in which all of the CPU is about to be needed for
-// something else.
-func collectGarbage() (hurry func()) {
-	g := &garbage{look: readHeap, set: debug.SetGCPercent, tidy: debug.FreeOSMemory, last: time.Now()}
+// something else, and brace for when that will be, seconds before.
+func collectGarbage() (brace, hurry func()) {
+	g := &garbage{look: readHeap, set: debug.SetGCPercent, collect: runtime.GC, tidy: debug.FreeOSMemory, last: time.Now()}
 	g.grow(heapGrowth)
 	g.await()
-	return g.hurry
+	return g.brace, g.hurry
 }
 
 // await calls collected after the next collection, which finds that nobody holds the mark.
@@ -90,6 +94,19 @@ func (g *garbage) collected(now time.Time) {
 		return
 	}
 	g.pileUp(now.Add(calmFor), h.live)
+}
+
+// brace collects what there is while there is time for it, and then lets garbage pile up for a while: with a short down-after it is not
+// long before there is none. It does not wait.
+func (g *garbage) brace() {
+	h := g.look()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if now := time.Now(); now.Sub(g.braced) >= hurryFor {
+		g.braced = now
+		g.pileUp(now.Add(calmFor), h.live)
+		go g.collect()
+	}
 }
 
 // hurry lets garbage pile up from now on: all of the CPU is about to be needed for something else.

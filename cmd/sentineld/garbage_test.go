@@ -108,3 +108,34 @@ func TestGarbagePilesUpInAHurry(t *testing.T) {
 		}
 	})
 }
+
+// Who braces has little garbage when CPU is dear, and braces once, however many racks are lost one after the other.
+func TestGarbageIsCollectedBeforeAHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		collected := make(chan struct{}, 9)
+		var got []int
+		g := &garbage{
+			look:    func() heap { return heap{live: 128 << 20} },
+			set:     func(percent int) int { got = append(got, percent); return 0 },
+			collect: func() { collected <- struct{}{} }, tidy: func() {}, percent: heapGrowth,
+		}
+		braced := func(want int) {
+			t.Helper()
+			g.brace()
+			synctest.Wait()
+			if got := len(collected); got != want {
+				t.Errorf("collected %d times, want %d", got, want)
+			}
+		}
+		braced(1)
+		time.Sleep(hurryFor - time.Millisecond)
+		braced(1)
+		time.Sleep(time.Millisecond)
+		braced(2)
+		time.Sleep(calmFor)
+		synctest.Wait()
+		if !slices.Equal(got, []int{200, heapGrowth, 200, heapGrowth}) {
+			t.Errorf("growth %v", got)
+		}
+	})
+}

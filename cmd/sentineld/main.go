@@ -143,7 +143,7 @@ func serve(ctx context.Context, o daemon.Options) int {
 	// A crash must not look like exit code 2, with which Go ends: no service manager starts a wrong configuration again.
 	debug.SetTraceback("crash")
 	if os.Getenv("GOGC") == "" {
-		o.Surge = collectGarbage()
+		o.Lost, o.Surge = collectGarbage()
 	}
 	var err error
 	if o.Supervisor, err = supervisor(); err != nil {

@@ -244,7 +244,7 @@ func (f *Fleet) stretchNow() int64 {
 }
 
 // yields tells whether there is more to do than to probe.
-func (f *Fleet) yields() bool { return f.lostMasters.Load() >= manyLost }
+func (f *Fleet) yields() bool { return f.lostMasters.n.Load() >= manyLost }
 
 // rate is how many probes a second the plan asks for, in thousandths.
 func (p *plan) rate() int64 { return int64(1000 * time.Second / p.period()) }

@@ -44,9 +44,10 @@ type Options struct {
 	TLSDefault bool
 	// Observer: this node probes nothing and votes on nothing.
 	Observer bool
-	// Surge is called when many masters more are held down than before and have no successor, at once; nil for nobody.
-	Surge func()
-	Log   *slog.Logger
+	// Lost is called when many masters more than before do not answer, most of down-after before they are held down. Surge is called when
+	// many masters more are held down than before and have no successor. Neither may wait; nil for nobody.
+	Lost, Surge func()
+	Log         *slog.Logger
 }
 
 // Fleet probes every instance of every set. Observations may be read at any time, from any goroutine.
@@ -66,7 +67,8 @@ type Fleet struct {
 
 	// lost is how many instances do not answer at present, lostMasters how many masters are among them, and downMasters how many of those
 	// are held down.
-	lost, lostMasters, downMasters atomic.Int64
+	lost                     atomic.Int64
+	lostMasters, downMasters toll
 
 	// newcomers are the watches that have not begun yet, watched how many there are with them, and admitted when the last one that has begun
 	// may connect, of masters and of replicas; the goroutine's that follows the state.
@@ -114,9 +116,23 @@ func New(o Options) (*Fleet, error) {
 	f.stretch.Store(1000)
 	f.yielding.Store(1000)
 	f.metronome = newMetronome(f)
+	f.lostMasters.bell, f.downMasters.bell = o.lost, f.surge
 	f.reporter = newReporter(f)
 	f.stater = newStater(f)
 	return f, nil
+}
+
+func (o Options) lost() {
+	if o.Lost != nil {
+		o.Lost()
+	}
+}
+
+func (f *Fleet) surge() {
+	f.metronome.pause(time.Now())
+	if f.o.Surge != nil {
+		f.o.Surge()
+	}
 }
 
 // Run probes until ctx ends, and returns after the last goroutine has ended.

@@ -18,15 +18,13 @@ type metronome struct {
 	f    *Fleet
 	loop progress.Loop
 
-	mu sync.Mutex
+	mu sync.Mutex // guards slots, done and paused
 	// slots are the rests by the step of the grid at which each is due.
 	slots map[int64][]*rest
 	done  int64 // the last step that was taken
 	// asked are those who doze and whose replies have not come; the goroutine's that takes the steps.
-	asked []*rest
-	// paused is when the last pause began, and before how many masters were down then, or fewer since; the goroutine's that takes the steps.
-	paused time.Time
-	before int64
+	asked  []*rest
+	paused time.Time // when the last pause began
 }
 
 func newMetronome(f *Fleet) *metronome { return &metronome{f: f, slots: map[int64][]*rest{}} }
@@ -148,17 +146,18 @@ func (m *metronome) put(r *rest, step int64) {
 // no successor: where thousands are watched, their probes are most of what the failovers wait for.
 const pauseFor = 3 * time.Second
 
-// pauses tells whether what can wait has to. Masters that stay down begin no other pause.
+// pause begins a pause. Masters that stay down begin no other.
+func (m *metronome) pause(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.paused = now
+}
+
+// pauses tells whether what can wait has to.
 func (m *metronome) pauses(now time.Time) bool {
-	down := m.f.downMasters.Load()
-	m.before = min(m.before, down)
-	if down >= m.before+manyLost {
-		m.paused, m.before = now, down
-		if m.f.o.Surge != nil {
-			m.f.o.Surge()
-		}
-	}
-	return !m.paused.IsZero() && down >= manyLost && now.Sub(m.paused) < pauseFor
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.paused.IsZero() && m.f.downMasters.n.Load() >= manyLost && now.Sub(m.paused) < pauseFor
 }
 
 // canWait tells whether a probe may come later: an instance that is probed more rarely than that is not missed for so long.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,7 +220,7 @@ func TestProbesYieldWhileManyAreLost(t *testing.T) {
 			r.at(name(i)).Restart(false)
 		}
 		time.Sleep(10 * time.Second)
-		if n, masters := r.fleet.lost.Load(), r.fleet.lostMasters.Load(); n != 0 || masters != 0 {
+		if n, masters := r.fleet.lost.Load(), r.fleet.lostMasters.n.Load(); n != 0 || masters != 0 {
 			t.Errorf("%d and %d masters are lost still", n, masters)
 		}
 		if after, _ := r.asked(name(masters-1), 12*time.Second); after < before-2 {
@@ -247,14 +248,15 @@ func TestWhatCanWaitIsPutOffOnceWhenManyAreDown(t *testing.T) {
 			watch(a, "10000")
 		}
 		r.fleet.demand = 4000 * probesPerSecond // as with thousands: every 4 s, and every 800 ms
-		surges := 0
-		r.fleet.o.Surge = func() { surges++ }
+		var lost, surges atomic.Int64
+		r.fleet.lostMasters.bell = func() { lost.Add(1) }
+		r.fleet.o.Surge = func() { surges.Add(1) }
 		r.start()
 		time.Sleep(30 * time.Second)
 		for i := range manyLost {
 			r.at(name(i)).Crash()
 		}
-		for r.fleet.downMasters.Load() < manyLost {
+		for r.fleet.downMasters.n.Load() < manyLost {
 			time.Sleep(10 * time.Millisecond)
 		}
 		down := time.Now()
@@ -290,8 +292,8 @@ func TestWhatCanWaitIsPutOffOnceWhenManyAreDown(t *testing.T) {
 				t.Errorf("asked seldom: %d times, %d at once, longest pause %v", n, soon, longest)
 			}
 		}
-		if surges != 3 { // a rack of 20 each
-			t.Errorf("%d surges", surges)
+		if lost.Load() != 3 || surges.Load() != 3 { // a rack of 20 each
+			t.Errorf("told %d times that many are lost, and %d times that they are held down", lost.Load(), surges.Load())
 		}
 	})
 }
@@ -307,7 +309,7 @@ func TestTheLostAreCounted(t *testing.T) {
 			counts := func(lost, masters int64) {
 				t.Helper()
 				synctest.Wait()
-				l, m, d := r.fleet.lost.Load(), r.fleet.lostMasters.Load(), r.fleet.downMasters.Load()
+				l, m, d := r.fleet.lost.Load(), r.fleet.lostMasters.n.Load(), r.fleet.downMasters.n.Load()
 				if l != lost || m != masters || d != masters { // whoever is lost here is held down
 					t.Errorf("%s: %d lost, %d masters of them, %d held down, want %d and %d", what, l, m, d, lost, masters)
 				}

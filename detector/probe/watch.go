@@ -409,17 +409,17 @@ func (w *watch) publish() {
 // countLost has the fleet count the watch among those whose instance is held down, or does not answer. The caller holds mu.
 func (w *watch) countLost(down, silent bool) {
 	lost := (down || silent) && !w.ended
-	count(&w.f.lost, &w.lost, lost)
-	count(&w.f.lostMasters, &w.lostMaster, lost && w.plan.primary)
-	count(&w.f.downMasters, &w.downMaster, lost && w.plan.primary && down)
+	count(func(by int64) { w.f.lost.Add(by) }, &w.lost, lost)
+	count(w.f.lostMasters.add, &w.lostMaster, lost && w.plan.primary)
+	count(w.f.downMasters.add, &w.downMaster, lost && w.plan.primary && down)
 }
 
-func count(n *atomic.Int64, counted *bool, is bool) {
+func count(add func(by int64), counted *bool, is bool) {
 	switch {
 	case is && !*counted:
-		n.Add(1)
+		add(1)
 	case !is && *counted:
-		n.Add(-1)
+		add(-1)
 	}
 	*counted = is
 }

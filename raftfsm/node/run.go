@@ -119,7 +119,7 @@ func (n *Node) raftConfig() *raft.Config {
 	c.LocalID = n.self
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = n.o.Timing.Heartbeat, n.o.Timing.Election, n.o.Timing.Lease
 	c.MaxAppendEntries = maxAppend
-	c.CommitTimeout = n.o.Timing.Lease / 2 // the herald tells of commits before; it is a sign of life beside the heartbeats
+	c.CommitTimeout = n.o.Timing.Lease // the herald tells of commits before, and heartbeats are signs of life
 	c.TrailingLogs, c.SnapshotThreshold, c.SnapshotInterval = trailing, compactAfter, compactEvery
 	c.ShutdownOnRemove = false
 	c.NoSnapshotRestoreOnStart = true // recall has done it

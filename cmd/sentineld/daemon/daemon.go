@@ -54,8 +54,8 @@ type Options struct {
 	LookupHost func(ctx context.Context, host string) ([]string, error)
 	// Exit ends the process at once, for SENTINEL SIMULATE-FAILURE; nil cannot.
 	Exit func(code int)
-	// Surge is called when many masters are held down at once, before they are failed over; nil for nobody.
-	Surge func()
+	// Lost is called when many masters do not answer at once, and Surge when they are held down, before they are failed over; nil for nobody.
+	Lost, Surge func()
 	// ConfigFile is where Config was read from; "" for none.
 	ConfigFile string
 	// Supervisor is the service manager; the zero value is none.
@@ -239,7 +239,7 @@ func (d *Daemon) wire(o Options) error {
 	self := member{d.node}
 	var err error
 	d.fleet, err = probe.New(probe.Options{
-		Cluster: self, Dialer: o.Dialer, Observer: d.config.NodeRole == conf.RoleObserver, Surge: o.Surge, Log: d.log,
+		Cluster: self, Dialer: o.Dialer, Observer: d.config.NodeRole == conf.RoleObserver, Lost: o.Lost, Surge: o.Surge, Log: d.log,
 	})
 	if err != nil {
 		return err
