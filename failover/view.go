@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"slices"
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/detector"
@@ -179,12 +180,7 @@ func (v View) info(a raftfsm.Addr) (i *detector.Info, fresh bool) {
 // readSince tells whether the last INFO of an instance was read in this leadership, and since the last switch or end of a row in it.
 func (v View) readSince(a raftfsm.Addr) bool {
 	o, _ := v.Observe(a)
-	for _, began := range []time.Time{v.Memory.Led, v.Memory.SwitchedSince, v.Memory.Ended} {
-		if o.InfoAt.Before(began) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc([]time.Time{v.Memory.Led, v.Memory.SwitchedSince, v.Memory.Ended}, o.InfoAt.Before)
 }
 
 // answers tells whether this node gets replies from an instance.
