@@ -73,8 +73,8 @@ func (v View) beyond(master *detector.Info) []raftfsm.Addr {
 	return out
 }
 
-// hold holds a set because of what its instances say of themselves, once all of that was read just now, and since the roles last
-// changed as far as this leadership knows. What it read before, of the master of then, speaks against nobody.
+// hold holds a set because of what its instances say of themselves, once all of that was read just now, and since the committed master
+// is this one, as far as this leadership knows. What was read before was said of another.
 func (v View) hold(rivals []raftfsm.Addr, reason string) Step {
 	var stale []raftfsm.Addr
 	for _, a := range append(slices.Clip(rivals), v.Master.Address) {

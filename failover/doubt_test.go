@@ -171,6 +171,27 @@ func TestHoldOnlyOnReadingsSinceTheSwitch(t *testing.T) {
 	}
 }
 
+// Nor does it where a person made another the master, without a failover, and neither does what the master said before.
+func TestHoldOnlyOnReadingsOfThisMaster(t *testing.T) {
+	s := newScene(t, 1)
+	s.promoted(addr(2), 1001)
+	s.fact(addr(2), raftfsm.RoleMaster, "b"+setID[1:], "")
+	hold := is[failover.Hold](t, s.next())
+	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Hold{Hold: &raftlogv1.Hold{Name: "m", Generation: s.master().Generation, Reason: hold.Reason}}})
+	s.next()
+	s.now = s.now.Add(time.Millisecond)
+	s.apply(&raftlogv1.Command{Op: &raftlogv1.Command_Resume{Resume: &raftlogv1.Resume{Name: "m", Adopt: addr(2).Proto()}}})
+	if m := is[failover.Measure](t, s.next()); !slices.Equal(m.Instances, []raftfsm.Addr{addr(1), addr(2)}) {
+		t.Errorf("%+v", m)
+	}
+	s.see(addr(1), func(*detector.Observation) {})
+	if m := is[failover.Measure](t, s.next()); !slices.Equal(m.Instances, []raftfsm.Addr{addr(2)}) {
+		t.Errorf("%+v", m)
+	}
+	s.see(addr(2), func(*detector.Observation) {})
+	is[failover.Hold](t, s.next())
+}
+
 // Enforcing is over as soon as the set was seen as committed: a leader of months later does not demote by it.
 func TestEnforceEnds(t *testing.T) {
 	s := newScene(t, 2)

@@ -1,7 +1,6 @@
 package failover
 
 import (
-	"slices"
 	"time"
 
 	"github.com/raftsentinel/raftsentinel/detector"
@@ -64,9 +63,10 @@ type Memory struct {
 	Again   time.Time
 	// Avoid is until when an instance is left alone after a failed attempt.
 	Avoid map[raftfsm.Addr]time.Time
-	// Repointed is when each instance was last told to follow the committed master, which was then Head.
+	// Repointed is when each instance was last told to follow the committed master, which was then Head, as it is since HeadSince.
 	Repointed map[raftfsm.Addr]time.Time
 	Head      raftfsm.Addr
+	HeadSince time.Time
 	// Moved is the epoch of the row whose old master's clients were let go.
 	Moved uint64
 	// Saved is the epoch of the row whose new master was told to save its configuration.
@@ -82,10 +82,10 @@ func (v View) Remember() Memory {
 	m, mem := v.Master, v.Memory
 	row := m.Failover
 	v.followRow(&mem)
-	if !mem.Head.IsZero() && mem.Head != m.Address {
+	if mem.Head != m.Address {
 		mem.Repointed = nil // they were told to follow another
+		mem.Head, mem.HeadSince = m.Address, v.Now
 	}
-	mem.Head = m.Address
 	mem.Led = since(true, mem.Led, v.Now)
 	mem.Reread = v.reread(mem)
 	mem.DownSince = since(m.IsODown(), mem.DownSince, v.Now)
@@ -177,10 +177,10 @@ func (v View) info(a raftfsm.Addr) (i *detector.Info, fresh bool) {
 	return o.Info, v.Now.Sub(o.InfoAt) <= v.maxInfoAge()
 }
 
-// readSince tells whether the last INFO of an instance was read in this leadership, and since the last switch or end of a row in it.
+// readSince tells whether the last INFO of an instance came in this leadership, and since the committed master is this one.
 func (v View) readSince(a raftfsm.Addr) bool {
 	o, _ := v.Observe(a)
-	return !slices.ContainsFunc([]time.Time{v.Memory.Led, v.Memory.SwitchedSince, v.Memory.Ended}, o.InfoAt.Before)
+	return !o.InfoAt.Before(v.Memory.HeadSince)
 }
 
 // answers tells whether this node gets replies from an instance.
