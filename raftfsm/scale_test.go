@@ -49,15 +49,18 @@ func BenchmarkWriteSnapshot(b *testing.B) {
 
 // BenchmarkReadSnapshot reads as many masters as there may be, and few with as many stories of past failovers as there may be.
 func BenchmarkReadSnapshot(b *testing.B) {
-	storied := level4(b)
-	storied.state = fleet(b, 500)
-	storied.index = storied.state.Index()
-	for i := range 10_000 {
-		storied.abortOne(i, 500)
-	}
-	for name, s := range map[string]*raftfsm.State{"masters": fleet(b, maxMasters), "stories": storied.state} {
-		data := image(b, s)
-		b.Run(name, func(b *testing.B) {
+	for _, c := range []struct {
+		name             string
+		masters, stories int
+	}{{"masters", maxMasters, 0}, {"stories", 500, 10_000}} {
+		b.Run(c.name, func(b *testing.B) {
+			l := level4(b)
+			l.state = fleet(b, c.masters)
+			l.index = l.state.Index()
+			for i := range c.stories {
+				l.abortOne(i, c.masters)
+			}
+			data := image(b, l.state)
 			for b.Loop() {
 				if _, err := raftfsm.ReadSnapshot(bytes.NewReader(data)); err != nil {
 					b.Fatal(err)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -14,8 +15,8 @@ const (
 	trailing     = 2048
 	// compactEvery is how often, or half as often, Raft by itself looks at their number, whatever goes on.
 	compactEvery = 30 * time.Second
-	// calmAfter is how long there must be calm before it is done sooner: a storm of failovers has its entries first. There is calm
-	// where fewer than calmEntries have come meanwhile.
+	// calmAfter is how long there must be calm before it is done sooner, or up to twice as long, so that the nodes do not write and delete
+	// all at once: a storm of failovers has its entries first. There is calm where fewer than calmEntries have come meanwhile.
 	calmAfter   = 2 * time.Second
 	calmEntries = 64
 )
@@ -27,11 +28,12 @@ func (n *Node) compact(ctx context.Context, r *raft.Raft) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(calmAfter):
+		case <-time.After(calmAfter + rand.N(calmAfter)):
 		}
 		now := n.State().Index()
 		if now < last+calmEntries && now >= n.fsm.covered.Load()+compactAfter {
-			_ = n.await(ctx, func() error { return r.Snapshot().Error() }) // Raft logs an error, and comes to it again by itself
+			n.fsm.covered.Store(now) // one try: Raft logs an error, and comes to it again by itself
+			_ = n.await(ctx, func() error { return r.Snapshot().Error() })
 		}
 		last = now
 	}

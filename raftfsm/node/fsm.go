@@ -25,7 +25,7 @@ type fsm struct {
 	applied appliedStore
 	// loop is Raft's goroutine that applies.
 	loop progress.Loop
-	// covered is the index of the newest snapshot, whether it was made here, is being made, or was read.
+	// covered is the state's index when a snapshot was last begun, or read.
 	covered atomic.Uint64
 	// onApplied is told of each batch after its publication.
 	onApplied func(b batch)

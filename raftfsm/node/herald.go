@@ -8,7 +8,7 @@ import (
 )
 
 // herald tells followers of commits at once. By itself hashicorp/raft tells them with the next entry or after CommitTimeout
-// (half of the lease here); a shorter one costs 3 % of a core at rest, and an entry made for the purpose a write to every disk.
+// (one lease or two here); a shorter one costs 3 % of a core at rest, and an entry made for the purpose a write to every disk.
 //
 // It sends what Raft would send at CommitTimeout: an AppendEntries without entries (Raft paper, section 5.3), whose previous
 // entry is the highest that the follower has acknowledged in this term. The commit index in it is never above that entry:
