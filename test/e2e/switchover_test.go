@@ -366,6 +366,9 @@ func (s *set) losesInstance(w *ledger, n *node, p executor.Point, master *server
 		follower.switchover(id, address(candidate.at))
 	}()
 	s.frozen(n)
+	if old && p == executor.AfterPause {
+		s.level(master, candidate)
+	}
 	if freeze {
 		s.must(harmed.Freeze())
 	} else {
@@ -385,6 +388,26 @@ func (s *set) losesInstance(w *ledger, n *node, p executor.Point, master *server
 	w.check(to)
 	s.t.Logf("%s: %v (%s), the master is %s, in %v", id, row.GetOutcome(), row.GetEndReason(), to.Name(), time.Since(began).Truncate(time.Millisecond))
 	return to
+}
+
+// level waits until a replica has what its paused master has acknowledged. A Redis answers a writer before it sends the write on: one that
+// crashes between the two loses it, with a switchover or without.
+func (s *set) level(master, replica *server) {
+	s.t.Helper()
+	s.eventually(replica.Name()+" is level with "+master.Name(), soon, func(ctx context.Context) error {
+		whole, err := master.client.InfoMap(ctx, "replication").Result()
+		if err != nil {
+			return err
+		}
+		part, err := replica.client.InfoMap(ctx, "replication").Result()
+		if err != nil {
+			return err
+		}
+		if at, to := part["Replication"]["slave_repl_offset"], whole["Replication"]["master_repl_offset"]; at != to {
+			return fmt.Errorf("it is at %s of %s", at, to)
+		}
+		return nil
+	})
 }
 
 // TestSwitchoverLosesItsLeaderInARollback: the candidate freezes after the old master has stepped down, and the leader dies, or
