@@ -57,7 +57,7 @@ type garbage struct {
 }
 
 // collectGarbage has the process collect its garbage so. hurry is for the moment in which all of the CPU is about to be needed for
-// something else, and brace for when that will be, seconds before.
+// something else, and brace for when that is seconds away.
 func collectGarbage() (brace, hurry func()) {
 	g := &garbage{look: readHeap, set: debug.SetGCPercent, collect: runtime.GC, tidy: debug.FreeOSMemory, last: time.Now()}
 	g.grow(heapGrowth)
@@ -96,15 +96,14 @@ func (g *garbage) collected(now time.Time) {
 	g.pileUp(now.Add(calmFor), h.live)
 }
 
-// brace collects what there is while there is time for it, and then lets garbage pile up for a while: with a short down-after it is not
-// long before there is none. It does not wait.
+// brace collects what there is while there is time for it, and lets garbage pile up until the hurry, which is at most calmFor away. It does
+// not wait.
 func (g *garbage) brace() {
-	h := g.look()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if now := time.Now(); now.Sub(g.braced) >= hurryFor {
 		g.braced = now
-		g.pileUp(now.Add(calmFor), h.live)
+		g.pileUp(now.Add(calmFor), g.look().live)
 		go g.collect()
 	}
 }

@@ -132,7 +132,14 @@ func TestGarbageIsCollectedBeforeAHurry(t *testing.T) {
 		braced(1)
 		time.Sleep(time.Millisecond)
 		braced(2)
-		time.Sleep(calmFor)
+		time.Sleep(calmFor - time.Millisecond)
+		g.hurry() // it goes on
+		time.Sleep(hurryFor - time.Millisecond)
+		synctest.Wait()
+		if !slices.Equal(got, []int{200, heapGrowth, 200}) {
+			t.Errorf("growth %v", got)
+		}
+		time.Sleep(time.Millisecond)
 		synctest.Wait()
 		if !slices.Equal(got, []int{200, heapGrowth, 200, heapGrowth}) {
 			t.Errorf("growth %v", got)

@@ -44,8 +44,8 @@ type Options struct {
 	TLSDefault bool
 	// Observer: this node probes nothing and votes on nothing.
 	Observer bool
-	// Lost is called when many masters more than before do not answer, most of down-after before they are held down. Surge is called when
-	// many masters more are held down than before and have no successor. Neither may wait; nil for nobody.
+	// Lost is called when many masters more than before do not answer, and may be held down within foresight, but are not yet. Surge is called
+	// when many masters more are held down than before and have no successor. Neither may wait; nil for nobody.
 	Lost, Surge func()
 	Log         *slog.Logger
 }
@@ -116,15 +116,20 @@ func New(o Options) (*Fleet, error) {
 	f.stretch.Store(1000)
 	f.yielding.Store(1000)
 	f.metronome = newMetronome(f)
-	f.lostMasters.bell, f.downMasters.bell = o.lost, f.surge
+	f.lostMasters.bell, f.downMasters.bell = f.omen, f.surge
 	f.reporter = newReporter(f)
 	f.stater = newStater(f)
 	return f, nil
 }
 
-func (o Options) lost() {
-	if o.Lost != nil {
-		o.Lost()
+// foresight is how long before a verdict it serves to prepare for it.
+const foresight = 5 * time.Second
+
+// omen passes it on that many do not answer. Those that break their connections are noticed at once; the silent are lost when they are held
+// down, and then it is too late.
+func (f *Fleet) omen() {
+	if f.o.Lost != nil && time.Duration(f.impatience.Load()) <= foresight && f.downMasters.n.Load() < manyLost/2 {
+		f.o.Lost()
 	}
 }
 

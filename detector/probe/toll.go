@@ -10,9 +10,9 @@ type toll struct {
 }
 
 func (t *toll) add(by int64) {
-	n := t.n.Add(by)
+	t.n.Add(by)
 	for {
-		was := t.rang.Load()
+		was, n := t.rang.Load(), t.n.Load()
 		rings := n >= was+manyLost
 		if !rings && n >= was {
 			return
