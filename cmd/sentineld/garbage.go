@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -38,7 +39,7 @@ type heap struct {
 type garbage struct {
 	look func() heap
 	set  func(percent int) int
-	// collect collects at once.
+	// collect collects at once, and makes room for what is to come.
 	collect func()
 	// tidy gives back what the busy times took.
 	tidy func()
@@ -59,7 +60,7 @@ type garbage struct {
 // collectGarbage has the process collect its garbage so. hurry is for the moment in which all of the CPU is about to be needed for
 // something else, and brace for when that is seconds away.
 func collectGarbage() (brace, hurry func()) {
-	g := &garbage{look: readHeap, set: debug.SetGCPercent, collect: runtime.GC, tidy: debug.FreeOSMemory, last: time.Now()}
+	g := &garbage{look: readHeap, set: debug.SetGCPercent, collect: makeRoom, tidy: debug.FreeOSMemory, last: time.Now()}
 	g.grow(heapGrowth)
 	g.await()
 	return g.brace, g.hurry
@@ -96,7 +97,7 @@ func (g *garbage) collected(now time.Time) {
 	g.pileUp(now.Add(calmFor), h.live)
 }
 
-// brace collects what there is while there is time for it, and lets garbage pile up until the hurry, which is at most calmFor away. It does
+// brace collects what there is, and makes room, while there is time for it, and lets garbage pile up until the hurry, which is at most calmFor away. It does
 // not wait.
 func (g *garbage) brace() {
 	g.mu.Lock()
@@ -139,6 +140,24 @@ func (g *garbage) rest() {
 	g.grow(heapGrowth)
 	g.mu.Unlock()
 	g.tidy()
+}
+
+// roomy is what the node that leads throws away while it fails fifty masters over, and a little more, in bytes.
+const roomy = 16 << 20
+
+// makeRoom collects, and leaves memory that the kernel has given already: to be given it page by page in the midst of what it is needed for takes
+// longer than filling it. It is asked for in the pieces in which the runtime mostly asks, so that it lies where those to come are looked for
+// first.
+func makeRoom() {
+	const piece = 8 << 10
+	room := make([]*[piece]byte, roomy/piece)
+	for i := range room {
+		room[i] = new([piece]byte)
+		for at := 0; at < piece; at += os.Getpagesize() {
+			room[i][at] = 1
+		}
+	}
+	runtime.GC()
 }
 
 func (g *garbage) grow(percent int) {

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"runtime"
+	"runtime/debug"
 	"slices"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -145,4 +148,36 @@ func TestGarbageIsCollectedBeforeAHurry(t *testing.T) {
 			t.Errorf("growth %v", got)
 		}
 	})
+}
+
+// What is thrown away after room was made needs no memory that the kernel would have to give first.
+func TestRoomIsThere(t *testing.T) {
+	const piece = 1 << 10
+	fill := func() (pages int64) {
+		before := faults(t)
+		kept := make([]*[piece]byte, roomy/2/piece)
+		for i := range kept {
+			kept[i] = new([piece]byte)
+			kept[i][0] = 1
+		}
+		runtime.KeepAlive(kept)
+		return faults(t) - before
+	}
+	debug.FreeOSMemory()
+	without := fill()
+	debug.FreeOSMemory()
+	makeRoom()
+	if with := fill(); with > without/4 {
+		t.Errorf("%d pages had to be given, and %d where no room was made", with, without)
+	}
+}
+
+// faults counts the pages that the kernel has had to give to this process.
+func faults(t *testing.T) int64 {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return u.Minflt
 }
