@@ -142,8 +142,8 @@ func (g *garbage) rest() {
 	g.tidy()
 }
 
-// roomy is what the node that leads throws away while it fails fifty masters over, and a little more, in bytes.
-const roomy = 16 << 20
+// roomy is what the node that leads throws away from then on until it has failed fifty masters over (19 MiB), and a little more, in bytes.
+const roomy = 24 << 20
 
 // makeRoom collects, and leaves memory that the kernel has given already: to be given it page by page in the midst of what it is needed for takes
 // longer than filling it. It is asked for in the pieces in which the runtime mostly asks, so that it lies where those to come are looked for
