@@ -39,8 +39,8 @@ type heap struct {
 type garbage struct {
 	look func() heap
 	set  func(percent int) int
-	// collect collects at once, and makes room for what is to come.
-	collect func()
+	// room takes memory from the kernel and throws it away; collect collects at once.
+	room, collect func()
 	// tidy gives back what the busy times took.
 	tidy func()
 
@@ -60,10 +60,14 @@ type garbage struct {
 // collectGarbage has the process collect its garbage so. hurry is for the moment in which all of the CPU is about to be needed for
 // something else, and brace for when that is seconds away.
 func collectGarbage() (brace, hurry func()) {
-	g := &garbage{look: readHeap, set: debug.SetGCPercent, collect: makeRoom, tidy: debug.FreeOSMemory, last: time.Now()}
+	g := newGarbage()
 	g.grow(heapGrowth)
 	g.await()
 	return g.brace, g.hurry
+}
+
+func newGarbage() *garbage {
+	return &garbage{look: readHeap, set: debug.SetGCPercent, room: takeRoom, collect: runtime.GC, tidy: debug.FreeOSMemory, last: time.Now()}
 }
 
 // await calls collected after the next collection, which finds that nobody holds the mark.
@@ -97,16 +101,29 @@ func (g *garbage) collected(now time.Time) {
 	g.pileUp(now.Add(calmFor), h.live)
 }
 
-// brace collects what there is, and makes room, while there is time for it, and lets garbage pile up until the hurry, which is at most calmFor away. It does
-// not wait.
+// brace makes room and collects what there is, while there is time for it, and lets garbage pile up until the hurry, which is at most calmFor
+// away. It does not wait.
 func (g *garbage) brace() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if now := time.Now(); now.Sub(g.braced) >= hurryFor {
 		g.braced = now
 		g.pileUp(now.Add(calmFor), g.look().live)
-		go g.collect()
+		go g.ready()
 	}
+}
+
+// ready makes room and collects. That is one collection: another one in its midst would have the runtime give the room back to the kernel
+// before it is needed.
+func (g *garbage) ready() {
+	g.mu.Lock()
+	g.set(-1)
+	g.mu.Unlock()
+	g.room()
+	g.mu.Lock()
+	g.set(g.percent)
+	g.mu.Unlock()
+	g.collect()
 }
 
 // hurry lets garbage pile up from now on: all of the CPU is about to be needed for something else.
@@ -142,13 +159,12 @@ func (g *garbage) rest() {
 	g.tidy()
 }
 
-// roomy is what the node that leads throws away from then on until it has failed fifty masters over (19 MiB), and a little more, in bytes.
+// roomy is what the node that leads throws away from when it braces until it has failed fifty masters over (19 MiB), and a little more, in bytes.
 const roomy = 24 << 20
 
-// makeRoom collects, and leaves memory that the kernel has given already: to be given it page by page in the midst of what it is needed for takes
-// longer than filling it. It is asked for in the pieces in which the runtime mostly asks, so that it lies where those to come are looked for
-// first.
-func makeRoom() {
+// takeRoom has the kernel give memory: to be given it page by page in the midst of what it is needed for takes longer than filling it. It is
+// asked for in the pieces in which the runtime mostly asks, so that it lies where those to come are looked for first.
+func takeRoom() {
 	const piece = 8 << 10
 	room := make([]*[piece]byte, roomy/piece)
 	for i := range room {
@@ -157,7 +173,6 @@ func makeRoom() {
 			room[i][at] = 1
 		}
 	}
-	runtime.GC()
 }
 
 func (g *garbage) grow(percent int) {

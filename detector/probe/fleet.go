@@ -44,7 +44,7 @@ type Options struct {
 	TLSDefault bool
 	// Observer: this node probes nothing and votes on nothing.
 	Observer bool
-	// Lost is called when many masters more than before do not answer, and may be held down within foresight, but are not yet. Surge is called
+	// Lost is called when many masters more than before do not answer, and may be held down soon, but not at once (foresight, leeway). Surge is called
 	// when many masters more are held down than before and have no successor. Neither may wait; nil for nobody.
 	Lost, Surge func()
 	Log         *slog.Logger
@@ -122,13 +122,17 @@ func New(o Options) (*Fleet, error) {
 	return f, nil
 }
 
-// foresight is how long before a verdict it serves to prepare for it.
-const foresight = 5 * time.Second
+// foresight is how long before a verdict it serves to prepare for it, and leeway how long down-after must be to leave time for that.
+const (
+	foresight = 5 * time.Second
+	leeway    = 500 * time.Millisecond
+)
 
 // omen passes it on that many do not answer. Those that break their connections are noticed at once; the silent are lost when they are held
 // down, and then it is too late.
 func (f *Fleet) omen() {
-	if f.o.Lost != nil && time.Duration(f.impatience.Load()) <= foresight && f.downMasters.n.Load() < manyLost/2 {
+	patience := time.Duration(f.impatience.Load())
+	if f.o.Lost != nil && patience >= leeway && patience <= foresight && f.downMasters.n.Load() < manyLost/2 {
 		f.o.Lost()
 	}
 }

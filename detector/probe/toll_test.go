@@ -41,6 +41,7 @@ func TestOmen(t *testing.T) {
 		want      int32
 	}{
 		{"a crash", "2000", func(r *room, a string) { r.at(a).Crash() }, 1},
+		{"a crash, with a short down-after", "400", func(r *room, a string) { r.at(a).Crash() }, 0},
 		{"a crash, with a long down-after", "30000", func(r *room, a string) { r.at(a).Crash() }, 0},
 		{"a hang", "2000", func(r *room, a string) { r.at(a).Hang() }, 0},
 	} {
