@@ -117,7 +117,7 @@ func TestGarbagePilesUpInAHurry(t *testing.T) {
 func TestGarbageIsCollectedBeforeAHurry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		collected := make(chan struct{}, 9)
-		var got []int
+		var got []int // percents, and 0 where room was made
 		g := &garbage{
 			look:    func() heap { return heap{live: 128 << 20} },
 			set:     func(percent int) int { got = append(got, percent); return 0 },
