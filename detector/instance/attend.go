@@ -84,8 +84,8 @@ func (c *Conn) next() ([]any, error) {
 	return c.in.replies(1)
 }
 
-// Outstanding tells whether Attend ended before the reply to a PING came.
-func (c *Conn) Outstanding() bool { return c.waiting > 0 }
+// Outstanding tells whether the reply to a nudge has not come: while the connection dozes, and after Wake, or Attend, ended before it came.
+func (c *Conn) Outstanding() bool { return c.waiting > 0 || c.nudged.Load() != 0 }
 
 // plainPing is PING as most instances call it.
 var plainPing = appendCommand(nil, "PING", nil)

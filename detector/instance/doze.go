@@ -55,6 +55,20 @@ func (c *Conn) Wake() error {
 	return nil
 }
 
+// Broken tells why a connection that dozes broke, once its break was told and what was asked before is read; nil where it finds no break after
+// all. The connection is useless then, and Wake does no more than to say so.
+func (c *Conn) Broken() error {
+	_, err := c.socket.read(make([]byte, 1))
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil
+	case err == nil:
+		err = errUnasked
+	}
+	c.failed = err
+	return c.fault([]string{"idle"}, err)
+}
+
 // NudgeInfo is [Conn.Nudge] with an INFO, for a connection that dozes.
 func (c *Conn) NudgeInfo() bool {
 	if !c.claim() {

@@ -1,7 +1,6 @@
 package instance
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/raftsentinel/raftsentinel/cmd/stage"
 	"github.com/raftsentinel/raftsentinel/detector"
+	"github.com/raftsentinel/raftsentinel/raftfsm"
 	"github.com/raftsentinel/raftsentinel/test/fakeredis"
 )
 
@@ -245,30 +245,51 @@ func TestWakeWithoutADescriptor(t *testing.T) {
 }
 
 func TestBreakOfADozingConnectionIsTold(t *testing.T) {
-	for name, end := range map[string]func(*net.TCPConn){
-		"closed": func(c *net.TCPConn) { _ = c.Close() },
-		"reset":  func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() },
-		"half":   func(c *net.TCPConn) { _ = c.CloseWrite() },
+	for name, c := range map[string]struct {
+		end   func(*net.TCPConn)
+		cause raftfsm.Cause
+	}{
+		"closed": {func(c *net.TCPConn) { _ = c.Close() }, raftfsm.CauseReset},
+		"reset":  {func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() }, raftfsm.CauseReset},
+		"half":   {func(c *net.TCPConn) { _ = c.CloseWrite() }, raftfsm.CauseReset},
+		"unasked": {func(c *net.TCPConn) {
+			_, _ = io.WriteString(c, "+PONG\r\n")
+			_ = c.Close()
+		}, raftfsm.CauseError},
 	} {
-		t.Run(name, func(t *testing.T) {
-			d := newDozer(t)
-			end(d.peer.(*net.TCPConn))
-			select {
-			case <-d.broken:
-			case <-time.After(patience):
-				t.Fatal("it is not told")
-			}
-			err := d.Wake()
-			if err == nil {
-				err = d.Idle(bounded(t))
-			}
-			if err == nil || errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("awake: %v", err)
-			}
-			if len(d.broken) != 0 {
-				t.Error("it is told twice")
-			}
-		})
+		for _, asleep := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, asked while it dozes: %v", name, asleep), func(t *testing.T) {
+				d := newDozer(t)
+				if err := d.Broken(); err != nil {
+					t.Fatalf("before the break: %v", err)
+				}
+				c.end(d.peer.(*net.TCPConn))
+				select {
+				case <-d.broken:
+				case <-time.After(patience):
+					t.Fatal("it is not told")
+				}
+				var told error
+				if asleep {
+					if told = d.Broken(); told == nil {
+						t.Error("no break is found")
+					}
+				}
+				err := d.Wake()
+				if asleep != (err != nil) {
+					t.Errorf("it wakes: %v", err)
+				}
+				if err == nil {
+					told = d.Idle(bounded(t))
+				}
+				if told == nil || CauseOf(told) != c.cause {
+					t.Errorf("%v, cause %s; want %s", told, raftfsm.CauseWord(CauseOf(told)), raftfsm.CauseWord(c.cause))
+				}
+				if len(d.broken) != 0 {
+					t.Error("it is told twice")
+				}
+			})
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -158,6 +159,61 @@ func TestDozingInstanceCrashes(t *testing.T) {
 			d.doze(master, replica)
 		}
 	})
+}
+
+// The silence begins with the break, though no goroutine has had its turn, and what was answered before counts.
+func TestBreakIsTakenAtOnce(t *testing.T) {
+	inDormitory(t, func(d *dormitory) {
+		w, _ := d.fleet.watch(addrOf(master))
+		locked := func(f func()) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			f()
+		}
+		var r *rest
+		var rouse func()
+		d.until("it dozes", func() bool {
+			locked(func() {
+				if r = w.resting; r != nil {
+					rouse, w.rouse = w.rouse, func() { w.resting = nil }
+				}
+			})
+			return r != nil
+		})
+		turn := sync.OnceFunc(func() { locked(rouse) })
+		defer turn()
+
+		asked := time.Now()
+		pings := len(d.pings(master))
+		locked(func() { // the metronome does not look for the answer
+			for !r.conn.Nudge() {
+				if class, err := r.conn.PingCame(); err == nil && class != detector.ReplyPong {
+					t.Error(class)
+				}
+				pings = len(d.pings(master))
+			}
+			d.until("the PING is there", func() bool { return len(d.pings(master)) > pings })
+			d.at(master).Crash()
+		})
+		d.until("the break is seen", func() bool { return !d.observe(master).Connected })
+		if o := d.observe(master); !o.LastReply.After(asked) {
+			t.Errorf("the answer that came before the break is lost: %+v", o)
+		}
+		locked(func() {
+			if since, silent := w.track.Silence(); !silent || since.Before(asked) {
+				t.Errorf("silent since %v, %v", since, silent)
+			}
+		})
+		turn()
+		d.until("the verdict", func() bool { return d.observe(master).Down })
+		d.at(master).Restart(false)
+		d.doze(master)
+	})
+}
+
+// pings are those that an instance has got.
+func (d *dormitory) pings(a string) []fakeredis.Command {
+	return slices.DeleteFunc(d.net.Log(), func(c fakeredis.Command) bool { return c.Args[0] != "PING" || c.Instance != addrOf(a) })
 }
 
 func TestDozingInstanceHangs(t *testing.T) {

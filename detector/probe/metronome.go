@@ -239,13 +239,31 @@ func (w *watch) getUp(ctx context.Context, r *rest, err error) step {
 	return nil
 }
 
-// broken ends the rest of one who dozes, because its connection broke: the goroutine finds out how.
+// broken ends the rest of one who dozes, because its connection broke. The silence begins here, not when the goroutine has its turn: where a
+// rack dies, that can be a tenth of a second later.
 func (r *rest) broken() {
-	r.w.mu.Lock()
-	defer r.w.mu.Unlock()
-	if r.w.resting == r {
-		r.w.rouse()
+	now := time.Now()
+	w := r.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.resting == r && r.conn.Outstanding() {
+		r.look(now) // what came before the break counts
 	}
+	if w.resting != r {
+		return
+	}
+	if err := r.conn.Broken(); err != nil {
+		r.lose(now, err)
+		return
+	}
+	w.rouse()
+}
+
+// lose ends the rest where the connection failed. The caller holds the watch's mu.
+func (r *rest) lose(now time.Time, err error) {
+	r.w.track.Broken(now, instance.CauseOf(err))
+	r.w.publish()
+	r.w.rouse()
 }
 
 // hear takes the reply to a PING of the metronome, and tells whether the rest goes on.
@@ -270,14 +288,19 @@ func (r *rest) listen(now time.Time) bool {
 	return !timedOut(got.err)
 }
 
-// heard looks for the reply, and takes it. Where the connection failed, the goroutine finds out how.
+// heard looks for the reply.
 func (r *rest) heard(now time.Time) (got reply, p *plan) {
-	w := r.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.resting != r {
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	if r.w.resting != r {
 		return reply{}, nil
 	}
+	return r.look(now), r.w.plan
+}
+
+// look takes the reply to what was asked last, if it has come. The caller holds the watch's mu.
+func (r *rest) look(now time.Time) (got reply) {
+	w := r.w
 	if r.asked == nil {
 		got = pinged(r.conn.PingCame())
 	} else {
@@ -285,16 +308,18 @@ func (r *rest) heard(now time.Time) (got reply, p *plan) {
 	}
 	switch {
 	case timedOut(got.err):
-		return got, nil
-	case got.err == nil:
-		w.take(now, r.conn.RTT(), r.asked, got)
-		r.asked = nil
-		w.publish()
+		return got
+	case got.err != nil:
+		r.lose(now, got.err)
+		return got
 	}
-	if got.err != nil || !w.restful() {
+	w.take(now, r.conn.RTT(), r.asked, got)
+	r.asked = nil
+	w.publish()
+	if !w.restful() {
 		w.rouse()
 	}
-	return got, w.plan
+	return got
 }
 
 // nudge sends the probe that is due, and tells whether the rest goes on. It ends where the goroutine is to ask by itself, and
