@@ -78,10 +78,13 @@ func (d *duties) confirm(ctx context.Context, s *set, a raftfsm.Addr, c Conn) (*
 	d.e.point(AfterFence)
 	ctx, cancel := context.WithTimeout(ctx, d.e.o.Deadline)
 	defer cancel()
-	if err := d.fence(ctx, s, a, c); err != nil {
+	info, err := d.fence(ctx, s, a, c)
+	if err != nil {
 		return nil, err
 	}
-	info, err := c.Info(ctx)
+	if info == nil {
+		info, err = c.Info(ctx)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("control connection to %s: %w", a, err)
 	}
@@ -98,14 +101,15 @@ func (d *duties) verify(ctx context.Context) error {
 	return nil
 }
 
-// fence kills, once in a term, this cluster's control connections of other terms at an instance.
-func (d *duties) fence(ctx context.Context, s *set, a raftfsm.Addr, c Conn) error {
+// fence kills, once in a term, this cluster's control connections of other terms at an instance. Where there are none it gives the INFO that
+// came with their list; what was read before others were killed is out of date.
+func (d *duties) fence(ctx context.Context, s *set, a raftfsm.Addr, c Conn) (*detector.Info, error) {
 	if s.isFenced(a) {
-		return nil
+		return nil, nil
 	}
-	clients, err := c.ControlClients(ctx, controlPrefix)
+	clients, info, err := c.ControlClients(ctx, controlPrefix)
 	if err != nil {
-		return fmt.Errorf("list of clients of %s: %w", a, err)
+		return nil, fmt.Errorf("clients and INFO of %s: %w", a, err)
 	}
 	st := d.e.o.Cluster.State()
 	for id, name := range clients {
@@ -113,14 +117,15 @@ func (d *duties) fence(ctx context.Context, s *set, a raftfsm.Addr, c Conn) erro
 			continue
 		}
 		if err := c.KillClient(ctx, id); err != nil {
-			return fmt.Errorf("client %s of %s: %w", name, a, err)
+			return nil, fmt.Errorf("client %s of %s: %w", name, a, err)
 		}
+		info = nil
 		d.e.o.Log.Warn("control connection of another term killed", "master", s.name, "instance", a.String(), "client", name)
 	}
 	s.mu.Lock()
 	s.fenced[a] = true
 	s.mu.Unlock()
-	return nil
+	return info, nil
 }
 
 // reachable tells whether there is any sense in dialling an instance, by what this node last saw of it.

@@ -187,6 +187,23 @@ func TestControlConnectionsOfOthersAreLeftAlone(t *testing.T) {
 		if got := strings.Join(all[1].Clients(), " "); !strings.Contains(got, theirs) || strings.Contains(got, ours) {
 			t.Errorf("left: %s", got)
 		}
+		// What was read before another leadership's connection was killed is out of date.
+		killed, read := false, false
+		for _, c := range w.net.Log() {
+			if c.Instance != addr(2) || !strings.HasPrefix(c.Client, controlPrefix) {
+				continue
+			}
+			switch words := strings.ToLower(strings.Join(c.Args, " ")); {
+			case strings.HasPrefix(words, "client kill"):
+				killed, read = true, false
+			case strings.HasPrefix(words, "info"):
+				read = true
+			case strings.HasPrefix(words, "replicaof"), strings.HasPrefix(words, "slaveof"):
+				if !killed || !read {
+					t.Errorf("promoted: killed %v, and read after that %v", killed, read)
+				}
+			}
+		}
 	})
 }
 
