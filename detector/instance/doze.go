@@ -17,8 +17,8 @@ type socket struct {
 
 // Doze leaves the connection to the kernel: no goroutine waits for it, and Go's runtime is not told of what arrives, which is most of what a
 // PING costs. Meanwhile [Conn.Nudge] and [Conn.NudgeInfo] ask, [Conn.PingCame] and [Conn.InfoCame] look for the reply, and broken is called,
-// by the goroutine of b, once the instance closes its end or the connection fails; nothing else may be called but [Conn.Wake]
-// and Close, and one at a time. It returns false, and does nothing, where that is not possible: with TLS, in tests without sockets, and on other
+// by the goroutine of b, once the instance closes its end or the connection fails, which [Conn.Broken] explains; nothing else may be called but
+// [Conn.Outstanding], [Conn.Wake] and Close, and one at a time. It returns false, and does nothing, where that is not possible: with TLS, in tests without sockets, and on other
 // systems than Linux.
 func (c *Conn) Doze(b *Breaks, broken func()) bool {
 	if c.failed != nil || c.in.begin() != nil {
@@ -123,6 +123,9 @@ func (c *Conn) InfoCame() (*detector.Info, error) {
 	var a infoReply
 	if err := c.came(func() error { return a.read(c) }); err != nil {
 		return nil, err
+	}
+	if _, refused := errors.AsType[ReplyError](a.refused); a.refused != nil && !refused {
+		c.failed = a.refused
 	}
 	return a.info, a.refused
 }

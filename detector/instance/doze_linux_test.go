@@ -357,6 +357,20 @@ func TestDozingConnectionFails(t *testing.T) {
 	}
 }
 
+// An INFO without sense is no refusal.
+func TestDozingConnectionTellsNonsense(t *testing.T) {
+	d := newDozer(t)
+	d.NudgeInfo()
+	d.hears("INFO")
+	d.answers(bulk("hello"))
+	if info, err := come(d, d.InfoCame); err == nil {
+		t.Fatalf("read: %+v", info)
+	}
+	if d.Wake() == nil {
+		t.Error("it goes on")
+	}
+}
+
 func TestWhoCannotDoze(t *testing.T) {
 	var b Breaks
 	defer func() { _ = b.Close() }()

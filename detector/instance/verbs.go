@@ -320,22 +320,17 @@ func (c *Conn) clients(reply any, keep func(Client) bool) ([]Client, error) {
 	return found, nil
 }
 
-// ControlClients lists the ids of the connections named with the prefix, id to name, and then reads INFO as [Conn.Info] does, both in one write.
-func (c *Conn) ControlClients(ctx context.Context, prefix string) (map[int64]string, *detector.Info, error) {
-	replies, err := c.exchange(ctx, maxClientList, append([][]string{clientList}, c.infos()...)...)
+// ControlClients lists the ids of the connections named with the prefix: id to name.
+func (c *Conn) ControlClients(ctx context.Context, prefix string) (map[int64]string, error) {
+	list, err := c.Clients(ctx, func(o Client) bool { return strings.HasPrefix(o.Name, prefix) })
 	if err != nil {
-		return nil, nil, err
-	}
-	list, err := c.clients(replies[0], func(o Client) bool { return strings.HasPrefix(o.Name, prefix) })
-	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	found := make(map[int64]string, len(list))
 	for _, o := range list {
 		found[o.ID] = o.Name
 	}
-	info, err := c.parseInfo(replies[1:])
-	return found, info, err
+	return found, nil
 }
 
 // ownNames begin the names of our own connections, of whatever node.

@@ -170,38 +170,29 @@ func TestBreakIsTakenAtOnce(t *testing.T) {
 			defer w.mu.Unlock()
 			f()
 		}
-		var r *rest
 		var rouse func()
-		d.until("it dozes", func() bool {
+		var noted []bool // whether the break was, each time that the goroutine would have been woken
+		d.until("it dozes, and nobody is about to wake it", func() bool {
+			i := d.observe(replica).Info
 			locked(func() {
-				if r = w.resting; r != nil {
-					rouse, w.rouse = w.rouse, func() { w.resting = nil }
+				if w.resting != nil && i.InSync() && w.plan.ownHistory(i.ReplID) {
+					rouse, w.rouse = w.rouse, func() { noted = append(noted, !w.sight.Load().obs.Connected) }
 				}
 			})
-			return r != nil
+			return rouse != nil
 		})
 		turn := sync.OnceFunc(func() { locked(rouse) })
 		defer turn()
 
-		asked := time.Now()
-		pings := len(d.pings(master))
-		locked(func() { // the metronome does not look for the answer
-			for !r.conn.Nudge() {
-				if class, err := r.conn.PingCame(); err == nil && class != detector.ReplyPong {
-					t.Error(class)
-				}
-				pings = len(d.pings(master))
-			}
-			d.until("the PING is there", func() bool { return len(d.pings(master)) > pings })
-			d.at(master).Crash()
-		})
+		since := time.Now()
+		d.at(master).CrashAfter("PING")
 		d.until("the break is seen", func() bool { return !d.observe(master).Connected })
-		if o := d.observe(master); !o.LastReply.After(asked) {
+		if o := d.observe(master); !o.LastReply.After(since) {
 			t.Errorf("the answer that came before the break is lost: %+v", o)
 		}
 		locked(func() {
-			if since, silent := w.track.Silence(); !silent || since.Before(asked) {
-				t.Errorf("silent since %v, %v", since, silent)
+			if len(noted) == 0 || !noted[0] {
+				t.Errorf("it was left to the goroutine: %v", noted)
 			}
 		})
 		turn()
@@ -209,11 +200,6 @@ func TestBreakIsTakenAtOnce(t *testing.T) {
 		d.at(master).Restart(false)
 		d.doze(master)
 	})
-}
-
-// pings are those that an instance has got.
-func (d *dormitory) pings(a string) []fakeredis.Command {
-	return slices.DeleteFunc(d.net.Log(), func(c fakeredis.Command) bool { return c.Args[0] != "PING" || c.Instance != addrOf(a) })
 }
 
 func TestDozingInstanceHangs(t *testing.T) {

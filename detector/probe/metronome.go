@@ -246,8 +246,9 @@ func (r *rest) broken() {
 	w := r.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.resting == r && r.conn.Outstanding() {
-		r.look(now) // what came before the break counts
+	if w.resting == r && r.conn.Outstanding() && timedOut(r.look(now).err) { // what came before the break counts
+		w.rouse() // nothing came, no end either: the goroutine finds out
+		return
 	}
 	if w.resting != r {
 		return
@@ -259,7 +260,7 @@ func (r *rest) broken() {
 	w.rouse()
 }
 
-// lose ends the rest where the connection failed. The caller holds the watch's mu.
+// lose ends the rest because the connection is of no more use. The caller holds the watch's mu.
 func (r *rest) lose(now time.Time, err error) {
 	r.w.track.Broken(now, instance.CauseOf(err))
 	r.w.publish()

@@ -46,6 +46,7 @@ type Instance struct {
 	denied      []string
 	renamed     map[string]string
 	rewriteErr  string
+	last        string // the command after whose answer it crashes; "" = none
 	config      map[string]string
 	listen      string // address of the real port, "" = none
 }
@@ -120,6 +121,22 @@ func (i *Instance) Addr() raftfsm.Addr { return i.addr }
 
 // Crash resets every connection; the port refuses until [Instance.Restart].
 func (i *Instance) Crash() { i.change(i.kill) }
+
+// CrashAfter crashes it once the next such command is answered.
+func (i *Instance) CrashAfter(command string) { i.change(func() { i.last = command }) }
+
+// answered crashes it after its last command.
+func (i *Instance) answered(command string) {
+	i.net.mu.Lock()
+	last := i.last != "" && strings.EqualFold(command, i.last)
+	if last {
+		i.last = ""
+	}
+	i.net.mu.Unlock()
+	if last {
+		i.Crash()
+	}
+}
 
 // Restart starts the process again after a Crash (crashing it first where needed): with a new run id, in the role that
 // was last saved by CONFIG REWRITE or [Instance.Replicate], with its data and offset as an RDB file holds them, or with

@@ -70,6 +70,7 @@ func (c *client) serve() {
 		if _, err := c.conn.Write(reply); err != nil || closing {
 			return
 		}
+		c.instance.answered(args[0])
 	}
 }
 
