@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,8 +26,8 @@ func clusterMark(st *raftfsm.State) string {
 	return id[:min(len(id), 8)]
 }
 
-// overtaken tells whether a control connection is of the same cluster and of another term.
-func (d *duties) overtaken(st *raftfsm.State, name string) bool {
+// isOvertaken tells whether a control connection is of the same cluster and of another term.
+func (d *duties) isOvertaken(st *raftfsm.State, name string) bool {
 	rest, ours := strings.CutSuffix(name, ":"+clusterMark(st))
 	return ours && !strings.HasSuffix(rest, ":"+strconv.FormatUint(d.term, 10))
 }
@@ -78,13 +79,10 @@ func (d *duties) confirm(ctx context.Context, s *set, a raftfsm.Addr, c Conn) (*
 	d.e.point(AfterFence)
 	ctx, cancel := context.WithTimeout(ctx, d.e.o.Deadline)
 	defer cancel()
-	info, err := d.fence(ctx, s, a, c)
-	if err != nil {
+	if err := d.fence(ctx, s, a, c); err != nil {
 		return nil, err
 	}
-	if info == nil {
-		info, err = c.Info(ctx)
-	}
+	info, err := c.Info(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("control connection to %s: %w", a, err)
 	}
@@ -101,31 +99,51 @@ func (d *duties) verify(ctx context.Context) error {
 	return nil
 }
 
-// fence kills, once in a term, this cluster's control connections of other terms at an instance. Where there are none it gives the INFO that
-// came with their list; what was read before others were killed is out of date.
-func (d *duties) fence(ctx context.Context, s *set, a raftfsm.Addr, c Conn) (*detector.Info, error) {
+// fence kills, once in a term, this cluster's control connections of other terms at an instance.
+func (d *duties) fence(ctx context.Context, s *set, a raftfsm.Addr, c Conn) error {
 	if s.isFenced(a) {
-		return nil, nil
+		return nil
 	}
-	clients, info, err := c.ControlClients(ctx, controlPrefix)
+	overtaken, err := d.overtaken(ctx, a, c)
 	if err != nil {
-		return nil, fmt.Errorf("clients and INFO of %s: %w", a, err)
+		return err
 	}
-	st := d.e.o.Cluster.State()
-	for id, name := range clients {
-		if !d.overtaken(st, name) {
-			continue
-		}
+	for id, name := range overtaken {
 		if err := c.KillClient(ctx, id); err != nil {
-			return nil, fmt.Errorf("client %s of %s: %w", name, a, err)
+			return fmt.Errorf("client %s of %s: %w", name, a, err)
 		}
-		info = nil
 		d.e.o.Log.Warn("control connection of another term killed", "master", s.name, "instance", a.String(), "client", name)
 	}
-	s.mu.Lock()
-	s.fenced[a] = true
-	s.mu.Unlock()
-	return info, nil
+	s.fence(a)
+	return nil
+}
+
+// fenceAhead finds, before anything is confirmed, that there is nothing to kill: a connection of an earlier term that can still do harm stood
+// when its leader was confirmed for the last time, and that was before this leadership began. To list the clients is the dearest that a promotion asks for
+// where thousands read from the candidate. To kill waits for the confirmation: a node that does not know yet that it leads no more kills
+// nobody's.
+func (d *duties) fenceAhead(ctx context.Context, s *set, a raftfsm.Addr, c Conn) error {
+	if s.isFenced(a) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.e.o.Deadline)
+	defer cancel()
+	overtaken, err := d.overtaken(ctx, a, c)
+	if err == nil && len(overtaken) == 0 {
+		s.fence(a)
+	}
+	return err
+}
+
+// overtaken lists this cluster's control connections of other terms at an instance, id to name.
+func (d *duties) overtaken(ctx context.Context, a raftfsm.Addr, c Conn) (map[int64]string, error) {
+	clients, err := c.ControlClients(ctx, controlPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("list of clients of %s: %w", a, err)
+	}
+	st := d.e.o.Cluster.State()
+	maps.DeleteFunc(clients, func(_ int64, name string) bool { return !d.isOvertaken(st, name) })
+	return clients, nil
 }
 
 // reachable tells whether there is any sense in dialling an instance, by what this node last saw of it.

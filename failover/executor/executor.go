@@ -67,7 +67,7 @@ type Conn interface {
 	Promote(ctx context.Context) (*detector.Info, error)
 	SaveConfig(ctx context.Context) error
 	Follow(ctx context.Context, a raftfsm.Addr, disconnect bool) (had int64, rewriteErr error, err error)
-	ControlClients(ctx context.Context, prefix string) (map[int64]string, *detector.Info, error)
+	ControlClients(ctx context.Context, prefix string) (map[int64]string, error)
 	KillClient(ctx context.Context, id int64) error
 	Demote(ctx context.Context, a raftfsm.Addr) (had int64, err error)
 	PauseWrites(ctx context.Context, lease time.Duration) error

@@ -107,10 +107,15 @@ func (d *duties) transfer(ctx context.Context, st *raftfsm.State, m *raftfsm.Mas
 	return nil
 }
 
-// prepare opens a named connection to the replica that would be chosen now. Nothing is sent on it before it is confirmed.
-// That it failed says nothing about a promotion.
+// prepare opens a named connection to the replica that would be chosen now. Nothing that changes anything is sent on it before it is
+// confirmed. That it failed says nothing about a promotion.
 func (d *duties) prepare(ctx context.Context, s *set, m *raftfsm.Master, a raftfsm.Addr) error {
 	c, err := d.dial(ctx, m, a)
+	if err == nil {
+		if err = d.fenceAhead(ctx, s, a, c); err != nil {
+			_ = c.Close() // the error says why it is of no use
+		}
+	}
 	if err != nil {
 		s.undialled[a] = time.Now().Add(failover.ProbePeriod(m.Options))
 		d.e.o.Log.Warn("no control connection to the likely candidate", "master", m.Name, "instance", a.String(), "error", err)

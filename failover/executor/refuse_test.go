@@ -175,9 +175,14 @@ func (w *world) named(a raftfsm.Addr, name string) {
 func TestControlConnectionsOfOthersAreLeftAlone(t *testing.T) {
 	play(t, func(t *testing.T, w *world) {
 		all := w.redis(2)
-		w.lead("a", nil)
-		w.pass(11 * time.Second)
 		theirs, ours := controlPrefix+"n:0:others", controlPrefix+"n:0:"+clusterMark(w.nodes["a"].State())
+		var early atomic.Bool
+		w.lead("a", func(p Point) {
+			if p == AfterBegin && !slices.Contains(all[1].Clients(), ours) {
+				early.Store(true)
+			}
+		})
+		w.pass(11 * time.Second)
 		w.named(addr(2), theirs)
 		w.named(addr(2), ours)
 		all[2].SetPriority(200)
@@ -187,22 +192,35 @@ func TestControlConnectionsOfOthersAreLeftAlone(t *testing.T) {
 		if got := strings.Join(all[1].Clients(), " "); !strings.Contains(got, theirs) || strings.Contains(got, ours) {
 			t.Errorf("left: %s", got)
 		}
-		// What was read before another leadership's connection was killed is out of date.
-		killed, read := false, false
-		for _, c := range w.net.Log() {
-			if c.Instance != addr(2) || !strings.HasPrefix(c.Client, controlPrefix) {
-				continue
-			}
-			switch words := strings.ToLower(strings.Join(c.Args, " ")); {
-			case strings.HasPrefix(words, "client kill"):
-				killed, read = true, false
-			case strings.HasPrefix(words, "info"):
-				read = true
-			case strings.HasPrefix(words, "replicaof"), strings.HasPrefix(words, "slaveof"):
-				if !killed || !read {
-					t.Errorf("promoted: killed %v, and read after that %v", killed, read)
+		if early.Load() {
+			t.Error("a connection was killed before this leadership was confirmed")
+		}
+	})
+}
+
+// Where thousands read from the candidate, no promotion waits for the list of them.
+func TestClientsAreListedAhead(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		all := w.redis(1)
+		listed := func() (n int64) {
+			for _, c := range w.net.Log() {
+				if c.Instance == addr(2) && strings.EqualFold(strings.Join(c.Args, " "), "client list") {
+					n++
 				}
 			}
+			return n
+		}
+		var before atomic.Int64
+		w.lead("a", func(p Point) {
+			if p == BeforeBegin {
+				before.Store(listed())
+			}
+		})
+		w.pass(11 * time.Second)
+		all[0].Crash()
+		w.until("switched", 5*time.Second, func() bool { return w.master().Address == addr(2) })
+		if n := listed(); before.Load() != 1 || n != 1 {
+			t.Errorf("listed %d times before the row and %d times in all; want once, before", before.Load(), n)
 		}
 	})
 }

@@ -208,6 +208,13 @@ func (s *set) saw(a raftfsm.Addr, i *detector.Info) {
 	s.read[a] = reading{info: i, at: time.Now()}
 }
 
+// fence notes that no control connection of another term is left at an instance.
+func (s *set) fence(a raftfsm.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fenced[a] = true
+}
+
 func (s *set) isFenced(a raftfsm.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
