@@ -164,19 +164,25 @@ func TestDozingInstanceCrashes(t *testing.T) {
 // The silence begins with the break, though no goroutine has had its turn, and what was answered before counts.
 func TestBreakIsTakenAtOnce(t *testing.T) {
 	inDormitory(t, func(d *dormitory) {
+		d.law.setOption("m", "down-after-milliseconds", "10000") // so that a late reply wakes nobody
+		time.Sleep(2 * time.Second)
+		d.doze(master, replica)
 		w, _ := d.fleet.watch(addrOf(master))
 		locked := func(f func()) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			f()
 		}
+		var since time.Time
 		var rouse func()
 		var noted []bool // whether the break was, each time that the goroutine would have been woken
-		d.until("it dozes, and nobody is about to wake it", func() bool {
+		d.until("it dozes, nothing is asked, and nobody is about to wake it", func() bool {
 			i := d.observe(replica).Info
 			locked(func() {
-				if w.resting != nil && i.InSync() && w.plan.ownHistory(i.ReplID) {
-					rouse, w.rouse = w.rouse, func() { noted = append(noted, !w.sight.Load().obs.Connected) }
+				if r := w.resting; r != nil && !r.conn.Outstanding() && i.InSync() && w.plan.ownHistory(i.ReplID) {
+					since, rouse = time.Now(), w.rouse
+					w.rouse = func() { noted = append(noted, !w.sight.Load().obs.Connected) }
+					d.at(master).CrashAfter("PING")
 				}
 			})
 			return rouse != nil
@@ -184,8 +190,6 @@ func TestBreakIsTakenAtOnce(t *testing.T) {
 		turn := sync.OnceFunc(func() { locked(rouse) })
 		defer turn()
 
-		since := time.Now()
-		d.at(master).CrashAfter("PING")
 		d.until("the break is seen", func() bool { return !d.observe(master).Connected })
 		if o := d.observe(master); !o.LastReply.After(since) {
 			t.Errorf("the answer that came before the break is lost: %+v", o)
@@ -196,6 +200,7 @@ func TestBreakIsTakenAtOnce(t *testing.T) {
 			}
 		})
 		turn()
+		d.law.setOption("m", "down-after-milliseconds", "1000")
 		d.until("the verdict", func() bool { return d.observe(master).Down })
 		d.at(master).Restart(false)
 		d.doze(master)

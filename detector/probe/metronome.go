@@ -242,22 +242,33 @@ func (w *watch) getUp(ctx context.Context, r *rest, err error) step {
 // broken ends the rest of one who dozes, because its connection broke. The silence begins here, not when the goroutine has its turn: where a
 // rack dies, that can be a tenth of a second later.
 func (r *rest) broken() {
-	now := time.Now()
+	got, p := r.end(time.Now())
+	r.w.pursue(got.info, p)
+}
+
+// end notes the break, after the reply that came before it, if any did.
+func (r *rest) end(now time.Time) (got reply, p *plan) {
 	w := r.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.resting == r && r.conn.Outstanding() && timedOut(r.look(now).err) { // what came before the break counts
-		w.rouse() // nothing came, no end either: the goroutine finds out
-		return
-	}
 	if w.resting != r {
-		return
+		return reply{}, nil
 	}
-	if err := r.conn.Broken(); err != nil {
-		r.lose(now, err)
-		return
+	if r.conn.Outstanding() {
+		got = r.look(now)
 	}
-	w.rouse()
+	switch {
+	case w.resting != r: // the reply has ended the rest
+	case timedOut(got.err):
+		w.rouse() // no reply came, and no end: the goroutine finds out
+	default:
+		if err := r.conn.Broken(); err != nil {
+			r.lose(now, err)
+		} else {
+			w.rouse()
+		}
+	}
+	return got, w.plan
 }
 
 // lose ends the rest because the connection is of no more use. The caller holds the watch's mu.

@@ -87,6 +87,7 @@ func (d *duties) confirm(ctx context.Context, s *set, a raftfsm.Addr, c Conn) (*
 		return nil, fmt.Errorf("control connection to %s: %w", a, err)
 	}
 	s.saw(a, info)
+	s.fence(a) // not before: what was seen over a connection that is dead by now may be another instance's
 	return info, nil
 }
 
@@ -101,7 +102,7 @@ func (d *duties) verify(ctx context.Context) error {
 
 // fence kills, once in a term, this cluster's control connections of other terms at an instance.
 func (d *duties) fence(ctx context.Context, s *set, a raftfsm.Addr, c Conn) error {
-	if s.isFenced(a) {
+	if s.isFenced(a) || s.isAlone(c) {
 		return nil
 	}
 	overtaken, err := d.overtaken(ctx, a, c)
@@ -114,23 +115,20 @@ func (d *duties) fence(ctx context.Context, s *set, a raftfsm.Addr, c Conn) erro
 		}
 		d.e.o.Log.Warn("control connection of another term killed", "master", s.name, "instance", a.String(), "client", name)
 	}
-	s.fence(a)
 	return nil
 }
 
-// fenceAhead finds, before anything is confirmed, that there is nothing to kill: a connection of an earlier term that can still do harm stood
-// when its leader was confirmed for the last time, and that was before this leadership began. To list the clients is the dearest that a promotion asks for
-// where thousands read from the candidate. To kill waits for the confirmation: a node that does not know yet that it leads no more kills
-// nobody's.
-func (d *duties) fenceAhead(ctx context.Context, s *set, a raftfsm.Addr, c Conn) error {
+// lookAhead looks, before anything is confirmed, whether there is any to kill. Where there is none, nothing is to be asked later over this
+// connection: one of an earlier term that can still do harm stood when its leader was confirmed for the last time, and that was before this leadership began.
+// To list the clients is the dearest that a promotion asks for where thousands read from the candidate. To kill waits for the
+// confirmation: a node that does not know yet that it leads no more kills nobody's.
+func (d *duties) lookAhead(ctx context.Context, s *set, a raftfsm.Addr, c Conn) error {
 	if s.isFenced(a) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.e.o.Deadline)
-	defer cancel()
 	overtaken, err := d.overtaken(ctx, a, c)
 	if err == nil && len(overtaken) == 0 {
-		s.fence(a)
+		s.foundAlone(c)
 	}
 	return err
 }

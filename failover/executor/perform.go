@@ -110,9 +110,11 @@ func (d *duties) transfer(ctx context.Context, st *raftfsm.State, m *raftfsm.Mas
 // prepare opens a named connection to the replica that would be chosen now. Nothing that changes anything is sent on it before it is
 // confirmed. That it failed says nothing about a promotion.
 func (d *duties) prepare(ctx context.Context, s *set, m *raftfsm.Master, a raftfsm.Addr) error {
+	ctx, cancel := context.WithTimeout(ctx, d.e.o.Deadline)
+	defer cancel()
 	c, err := d.dial(ctx, m, a)
 	if err == nil {
-		if err = d.fenceAhead(ctx, s, a, c); err != nil {
+		if err = d.lookAhead(ctx, s, a, c); err != nil {
 			_ = c.Close() // the error says why it is of no use
 		}
 	}

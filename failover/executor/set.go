@@ -45,8 +45,11 @@ type set struct {
 	conns map[raftfsm.Addr]Conn
 	// vouched are connections that stood when this leadership proposed its last row, whose commit has confirmed it since.
 	vouched map[raftfsm.Addr]Conn
-	fenced  map[raftfsm.Addr]bool
-	read    map[raftfsm.Addr]reading
+	// alone is the connection over which, ahead, no control connection of another term was found last; nil for none.
+	alone Conn
+	// fenced are the instances at which none of another term is left that can do harm, as of a confirmation of this leadership.
+	fenced map[raftfsm.Addr]bool
+	read   map[raftfsm.Addr]reading
 }
 
 // reading is an INFO that came over a control connection; it counts while it is newer than the fleet's.
@@ -208,11 +211,22 @@ func (s *set) saw(a raftfsm.Addr, i *detector.Info) {
 	s.read[a] = reading{info: i, at: time.Now()}
 }
 
-// fence notes that no control connection of another term is left at an instance.
 func (s *set) fence(a raftfsm.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fenced[a] = true
+}
+
+func (s *set) foundAlone(c Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.alone = c
+}
+
+func (s *set) isAlone(c Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.alone == c
 }
 
 func (s *set) isFenced(a raftfsm.Addr) bool {
