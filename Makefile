@@ -48,7 +48,7 @@ demo: redis build ## a whole cluster with real Redis on this machine, a crash, a
 .PHONY: test
 # -count 1: Go's cache does not know of the programs that the end-to-end tests build, and would pass over a change of theirs.
 test: redis cc clients ## everything that needs only Redis and no root, with the race detector
-	CGO_ENABLED=1 $(GO) test -race -count 1 -timeout 15m ./...
+	@GO='$(GO)' scripts/test-race.sh ./...
 
 .PHONY: test-packages
 test-packages: ## builds everything that is handed out for this architecture, twice, and looks into it
