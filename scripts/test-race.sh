@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # The tests of the given packages, with the race detector.
 #
-# Where timers run in a testing/synctest bubble, on goroutine 0, the detector's runtime (ThreadSanitizer, in C++) sometimes ends the process
-# itself: by a check of its own (kEpochLast, in tsan_rtl.cpp), or by a segmentation violation as it puts a timer's stack away. No test has failed
-# then and no race was told, so nothing is known of that package. Where that is all that went wrong, such packages are run again, twice at
-# most, and it is said; whatever else fails, fails.
+# All timers of a testing/synctest bubble share one context of the detector (bubble.timers.raceCtx, runtime/time.go of Go 1.26), also where two
+# threads run two of them at once; a timer outside a bubble has its thread's. Its runtime, ThreadSanitizer, then sometimes ends the process: by
+# a check of its own (kEpochLast, tsan_rtl.cpp), or by a segmentation violation on goroutine 0 as it puts a stack away. No test has failed then and
+# no race was told, so nothing is known of that package. Where that is all that went wrong, such packages are run again, twice at most, and it
+# is said; whatever else fails, fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
