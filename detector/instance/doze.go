@@ -18,8 +18,8 @@ type socket struct {
 // Doze leaves the connection to the kernel: no goroutine waits for it, and Go's runtime is not told of what arrives, which is most of what a
 // PING costs. Meanwhile [Conn.Nudge] and [Conn.NudgeInfo] ask, [Conn.PingCame] and [Conn.InfoCame] look for the reply, and broken is called,
 // by the goroutine of b, once the instance closes its end or the connection fails, which [Conn.Broken] explains; nothing else may be called but
-// [Conn.Outstanding], [Conn.Wake] and Close, and one at a time. It returns false, and does nothing, where that is not possible: with TLS, in tests without sockets, and on other
-// systems than Linux.
+// [Conn.Outstanding], [Conn.Wake] and Close, and one at a time. It returns false, and does nothing, where that is not possible: with TLS, in
+// tests without sockets, and on other systems than Linux.
 func (c *Conn) Doze(b *Breaks, broken func()) bool {
 	if c.failed != nil || c.in.begin() != nil {
 		return false

@@ -165,8 +165,6 @@ func TestDozingInstanceCrashes(t *testing.T) {
 func TestBreakIsTakenAtOnce(t *testing.T) {
 	inDormitory(t, func(d *dormitory) {
 		d.law.setOption("m", "down-after-milliseconds", "10000") // so that a late reply wakes nobody
-		time.Sleep(2 * time.Second)
-		d.doze(master, replica)
 		w, _ := d.fleet.watch(addrOf(master))
 		locked := func(f func()) {
 			w.mu.Lock()
@@ -179,7 +177,8 @@ func TestBreakIsTakenAtOnce(t *testing.T) {
 		d.until("it dozes, nothing is asked, and nobody is about to wake it", func() bool {
 			i := d.observe(replica).Info
 			locked(func() {
-				if r := w.resting; r != nil && !r.conn.Outstanding() && i.InSync() && w.plan.ownHistory(i.ReplID) {
+				asIs := w.plan.limits.DownAfter == 10*time.Second && i.InSync() && w.plan.ownHistory(i.ReplID)
+				if r := w.resting; r != nil && asIs && !r.conn.Outstanding() {
 					since, rouse = time.Now(), w.rouse
 					w.rouse = func() { noted = append(noted, !w.sight.Load().obs.Connected) }
 					d.at(master).CrashAfter("PING")
