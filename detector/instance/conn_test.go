@@ -250,24 +250,10 @@ func TestCancelledBeforeLeavesTheConnectionWhole(t *testing.T) {
 	}
 }
 
+// All that a promotion asks goes out in one write: this server reads once.
 func TestPromotedAndDemotedAgainAtOnce(t *testing.T) {
-	client, server := net.Pipe()
-	defer func() { _ = server.Close() }()
-	go func() {
-		for _, reply := range []string{
-			"+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n",
-			"*5\r\n$5\r\nslave\r\n$8\r\n10.0.0.9\r\n:6379\r\n$7\r\nconnect\r\n:-1\r\n$10\r\nrole:slave\r\n$0\r\n\r\n$0\r\n\r\n",
-		} {
-			if _, err := server.Read(make([]byte, 4096)); err != nil {
-				return
-			}
-			if _, err := server.Write([]byte(reply)); err != nil {
-				return
-			}
-		}
-	}()
-	d := &Dialer{DialContext: func(context.Context, string, string) (net.Conn, error) { return client, nil }}
-	_, err := mustDial(t, d, target(t, "127.0.0.1:1"), "").Promote(bounded(t))
+	_, err := scripted(t, "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n"+
+		"*5\r\n$5\r\nslave\r\n$8\r\n10.0.0.9\r\n:6379\r\n$7\r\nconnect\r\n:-1\r\n$10\r\nrole:slave\r\n$0\r\n\r\n$0\r\n\r\n", 100, false).Promote(bounded(t))
 	if err == nil || !strings.Contains(err.Error(), "replica of 10.0.0.9:6379") {
 		t.Error(err)
 	}

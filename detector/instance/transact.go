@@ -26,14 +26,21 @@ func rewrite() step { return step{args: []string{"CONFIG", "REWRITE"}, optional:
 // sent again without that command; REPLICAOF unknown is sent again as SLAVEOF (Redis before 5). Where MULTI itself is
 // refused, the rest of the write has run by itself, and its replies are the outcome.
 func (c *Conn) transact(ctx context.Context, steps ...step) (beside error, err error) {
+	_, beside, err = c.transactAndAsk(ctx, nil, steps...)
+	return beside, err
+}
+
+// transactAndAsk is transact and, in the same write behind it, questions that are no part of it. The answers count where err is nil.
+func (c *Conn) transactAndAsk(ctx context.Context, questions [][]string, steps ...step) (answers []any, beside, err error) {
 	if c.unnamed != nil {
-		return nil, fmt.Errorf("%w; a connection without its name cannot be fenced", c.unnamed)
+		return nil, nil, fmt.Errorf("%w; a connection without its name cannot be fenced", c.unnamed)
 	}
 	for {
-		replies, err := c.sendMulti(ctx, steps)
+		replies, err := c.exchange(ctx, maxReply, append(inMulti(steps), questions...)...)
 		if err != nil {
-			return beside, err
+			return nil, beside, err
 		}
+		replies, answers = replies[:len(steps)+2], replies[len(steps)+2:]
 		queued, exec := replies[1:len(replies)-1], replies[len(replies)-1]
 		outcome, ran := exec.([]any)
 		if _, refused := replies[0].(ReplyError); refused {
@@ -44,7 +51,7 @@ func (c *Conn) transact(ctx context.Context, steps ...step) (beside error, err e
 			if err != nil && c.asSlaveOf(steps, outcome[0]) {
 				continue // without MULTI: the others ran, and run again
 			}
-			return errors.Join(beside, failed), err
+			return answers, errors.Join(beside, failed), err
 		}
 		if c.asSlaveOf(steps, queued[0]) {
 			continue
@@ -56,25 +63,25 @@ func (c *Conn) transact(ctx context.Context, steps ...step) (beside error, err e
 			case !refused:
 				kept = append(kept, s)
 			case !s.optional:
-				return beside, refusal
+				return nil, beside, refusal
 			default:
 				beside = errors.Join(beside, s.refused(refusal))
 			}
 		}
 		if len(kept) == len(steps) {
-			return beside, c.execRefusal(exec)
+			return nil, beside, c.execRefusal(exec)
 		}
 		steps = kept
 	}
 }
 
-func (c *Conn) sendMulti(ctx context.Context, steps []step) ([]any, error) {
+func inMulti(steps []step) [][]string {
 	commands := make([][]string, 0, len(steps)+2)
 	commands = append(commands, []string{"MULTI"})
 	for _, s := range steps {
 		commands = append(commands, s.args)
 	}
-	return c.exchange(ctx, maxReply, append(commands, []string{"EXEC"})...)
+	return append(commands, []string{"EXEC"})
 }
 
 // outcome reads each step's own reply.

@@ -143,13 +143,10 @@ func (c *Conn) parseRole(reply any) (detector.RoleReply, error) {
 	return role, nil
 }
 
-// Promote sends REPLICAOF NO ONE, then ROLE and INFO. After an error the promotion may or may not have happened, unless the
+// Promote sends REPLICAOF NO ONE, and ROLE and INFO behind it in the same write. After an error the promotion may or may not have happened, unless the
 // error holds a [ReplyError]: then it has not. The configuration file still says what it said: see [Conn.SaveConfig].
 func (c *Conn) Promote(ctx context.Context) (*detector.Info, error) {
-	if _, err := c.transact(ctx, replicaOf("NO", "ONE")); err != nil {
-		return nil, err
-	}
-	replies, err := c.exchange(ctx, maxReply, append([][]string{{"ROLE"}}, c.infos()...)...)
+	replies, _, err := c.transactAndAsk(ctx, append([][]string{{"ROLE"}}, c.infos()...), replicaOf("NO", "ONE"))
 	if err != nil {
 		return nil, err
 	}
