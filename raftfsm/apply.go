@@ -1,7 +1,6 @@
 package raftfsm
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"unicode/utf8"
@@ -202,7 +201,8 @@ func (d *draft) commit() {
 	d.s.enter(entered)
 }
 
-// note has a name stand at the newest end of the list of changes.
+// note has a name stand at the newest end of the list of changes. What it is then bears the entry's index: the master's revision, or the
+// tombstone.
 func (d *draft) note(name string) { d.late.changes = append(d.late.changes, change{name, d.index}) }
 
 // same tells whether an edit came to nothing. What is dear to compare comes last: most edits change something.
@@ -270,19 +270,6 @@ func own(owners, processes *iradix.Txn[string], m *Master) {
 			processes.Insert([]byte(in.RunID+"\x00"+m.Name), m.Name)
 		}
 	}
-}
-
-// note moves a name to the newest end of the list of changes.
-func note(changes *iradix.Txn[string], lastChange *iradix.Txn[uint64], name string, revision uint64) {
-	if last, ok := lastChange.Get([]byte(name)); ok {
-		changes.Delete(changeKey(last, name))
-	}
-	changes.Insert(changeKey(revision, name), name)
-	lastChange.Insert([]byte(name), revision)
-}
-
-func changeKey(revision uint64, name string) []byte {
-	return append(binary.BigEndian.AppendUint64(nil, revision), name...)
 }
 
 // maxText bounds a text that the state keeps, in bytes.

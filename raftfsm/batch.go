@@ -19,12 +19,6 @@ type late struct {
 	changes []change
 }
 
-// change is that of a name at a revision.
-type change struct {
-	name     string
-	revision uint64
-}
-
 // NewBatch begins with a state.
 func NewBatch(s *State) *Batch { return &Batch{s: s} }
 
@@ -83,11 +77,7 @@ func (b *Batch) State() *State {
 		return b.s
 	}
 	whole := *b.s
-	changes, lastChange := whole.changes.Txn(), whole.lastChange.Txn()
-	for _, c := range b.late.changes {
-		note(changes, lastChange, c.name, c.revision)
-	}
-	whole.changes, whole.lastChange = changes.Commit(), lastChange.Commit()
+	whole.changes = whole.noted(b.late.changes)
 	whole.events = whole.events.with(b.late.events)
 	b.s, b.late = &whole, late{}
 	return b.s

@@ -1,15 +1,6 @@
 package raftfsm
 
-import (
-	"cmp"
-	"encoding/binary"
-	"iter"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
-)
-
-// RingSize is how many events the ring keeps.
-const RingSize = 4096
+import "cmp"
 
 // Kinds of events: Redis Sentinel's names where it has one.
 const (
@@ -98,49 +89,4 @@ type Event struct {
 	Detail string
 	// OffsetMs is, in a failover, milliseconds since its decision.
 	OffsetMs float64
-}
-
-// eventRing keeps the newest RingSize events, ordered by cursor, by path copying.
-type eventRing struct {
-	tree *iradix.Tree[Event]
-	// dropped is the cursor of the newest event that fell out; zero while none did.
-	dropped Cursor
-}
-
-func newEventRing() eventRing { return eventRing{tree: iradix.New[Event]()} }
-
-func cursorKey(c Cursor) []byte {
-	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, c.Index), c.Ordinal)
-}
-
-func (r eventRing) with(events []Event) eventRing {
-	if len(events) == 0 {
-		return r
-	}
-	txn := r.tree.Txn()
-	for _, e := range events {
-		txn.Insert(cursorKey(e.Cursor), e)
-	}
-	for over := r.tree.Len() + len(events) - RingSize; over > 0; over-- {
-		key, e, _ := txn.Root().Minimum()
-		txn.Delete(key)
-		r.dropped = e.Cursor
-	}
-	r.tree = txn.Commit()
-	return r
-}
-
-// EventsSince are the events after the cursor, in order. ok is false where some of them have already fallen out of the
-// ring ("compacted"); the sequence then starts with the oldest one left.
-func (s *State) EventsSince(c Cursor) (events iter.Seq[Event], ok bool) {
-	seq := func(yield func(Event) bool) {
-		it := s.events.tree.Root().Iterator()
-		it.SeekLowerBound(cursorKey(Cursor{Index: c.Index, Ordinal: c.Ordinal + 1}))
-		for _, e, more := it.Next(); more; _, e, more = it.Next() {
-			if !yield(e) {
-				return
-			}
-		}
-	}
-	return seq, c.Compare(s.events.dropped) >= 0
 }

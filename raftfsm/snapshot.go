@@ -61,7 +61,7 @@ func writeSnapshot(w io.Writer, s *State, backup *raftlogv1.Backup) error {
 		t := &raftlogv1.TombstoneRecord{Name: string(name), Index: index}
 		out.record(&raftlogv1.SnapshotRecord{Record: &raftlogv1.SnapshotRecord_Tombstone{Tombstone: t}})
 	}
-	for e := range values(s.events.tree) {
+	for e := range s.events.since(Cursor{}) {
 		out.record(&raftlogv1.SnapshotRecord{Record: &raftlogv1.SnapshotRecord_Event{Event: eventRecord(e)}})
 	}
 	trailer := &raftlogv1.SnapshotTrailer{Records: out.records, Crc32C: out.crc}
@@ -174,22 +174,22 @@ func readSnapshot(r io.Reader) (*State, *raftlogv1.Backup, error) {
 // loading is a state in the making. Its large indexes are built in place: to copy a path for each record takes longer than all else.
 type loading struct {
 	*State
-	masters                    *iradix.Txn[*Master]
-	owners, processes, changes *iradix.Txn[string]
-	lastChange                 *iradix.Txn[uint64]
-	events                     *iradix.Txn[Event]
+	masters           *iradix.Txn[*Master]
+	owners, processes *iradix.Txn[string]
+	changes           []change
+	events            []Event
 }
 
 func (s *State) loading() *loading {
 	return &loading{
-		s, s.masters.Txn(), s.owners.Txn(), s.processes.Txn(), s.changes.Txn(), s.lastChange.Txn(), s.events.tree.Txn(),
+		State: s, masters: s.masters.Txn(), owners: s.owners.Txn(), processes: s.processes.Txn(),
 	}
 }
 
 func (l *loading) finish() {
 	s := l.State
 	s.masters, s.owners, s.processes = l.masters.Commit(), l.owners.Commit(), l.processes.Commit()
-	s.changes, s.lastChange, s.events.tree = l.changes.Commit(), l.lastChange.Commit(), l.events.Commit()
+	s.changes, s.events = sorted(l.changes), s.events.with(l.events)
 }
 
 func (l *loading) load(rec *raftlogv1.SnapshotRecord) error {
@@ -209,14 +209,13 @@ func (l *loading) load(rec *raftlogv1.SnapshotRecord) error {
 		}
 		own(l.owners, l.processes, m)
 		s.archive = s.archive.file(m, s.level)
-		note(l.changes, l.lastChange, m.Name, m.Revision)
+		l.changes = append(l.changes, change{m.Name, m.Revision})
 	case *raftlogv1.SnapshotRecord_Tombstone:
 		name, index := rec.Tombstone.GetName(), rec.Tombstone.GetIndex()
 		s.tombstones = insert(s.tombstones, name, index)
-		note(l.changes, l.lastChange, name, index)
+		l.changes = append(l.changes, change{name, index})
 	case *raftlogv1.SnapshotRecord_Event:
-		e := eventOf(rec.Event)
-		l.events.Insert(cursorKey(e.Cursor), e)
+		l.events = append(l.events, eventOf(rec.Event))
 	default:
 		return fmt.Errorf("%w: it holds a record that this build (level %d) does not know", ErrTooNew, Level)
 	}

@@ -1,7 +1,6 @@
 package raftfsm
 
 import (
-	"encoding/binary"
 	"iter"
 	"slices"
 
@@ -30,8 +29,7 @@ type State struct {
 	owners     *iradix.Tree[string]  // instance address -> name of its set
 	processes  *iradix.Tree[string]  // (run id, name) -> name of a set with that process
 	tombstones *iradix.Tree[uint64]  // removed name -> index of the removal
-	changes    *iradix.Tree[string]  // (revision, name) -> name: each name once, at its last change
-	lastChange *iradix.Tree[uint64]  // name -> its revision in changes
+	changes    changeList            // what has changed, oldest first
 	events     eventRing
 	archive    archive
 }
@@ -241,9 +239,6 @@ func New() *State {
 		owners:     iradix.New[string](),
 		processes:  iradix.New[string](),
 		tombstones: iradix.New[uint64](),
-		changes:    iradix.New[string](),
-		lastChange: iradix.New[uint64](),
-		events:     newEventRing(),
 		archive:    newArchive(),
 	}
 }
@@ -369,20 +364,6 @@ func (s *State) ProcessOwner(runID, other string) (*Master, bool) {
 
 // Tombstone tells whether a name was removed by hand, and at which index.
 func (s *State) Tombstone(name string) (uint64, bool) { return s.tombstones.Get([]byte(name)) }
-
-// ChangedSince lists the names of masters that changed after the given revision, in the order of their last change. A
-// name that [State.Master] does not find any more was removed.
-func (s *State) ChangedSince(revision uint64) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		it := s.changes.Root().Iterator()
-		it.SeekLowerBound(binary.BigEndian.AppendUint64(nil, revision+1))
-		for _, name, ok := it.Next(); ok; _, name, ok = it.Next() {
-			if !yield(name) {
-				return
-			}
-		}
-	}
-}
 
 func values[T any](t *iradix.Tree[T]) iter.Seq[T] {
 	return func(yield func(T) bool) {
