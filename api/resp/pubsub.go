@@ -205,16 +205,16 @@ func (s *Server) Publish(channel, payload string) { s.subscribers.publish(channe
 // tellEvents publishes the events of the replicated state as they are applied here, in their order, until ctx ends. What was
 // applied before the node could answer is history.
 func (s *Server) tellEvents(ctx context.Context) {
-	var cluster string
+	var cluster, self string
 	var after raftfsm.Cursor
 	for {
 		changed := s.o.Node.Changed()
 		st, _, err := s.o.Node.Local()
 		if err == nil {
 			if id := st.Cluster().ID; id != cluster {
-				cluster, after = id, endOf(st)
+				cluster, self, after = id, s.o.Node.Status().RaftID, endOf(st)
 			}
-			s.tell(st, after)
+			s.tell(st, self, after)
 			after = endOf(st)
 		}
 		select {
@@ -230,11 +230,11 @@ func endOf(st *raftfsm.State) raftfsm.Cursor {
 	return raftfsm.Cursor{Index: st.Index(), Ordinal: math.MaxUint32 - 1}
 }
 
-func (s *Server) tell(st *raftfsm.State, after raftfsm.Cursor) {
+// tell publishes the events after a cursor. self is this node's Raft id, which is the same for as long as it is in one cluster.
+func (s *Server) tell(st *raftfsm.State, self string, after raftfsm.Cursor) {
 	if after.Index == st.Index() || s.subscribers.none() {
 		return
 	}
-	self := s.o.Node.Status().RaftID
 	events, _ := st.EventsSince(after)
 	for e := range events {
 		for _, n := range api.Notices(st, self, e) {
