@@ -7,7 +7,7 @@ type Census struct {
 	// Masters are those of all sets; Silent are those of them that this node holds down, or that have not answered it lately.
 	Masters, Silent int
 	// Reached: an instance that is not held down has answered lately, and its answer shows that the way to those that are
-	// silent is there on this node's side.
+	// silent is there on this node's side. It matters only where [Brake.Asks].
 	Reached bool
 }
 
@@ -29,7 +29,7 @@ type Brake struct {
 // Judge tells whether the node is to withhold new verdicts. percent is the share of all masters from which on it doubts
 // itself; 0 = never. It is asked again while verdicts are withheld.
 func (b *Brake) Judge(now time.Time, c Census, percent int) bool {
-	tooMany := percent > 0 && c.Silent >= brakeLeast && 100*c.Silent > percent*c.Masters
+	tooMany := c.tooMany(percent)
 	switch {
 	case !b.on:
 		b.on = tooMany && !c.Reached
@@ -43,6 +43,13 @@ func (b *Brake) Judge(now time.Time, c Census, percent int) bool {
 		b.Release()
 	}
 	return b.on
+}
+
+// Asks tells whether Judge goes by what is reached: where few are silent and there is no doubt it does not.
+func (b *Brake) Asks(c Census, percent int) bool { return b.on || c.tooMany(percent) }
+
+func (c Census) tooMany(percent int) bool {
+	return percent > 0 && c.Silent >= brakeLeast && 100*c.Silent > percent*c.Masters
 }
 
 // Release ends the doubt: there is nothing to withhold.

@@ -133,9 +133,10 @@ func (w *watch) unheeded(now time.Time) bool {
 
 // deciding tells whether this node may have to decide about a failover of the set: it leads, and there is one, or one is near. What
 // the instances say is then kept fresh, so that nobody has to wait for it. Where another node leads, three would ask for what one
-// decides by; one that takes the lead over asks anew.
+// decides by; one that takes the lead over asks anew. While probes yield, whoever carries a failover out asks for what that takes, and
+// the rest can wait.
 func (w *watch) deciding(now time.Time) bool {
-	return w.f.o.Cluster.Leading() && (w.plan.hot || w.foreboding(now))
+	return w.f.o.Cluster.Leading() && !(w.plan.carried && w.f.yields()) && (w.plan.hot || w.foreboding(now))
 }
 
 // foreboding tells whether the set's master has been silent towards this node for half of down-after.

@@ -42,7 +42,8 @@ func (r *reporter) brake(s *raftfsm.State) bool {
 func (r *reporter) census(s *raftfsm.State, now time.Time) detector.Census {
 	trusts := r.f.braked.Load() == nil
 	if !trusts || now.Sub(r.countedAt) >= time.Duration(r.f.impatience.Load())/10 {
-		r.counted, r.countedAt = r.f.census(s, now, trusts), now
+		r.countedAt, r.counted = now, r.f.count(s, now)
+		r.counted.Reached = !r.doubts.Asks(r.counted, s.Settings().BrakePercent) || r.f.reaches(s, now, trusts)
 	}
 	return r.counted
 }
@@ -55,14 +56,24 @@ func (r *reporter) release() {
 	}
 }
 
-// census is what this node reaches. An instance on its own machine shows nothing of the way to others, so that it counts only
-// where all that is silent is here too. brief: one answer from elsewhere settles the matter, and nobody else is looked at.
-func (f *Fleet) census(s *raftfsm.State, now time.Time, brief bool) detector.Census {
-	var c detector.Census
+// count counts the masters and, of those, the silent.
+func (f *Fleet) count(s *raftfsm.State, now time.Time) (c detector.Census) {
+	for m := range s.Masters() {
+		c.Masters++
+		if w, ok := f.watch(m.Address); ok && !w.reached(now) {
+			c.Silent++
+		}
+	}
+	return c
+}
+
+// reaches tells whether an answer shows that the way to those that are silent is there. An instance on this node's own machine shows nothing
+// of the way to others, so that it counts only where all that is silent is here too. brief: one answer from elsewhere settles the matter, and
+// nobody else is looked at.
+func (f *Fleet) reaches(s *raftfsm.State, now time.Time, brief bool) (reached bool) {
 	self, _ := s.Node(f.o.Cluster.RaftID())
 	here, away := false, false // something here answers; some master elsewhere is silent
 	for m := range s.Masters() {
-		c.Masters++
 		for _, in := range m.Instances {
 			w, ok := f.watch(in.Addr)
 			if !ok {
@@ -71,21 +82,17 @@ func (f *Fleet) census(s *raftfsm.State, now time.Time, brief bool) detector.Cen
 			local := isLocal(in, self)
 			switch {
 			case !w.reached(now):
-				if in.Addr == m.Address {
-					c.Silent++
-					away = away || !local
-				}
+				away = away || in.Addr == m.Address && !local
 			case local:
 				here = true
 			case brief:
-				return detector.Census{Reached: true}
+				return true
 			default:
-				c.Reached = true
+				reached = true
 			}
 		}
 	}
-	c.Reached = c.Reached || here && !away
-	return c
+	return reached || here && !away
 }
 
 // reached tells whether an instance that is not held down has answered within its last two probe periods.

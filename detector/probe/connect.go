@@ -38,6 +38,9 @@ const (
 	// rarestRedial: a rack that is gone must not keep a node from failing its masters over.
 	redialsPerSecond = 100
 	rarestRedial     = 10 * time.Second
+	// lastLead is how long before the verdict the last attempt is made, at least, where many masters are lost: the last attempts of all are to be
+	// over when the first verdict falls, for from then on others wait.
+	lastLead = 50 * time.Millisecond
 )
 
 // redialPeriod is the pause between two attempts to reach an instance, of so many that are lost.
@@ -58,8 +61,12 @@ func (w *watch) retryDelay() time.Duration {
 	pause := redialPeriod(period, w.f.lost.Load())
 	delay := pause*3/4 + rand.N(pause/2)
 	at, pending := w.track.Deadline(w.plan.limits)
-	if left := time.Until(at); pending && left > period/2 {
-		return min(delay, left-period/8-rand.N(period/4))
+	lead, spread := period/8, period/4
+	if w.f.yields() {
+		lead, spread = max(lead, lastLead), max(spread, lastLead)
+	}
+	if left := time.Until(at); pending && left > lead+spread {
+		return min(delay, left-lead-rand.N(spread))
 	}
 	return delay
 }

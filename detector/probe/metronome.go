@@ -88,12 +88,12 @@ func (m *metronome) wait(ctx context.Context, timer *time.Timer) bool {
 
 // send sends what is due, and tells whether there are replies to look for.
 func (m *metronome) send(now time.Time) (asked bool) {
-	step, pausing := m.step(now), m.pauses(now)
+	step, paused := m.step(now), m.pauses()
 	for _, r := range m.due(step) {
-		switch {
-		case pausing && !r.waited && r.canWait(now):
+		switch wait := r.canWait(now, paused); {
+		case wait > 0 && !r.waited:
 			r.waited = true
-			m.put(r, step+int64(pauseFor/gridStep))
+			m.put(r, step+int64(wait/gridStep))
 		case r.nudge(time.Now()):
 			r.waited = false
 			m.enter(r)
@@ -142,9 +142,15 @@ func (m *metronome) put(r *rest, step int64) {
 	m.slots[step] = append(m.slots[step], r)
 }
 
-// pauseFor is by how much probes are put off whose period is longer, from the moment on at which manyLost masters more are held down and have
-// no successor: where thousands are watched, their probes are most of what the failovers wait for.
-const pauseFor = 3 * time.Second
+// longestSlack bounds a plan's slack.
+const longestSlack = 3 * time.Second
+
+// slack is by how much probes are put off whose period is as long at least, from the moment on at which manyLost masters more are held down and
+// have no successor: where hundreds are watched, their probes are a tenth of what the failovers wait for, and most of it where it is thousands. With
+// the longest period (see stretched) seven tenths of down-after may go by between two probes, once.
+func (p *plan) slack() time.Duration {
+	return min(3*p.limits.DownAfter/10, longestSlack).Truncate(gridStep)
+}
 
 // pause begins a pause. Masters that stay down begin no other.
 func (m *metronome) pause(now time.Time) {
@@ -153,25 +159,38 @@ func (m *metronome) pause(now time.Time) {
 	m.paused = now
 }
 
-// pauses tells whether what can wait has to.
-func (m *metronome) pauses(now time.Time) bool {
+// pauses tells since when what can wait has to; zero for not at all.
+func (m *metronome) pauses() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return !m.paused.IsZero() && m.f.downMasters.n.Load() >= manyLost && now.Sub(m.paused) < pauseFor
+	if m.f.downMasters.n.Load() < manyLost {
+		return time.Time{}
+	}
+	return m.paused
 }
 
-// canWait tells whether a probe may come later: an instance that is probed more rarely than that is not missed for so long.
-func (r *rest) canWait(now time.Time) bool {
+// canWait is by how much a probe may come later; 0 for not at all. An instance that is probed more rarely than that is not missed for so long.
+func (r *rest) canWait(now, paused time.Time) time.Duration {
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
-	return r.w.resting == r && !r.w.urgent && r.w.period(now) > pauseFor
+	slack := r.w.plan.slack()
+	if now.Sub(paused) >= slack || r.w.resting != r || r.w.urgent || r.w.period(now) < slack {
+		return 0
+	}
+	return slack
 }
 
 // restful tells whether nothing is amiss with an instance, so that its PINGs may be left to the metronome, which asks for itself whether
 // the master is silent: to ask here would double the stack of everyone at rest. The caller holds mu.
 func (w *watch) restful() bool {
 	_, pending := w.track.Deadline(w.plan.limits)
-	return !pending && !w.track.Down() && !w.urgent && !(w.plan.hot && w.f.o.Cluster.Leading()) && w.plan.period() >= gridStep
+	return !pending && !w.track.Down() && !w.urgent && !w.pressing() && w.plan.period() >= gridStep
+}
+
+// pressing tells whether an answer about the set is waited for as soon as it is there. With many at once, none is: a goroutine for each of
+// theirs costs more than the few milliseconds that the metronome is later.
+func (w *watch) pressing() bool {
+	return w.plan.hot && w.f.o.Cluster.Leading() && !w.f.yields()
 }
 
 // rest leaves the probing to the metronome for as long as nothing is amiss. Where the connection dozes the goroutine is not needed meanwhile.
@@ -359,9 +378,9 @@ func (r *rest) ask(now time.Time) bool {
 	switch {
 	case !w.wantsInfo(now):
 		return r.conn.Nudge()
-	case !r.dozes, w.urgent, w.deciding(now), !r.conn.NudgeInfo():
+	case !r.dozes, w.urgent, w.deciding(now) && !w.f.yields(), !r.conn.NudgeInfo():
 		return false
 	}
-	r.asked, w.awaited = w.plan, false
+	r.asked, w.awaited = w.plan, w.deciding(now)
 	return true
 }

@@ -4,13 +4,16 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
+	"github.com/raftsentinel/raftsentinel/test/fakeredis"
 )
 
 // asked counts what was asked of an instance from now on.
@@ -229,76 +232,88 @@ func TestProbesYieldWhileManyAreLost(t *testing.T) {
 	})
 }
 
-// When many masters are held down, probes that come seldom are put off once by 3 s, and no others.
+// When many masters are held down, probes that come as seldom are put off once by three tenths of down-after, 3 s at most, and no others.
 func TestWhatCanWaitIsPutOffOnceWhenManyAreDown(t *testing.T) {
-	inEmptyRoom(t, nil, func(r *room) {
-		name := func(i int) string { return fmt.Sprintf("10.9.0.%d:6379", 1+i) }
-		for i := range 3 * manyLost {
-			r.net.Add(name(i))
-			r.law.monitor(name(i), name(i), "down-after-milliseconds", "2000")
-		}
-		const often = "10.8.0.1:6379"
-		seldom := []string{"10.7.0.1:6379", "10.7.0.2:6379", "10.7.0.3:6379", "10.7.0.4:6379", "10.7.0.5:6379"}
-		watch := func(a, downAfter string) {
+	for what, c := range map[string]struct {
+		demand int64
+		waits  bool
+	}{
+		"hundreds": {4000 * probesPerSecond, true}, // every 4 s where down-after is 10 s, and every 800 ms where it is 2 s
+		"a few":    {0, false},                     // every 1 s, and every 200 ms
+	} {
+		t.Run(what, func(t *testing.T) { inEmptyRoom(t, nil, func(r *room) { whatCanWait(t, r, c.demand, c.waits) }) })
+	}
+}
+
+func whatCanWait(t *testing.T, r *room, demand int64, waits bool) {
+	name := func(i int) string { return fmt.Sprintf("10.9.0.%d:6379", 1+i) }
+	for i := range 3 * manyLost {
+		r.net.Add(name(i))
+		r.law.monitor(name(i), name(i), "down-after-milliseconds", "2000")
+	}
+	watched := map[string]time.Duration{} // down-after by address
+	for i := range 5 {
+		for _, downAfter := range []time.Duration{2 * time.Second, 10 * time.Second} {
+			a := fmt.Sprintf("10.8.%d.%d:6379", int(downAfter.Seconds()), 1+i)
+			watched[a] = downAfter
 			r.net.Add(a)
-			r.law.monitor(a, a, "down-after-milliseconds", downAfter)
+			r.law.monitor(a, a, "down-after-milliseconds", fmt.Sprint(downAfter.Milliseconds()))
 		}
-		watch(often, "2000")
-		for _, a := range seldom {
-			watch(a, "10000")
-		}
-		r.fleet.demand = 4000 * probesPerSecond // as with thousands: every 4 s, and every 800 ms
-		var lost, surges atomic.Int64
-		r.fleet.o.Lost = func() { lost.Add(1) }
-		r.fleet.o.Surge = func() { surges.Add(1) }
-		r.start()
-		time.Sleep(30 * time.Second)
-		for i := range manyLost {
-			r.at(name(i)).Crash()
-		}
-		for r.fleet.downMasters.n.Load() < manyLost {
-			time.Sleep(10 * time.Millisecond)
-		}
-		down := time.Now()
-		for i := manyLost; i < 3*manyLost; i++ { // one rack after the other
-			r.at(name(i)).Crash()
-			time.Sleep(100 * time.Millisecond)
-		}
-		time.Sleep(26 * time.Second)
-		synctest.Wait()
-		// asked is how often an instance was asked in that time, how often of that in its beginning, and the longest pause.
-		asked := func(a string) (n, soon int, longest time.Duration) {
-			var last time.Time
-			for _, c := range r.net.Log() {
-				if c.Instance != addrOf(a) {
-					continue
-				}
-				if c.At.After(down.Add(gridStep)) {
-					n++
-					longest = max(longest, c.At.Sub(last))
-					if c.At.Before(down.Add(pauseFor - gridStep)) {
-						soon++
-					}
-				}
-				last = c.At
+	}
+	r.fleet.demand = demand
+	var lost, surges atomic.Int64
+	r.fleet.o.Lost = func() { lost.Add(1) }
+	r.fleet.o.Surge = func() { surges.Add(1) }
+	r.start()
+	time.Sleep(30 * time.Second)
+	for i := range manyLost {
+		r.at(name(i)).Crash()
+	}
+	for r.fleet.downMasters.n.Load() < manyLost {
+		time.Sleep(10 * time.Millisecond)
+	}
+	down := time.Now()
+	for i := manyLost; i < 3*manyLost; i++ { // one rack after the other
+		r.at(name(i)).Crash()
+		time.Sleep(100 * time.Millisecond)
+	}
+	time.Sleep(26 * time.Second)
+	synctest.Wait()
+	// asked is how often an instance was asked in that time, how often of that in its beginning, and the longest pause.
+	asked := func(a string, beginning time.Duration) (n, soon int, longest time.Duration) {
+		var last time.Time
+		for _, c := range r.net.Log() {
+			if c.Instance != addrOf(a) {
+				continue
 			}
-			return n, soon, longest
-		}
-		if n, soon, longest := asked(often); n < 30 || soon < 3 || longest > time.Second {
-			t.Errorf("asked often: %d times, %d at once, longest pause %v", n, soon, longest)
-		}
-		for _, a := range seldom {
-			if n, soon, longest := asked(a); n < 5 || n > 8 || soon > 0 || longest > 4*time.Second+pauseFor {
-				t.Errorf("asked seldom: %d times, %d at once, longest pause %v", n, soon, longest)
+			if c.At.After(down.Add(gridStep)) {
+				n++
+				longest = max(longest, c.At.Sub(last))
+				if c.At.Before(down.Add(beginning)) {
+					soon++
+				}
 			}
+			last = c.At
 		}
-		if surges.Load() != 3 { // a rack of 20 each
-			t.Errorf("told %d times that many are held down", surges.Load())
+		return n, soon, longest
+	}
+	for a, downAfter := range watched {
+		period, slack, most := downAfter/10, 3*downAfter/10, downAfter/10
+		if waits {
+			period = 2 * downAfter / 5
+			most = period + slack
 		}
-		if lost.Load() != 1 { // the other racks die while some are held down
-			t.Errorf("told %d times that many are lost", lost.Load())
+		n, soon, longest := asked(a, slack-gridStep)
+		if (soon == 0) != waits || longest > most || n < int(20*time.Second/period) || n > int(32*time.Second/period) {
+			t.Errorf("down-after %v: %s was asked %d times, %d at once, longest pause %v", downAfter, a, n, soon, longest)
 		}
-	})
+	}
+	if surges.Load() != 3 { // a rack of 20 each
+		t.Errorf("told %d times that many are held down", surges.Load())
+	}
+	if lost.Load() != 1 { // the other racks die while some are held down
+		t.Errorf("told %d times that many are lost", lost.Load())
+	}
 }
 
 // However instances are lost, they are counted for as long as they are watched.
@@ -350,6 +365,47 @@ func TestManyThatReturnInTimeAreNotHeldDown(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if n := r.verdicts.n.Load(); n != 0 {
 			t.Errorf("%d verdicts", n)
+		}
+	})
+}
+
+// The last attempts to reach the masters of a rack are over before the first verdict falls, and still late enough to find what returns in time.
+func TestLastAttemptsOfARackAreOverBeforeItsVerdicts(t *testing.T) {
+	var mu sync.Mutex
+	last := map[string]time.Time{}
+	counting := func(n *fakeredis.Net) func(context.Context, string, string) (net.Conn, error) {
+		return func(ctx context.Context, network, addr string) (net.Conn, error) {
+			mu.Lock()
+			last[addr] = time.Now()
+			mu.Unlock()
+			return n.DialContext(ctx, network, addr)
+		}
+	}
+	inEmptyRoom(t, counting, func(r *room) {
+		const masters, downAfter = 2 * manyLost, time.Second
+		name := func(i int) string { return fmt.Sprintf("10.9.0.%d:6379", 1+i) }
+		for i := range masters {
+			r.net.Add(name(i))
+			r.law.monitor(name(i), name(i), "down-after-milliseconds", fmt.Sprint(downAfter.Milliseconds()))
+		}
+		r.start()
+		time.Sleep(3 * time.Second)
+		first := time.Now()
+		for i := range masters {
+			r.at(name(i)).Crash()
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Until(first.Add(downAfter + masters*time.Millisecond + 5*time.Millisecond)))
+		if n := r.verdicts.n.Load(); n != masters {
+			t.Errorf("%d verdicts on %d masters", n, masters)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for i := range masters {
+			died := first.Add(time.Duration(i) * time.Millisecond)
+			if after := last[name(i)].Sub(died); after < downAfter-2*lastLead || last[name(i)].After(first.Add(downAfter)) {
+				t.Errorf("%s: the last attempt was made %v after its end", name(i), after)
+			}
 		}
 	})
 }

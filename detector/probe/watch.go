@@ -368,14 +368,14 @@ func (w *watch) replan(p *plan) {
 		w.infoDue, w.infoWaits = time.Time{}, false
 	}
 	leading := w.f.o.Cluster.Leading()
-	decided := leading && p.hot && !was.hot
 	// With many at once, an INFO of this period serves: it was asked for because a failover was near (deciding).
 	served := w.f.yields() && time.Since(w.infoAt) <= p.period()
-	if decided && !served || p.primary && news && (leading || !w.f.yields()) {
+	decided := leading && p.hot && !was.hot && !served
+	if decided || p.primary && news && !w.f.yields() {
 		w.urgent = true
 	}
 	w.publish()
-	if w.urgent || decided || !p.sameWay(was) || p.limits != was.limits {
+	if w.urgent || !p.sameWay(was) || p.limits != was.limits {
 		w.stir()
 	}
 }
