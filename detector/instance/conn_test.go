@@ -259,6 +259,16 @@ func TestPromotedAndDemotedAgainAtOnce(t *testing.T) {
 	}
 }
 
+// An answer without sense is an error, and nothing else happens.
+func TestPromotionAnsweredWithNonsense(t *testing.T) {
+	for _, exec := range []string{"*0\r\n", "+OK\r\n", "$-1\r\n", ":1\r\n"} {
+		_, err := scripted(t, "+OK\r\n+QUEUED\r\n"+exec+"*0\r\n$0\r\n\r\n$0\r\n\r\n$0\r\n\r\n", 100, false).Promote(bounded(t))
+		if err == nil {
+			t.Errorf("EXEC answered by %q is a promotion", exec)
+		}
+	}
+}
+
 func TestPongClasses(t *testing.T) {
 	for reply, want := range map[string]detector.ReplyClass{
 		"+PONG\r\n": detector.ReplyPong, "$4\r\nPONG\r\n": detector.ReplyPong, "-PONG\r\n": detector.ReplyOther,

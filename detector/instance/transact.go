@@ -48,7 +48,7 @@ func (c *Conn) transactAndAsk(ctx context.Context, questions [][]string, steps .
 		}
 		if ran {
 			failed, err := c.outcome(steps, outcome)
-			if err != nil && c.asSlaveOf(steps, outcome[0]) {
+			if err != nil && len(outcome) > 0 && c.asSlaveOf(steps, outcome[0]) {
 				continue // without MULTI: the others ran, and run again
 			}
 			return answers, errors.Join(beside, failed), err

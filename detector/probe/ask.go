@@ -58,6 +58,9 @@ type reply struct {
 	kind  detector.ProbeKind
 	class detector.ReplyClass
 	info  *detector.Info
+	// asked is when an INFO was asked for whose reply nobody waited for: what it tells may be as old as that, however late it is
+	// looked at. Zero where it was waited for.
+	asked time.Time
 	err   error // the connection failed
 }
 
@@ -208,6 +211,9 @@ func (w *watch) take(now time.Time, rtt time.Duration, asked *plan, r reply) {
 			w.roleAt = now
 		}
 		w.info, w.infoAt, w.infoPlan = r.info, now, asked
+		if !r.asked.IsZero() {
+			w.infoAt = r.asked
+		}
 		w.infoDue, w.infoWaits = now.Add(min(InfoEvery*time.Duration(w.f.stretch.Load())/1000, rarestInfo)), true
 		if r.info.Role == raftfsm.RoleReplica && !r.info.MasterLinkUp && !w.f.yields() {
 			w.infoDue, w.infoWaits = now.Add(infoSoon), false

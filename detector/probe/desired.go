@@ -21,7 +21,7 @@ type plan struct {
 	// primary: it is the committed master; head is that one, as the state has it.
 	primary bool
 	head    *raftfsm.Instance
-	// hot: a verdict stands against the set's master, or a failover is open: every probe of the leader is an INFO.
+	// hot: a verdict stands against the set's master, or a failover is open: every probe of the leader is an INFO, unless probes yield to a failover that is open.
 	hot bool
 	// carried: a failover of the set is open.
 	carried bool

@@ -206,6 +206,55 @@ func TestBreakIsTakenAtOnce(t *testing.T) {
 	})
 }
 
+// What an INFO tells may be as old as the question, however late the reply is looked at: a promotion may have come in between.
+func TestReadingThatNobodyWaitedForIsAsOldAsItsQuestion(t *testing.T) {
+	inDormitory(t, func(d *dormitory) {
+		d.law.setOption("m", "down-after-milliseconds", "10000") // so that a late reply wakes nobody
+		w, _ := d.fleet.watch(addrOf(replica))
+		locked := func(f func()) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			f()
+		}
+		d.until("a reply is taken by who looks for it", func() (taken bool) {
+			var r *rest
+			d.at(replica).Hang()
+			defer d.at(replica).Resume()
+			locked(func() {
+				if r = w.resting; r != nil && w.plan.limits.DownAfter == 10*time.Second {
+					w.infoDue = time.Now()
+				}
+			})
+			if r == nil {
+				return false
+			}
+			asks := func() (resting, asks bool) {
+				locked(func() { resting, asks = w.resting == r, r.asked != nil })
+				return resting, asks
+			}
+			for resting, asked := asks(); !asked; resting, asked = asks() {
+				if !resting {
+					return false
+				}
+				time.Sleep(time.Millisecond)
+			}
+			before := time.Now()
+			d.at(replica).Resume()
+			for resting, asked := asks(); asked; resting, asked = asks() {
+				if !resting {
+					return false
+				}
+				time.Sleep(time.Millisecond)
+			}
+			if at := d.observe(replica).InfoAt; at.After(before) {
+				t.Errorf("the reading is from %v after its question", at.Sub(before))
+			}
+			return true
+		})
+		d.doze(replica)
+	})
+}
+
 func TestDozingInstanceHangs(t *testing.T) {
 	inDormitory(t, func(d *dormitory) {
 		d.at(replica).Hang()

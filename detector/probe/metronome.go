@@ -39,8 +39,9 @@ type rest struct {
 	dropped bool // it was ended to give its connection up
 	// waited: its next PING was put off, and is not again; the metronome's goroutine's.
 	waited bool
-	// asked is the plan under which the INFO was asked for whose reply is outstanding; nil for a PING.
-	asked *plan
+	// asked is the plan under which the INFO was asked for whose reply is outstanding, and askedAt when; nil for a PING.
+	asked   *plan
+	askedAt time.Time
 }
 
 // hearAfter is how long after the probes of a moment the metronome looks for the replies of those who doze. What has not come then is
@@ -145,11 +146,11 @@ func (m *metronome) put(r *rest, step int64) {
 // longestSlack bounds a plan's slack.
 const longestSlack = 3 * time.Second
 
-// slack is by how much probes are put off whose period is as long at least, from the moment on at which manyLost masters more are held down and
+// slack is by how much probes are put off whose period is longer, from the moment on at which manyLost masters more are held down and
 // have no successor: where hundreds are watched, their probes are a tenth of what the failovers wait for, and most of it where it is thousands. With
-// the longest period (see stretched) seven tenths of down-after may go by between two probes, once.
+// the longest period (see stretched) that comes to half of down-after: nobody takes an instance for silent that is only not asked.
 func (p *plan) slack() time.Duration {
-	return min(3*p.limits.DownAfter/10, longestSlack).Truncate(gridStep)
+	return min(p.limits.DownAfter/10, longestSlack).Truncate(gridStep)
 }
 
 // pause begins a pause. Masters that stay down begin no other.
@@ -171,10 +172,13 @@ func (m *metronome) pauses() time.Time {
 
 // canWait is by how much a probe may come later; 0 for not at all. An instance that is probed more rarely than that is not missed for so long.
 func (r *rest) canWait(now, paused time.Time) time.Duration {
+	if paused.IsZero() {
+		return 0
+	}
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
 	slack := r.w.plan.slack()
-	if now.Sub(paused) >= slack || r.w.resting != r || r.w.urgent || r.w.period(now) < slack {
+	if now.Sub(paused) >= slack || r.w.resting != r || r.w.urgent || r.w.period(now) <= slack {
 		return 0
 	}
 	return slack
@@ -187,8 +191,8 @@ func (w *watch) restful() bool {
 	return !pending && !w.track.Down() && !w.urgent && !w.pressing() && w.plan.period() >= gridStep
 }
 
-// pressing tells whether an answer about the set is waited for as soon as it is there. With many at once, none is: a goroutine for each of
-// theirs costs more than the few milliseconds that the metronome is later.
+// pressing tells whether an answer about the set is waited for as soon as it is there. With many at once, none is: a goroutine for each
+// costs more than it is worth that the metronome looks 5 ms after it has asked, or a step of the grid later.
 func (w *watch) pressing() bool {
 	return w.plan.hot && w.f.o.Cluster.Leading() && !w.f.yields()
 }
@@ -336,6 +340,7 @@ func (r *rest) look(now time.Time) (got reply) {
 		got = pinged(r.conn.PingCame())
 	} else {
 		got = informed(r.conn.InfoCame())
+		got.asked = r.askedAt
 	}
 	switch {
 	case timedOut(got.err):
@@ -381,6 +386,6 @@ func (r *rest) ask(now time.Time) bool {
 	case !r.dozes, w.urgent, w.deciding(now) && !w.f.yields(), !r.conn.NudgeInfo():
 		return false
 	}
-	r.asked, w.awaited = w.plan, w.deciding(now)
+	r.asked, r.askedAt, w.awaited = w.plan, now, w.deciding(now)
 	return true
 }

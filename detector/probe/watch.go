@@ -369,7 +369,7 @@ func (w *watch) replan(p *plan) {
 	}
 	leading := w.f.o.Cluster.Leading()
 	// With many at once, an INFO of this period serves: it was asked for because a failover was near (deciding).
-	served := w.f.yields() && time.Since(w.infoAt) <= p.period()
+	served := w.f.yields() && time.Since(w.infoAt) <= p.period()+hearAfter
 	decided := leading && p.hot && !was.hot && !served
 	if decided || p.primary && news && !w.f.yields() {
 		w.urgent = true
