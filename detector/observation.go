@@ -26,7 +26,7 @@ type Observation struct {
 	LastPingSent time.Time
 	// PingTime is the round trip of the last answered probe; at rest what the kernel measured up to the last INFO.
 	PingTime time.Duration
-	// Info is the last INFO read, nil for never; InfoAt is when it arrived.
+	// Info is the last INFO read, nil for never; InfoAt is when it arrived, or was asked for where nobody waited for it.
 	Info   *Info
 	InfoAt time.Time
 	// RoleSince is when the role that Info tells was first told; zero for never.

@@ -58,8 +58,8 @@ type reply struct {
 	kind  detector.ProbeKind
 	class detector.ReplyClass
 	info  *detector.Info
-	// asked is when an INFO was asked for whose reply nobody waited for: what it tells may be as old as that, however late it is
-	// looked at. Zero where it was waited for.
+	// asked is when an INFO was asked for by the metronome, where nobody waits for the reply: what it tells may be as old as that, however
+	// late it is looked at. Zero for any other.
 	asked time.Time
 	err   error // the connection failed
 }
@@ -74,7 +74,7 @@ func (w *watch) probe(ctx context.Context, conn *instance.Conn) bool {
 	w.notePending(now)
 	until := w.bound(now)
 	w.mu.Unlock()
-	return w.insist(ctx, conn, asked, until, w.ask(bounded{ctx, until}, conn, kind, false))
+	return w.heard(ctx, conn, asked, w.insist(ctx, conn, until, w.ask(bounded{ctx, until}, conn, kind, false)))
 }
 
 // resume waits for the reply to what the metronome asked last in a rest.
@@ -87,12 +87,14 @@ func (w *watch) resume(r *rest) step {
 		}
 		until := w.bound(time.Now())
 		w.mu.Unlock()
-		return w.insist(ctx, conn, asked, until, w.ask(bounded{ctx, until}, conn, kind, true))
+		late := w.insist(ctx, conn, until, w.ask(bounded{ctx, until}, conn, kind, true))
+		late.asked = r.askedAt
+		return w.heard(ctx, conn, asked, late)
 	}
 }
 
 // insist takes up the waiting again for as long as it timed out. The last wait was until the given moment.
-func (w *watch) insist(ctx context.Context, conn *instance.Conn, asked *plan, until time.Time, r reply) bool {
+func (w *watch) insist(ctx context.Context, conn *instance.Conn, until time.Time, r reply) reply {
 	kind := r.kind
 	for timedOut(r.err) && ctx.Err() == nil {
 		if r = w.ask(bounded{ctx, time.Now().Add(lastLook)}, conn, kind, true); !timedOut(r.err) {
@@ -107,7 +109,7 @@ func (w *watch) insist(ctx context.Context, conn *instance.Conn, asked *plan, un
 		w.mu.Unlock()
 		r = w.ask(bounded{ctx, until}, conn, kind, true)
 	}
-	return w.heard(ctx, conn, asked, r)
+	return r
 }
 
 // kind chooses the next probe. The caller holds mu.

@@ -143,14 +143,17 @@ func (m *metronome) put(r *rest, step int64) {
 	m.slots[step] = append(m.slots[step], r)
 }
 
-// longestSlack bounds a plan's slack.
+// longestSlack bounds a slack.
 const longestSlack = 3 * time.Second
 
-// slack is by how much probes are put off whose period is longer, from the moment on at which manyLost masters more are held down and
-// have no successor: where hundreds are watched, their probes are a tenth of what the failovers wait for, and most of it where it is thousands. With
-// the longest period (see stretched) that comes to half of down-after: nobody takes an instance for silent that is only not asked.
-func (p *plan) slack() time.Duration {
-	return min(p.limits.DownAfter/10, longestSlack).Truncate(gridStep)
+// slack is by how much a probe of such a period is put off, from the moment on at which manyLost masters more are held down and have no
+// successor: where hundreds are watched, their probes are a tenth of what the failovers wait for, and most of it where it is thousands. Only
+// what is stretched waits, by no more than its period, and so that half of down-after, from which on a silence matters, does not go by between two.
+func (p *plan) slack(period time.Duration) time.Duration {
+	if period <= p.period() {
+		return 0
+	}
+	return min(p.limits.DownAfter/10, longestSlack, period, p.limits.DownAfter/2-period).Truncate(gridStep)
 }
 
 // pause begins a pause. Masters that stay down begin no other.
@@ -170,15 +173,15 @@ func (m *metronome) pauses() time.Time {
 	return m.paused
 }
 
-// canWait is by how much a probe may come later; 0 for not at all. An instance that is probed more rarely than that is not missed for so long.
+// canWait is by how much a probe may come later; 0 for not at all.
 func (r *rest) canWait(now, paused time.Time) time.Duration {
 	if paused.IsZero() {
 		return 0
 	}
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
-	slack := r.w.plan.slack()
-	if now.Sub(paused) >= slack || r.w.resting != r || r.w.urgent || r.w.period(now) <= slack {
+	slack := r.w.plan.slack(r.w.period(now))
+	if now.Sub(paused) >= slack || r.w.resting != r || r.w.urgent {
 		return 0
 	}
 	return slack

@@ -39,7 +39,7 @@ type watch struct {
 	plan  *plan
 	track detector.Track
 	info  *detector.Info
-	// infoAt, infoPlan: when info came, and the plan under which it was asked for.
+	// infoAt, infoPlan: when info came, or was asked for by the metronome, and the plan under which it was asked for.
 	infoAt   time.Time
 	roleAt   time.Time // since when it tells the role that info tells
 	infoPlan *plan
@@ -369,7 +369,8 @@ func (w *watch) replan(p *plan) {
 	}
 	leading := w.f.o.Cluster.Leading()
 	// With many at once, an INFO of this period serves: it was asked for because a failover was near (deciding).
-	served := w.f.yields() && time.Since(w.infoAt) <= p.period()+hearAfter
+	// It may be looked at a step after it has come.
+	served := w.f.yields() && time.Since(w.infoAt) <= p.period()+gridStep
 	decided := leading && p.hot && !was.hot && !served
 	if decided || p.primary && news && !w.f.yields() {
 		w.urgent = true
