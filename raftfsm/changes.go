@@ -12,20 +12,17 @@ type change struct {
 	revision uint64
 }
 
-// changeList are the changes in their order. Some are overtaken: their name has changed again since.
-type changeList struct{ chunks[change] }
-
 // sorted are changes in their order, whatever order they are given in.
-func sorted(changes []change) changeList {
+func sorted(changes []change) chunks[change] {
 	slices.SortFunc(changes, func(a, b change) int {
 		return cmp.Or(cmp.Compare(a.revision, b.revision), cmpString(a.name, b.name))
 	})
-	return changeList{chunks[change]{}.with(changes...)}
+	return chunks[change]{}.with(changes...)
 }
 
 // noted is the list with changes added, the newest; where more than half of it is overtaken, without what is.
-func (s *State) noted(changes []change) changeList {
-	list := changeList{s.changes.with(changes...)}
+func (s *State) noted(changes []change) chunks[change] {
+	list := s.changes.with(changes...)
 	if known := s.masters.Len() + s.tombstones.Len(); list.size <= 2*known+chunkSize {
 		return list
 	}
@@ -35,7 +32,7 @@ func (s *State) noted(changes []change) changeList {
 			standing = append(standing, c)
 		}
 	}
-	return changeList{chunks[change]{}.with(standing...)}
+	return chunks[change]{}.with(standing...)
 }
 
 // stands tells whether a change is the last one of its name: that of the master, or its removal.

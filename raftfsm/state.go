@@ -29,7 +29,7 @@ type State struct {
 	owners     *iradix.Tree[string]  // instance address -> name of its set
 	processes  *iradix.Tree[string]  // (run id, name) -> name of a set with that process
 	tombstones *iradix.Tree[uint64]  // removed name -> index of the removal
-	changes    changeList            // what has changed, oldest first
+	changes    chunks[change]        // what has changed, oldest first; some names have changed again since
 	events     eventRing
 	archive    archive
 }

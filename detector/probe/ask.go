@@ -81,14 +81,14 @@ func (w *watch) probe(ctx context.Context, conn *instance.Conn) bool {
 func (w *watch) resume(r *rest) step {
 	return func(ctx context.Context, conn *instance.Conn) bool {
 		w.mu.Lock()
-		asked, kind := w.plan, detector.ProbePing
+		asked, kind, at := w.plan, detector.ProbePing, time.Time{}
 		if r.asked != nil {
-			asked, kind = r.asked, detector.ProbeInfo
+			asked, kind, at = r.asked, detector.ProbeInfo, r.askedAt
 		}
 		until := w.bound(time.Now())
 		w.mu.Unlock()
 		late := w.insist(ctx, conn, until, w.ask(bounded{ctx, until}, conn, kind, true))
-		late.asked = r.askedAt
+		late.asked = at
 		return w.heard(ctx, conn, asked, late)
 	}
 }
@@ -141,7 +141,7 @@ func (w *watch) unheeded(now time.Time) bool {
 // decides by; one that takes the lead over asks anew. While probes yield, whoever carries a failover out asks for what that takes, and
 // the rest can wait.
 func (w *watch) deciding(now time.Time) bool {
-	return w.f.o.Cluster.Leading() && !(w.plan.carried && w.f.yields()) && (w.plan.hot || w.foreboding(now))
+	return w.f.o.Cluster.Leading() && !(w.plan.set.Failover != nil && w.f.yields()) && (w.plan.hot || w.foreboding(now))
 }
 
 // foreboding tells whether the set's master has been silent towards this node for half of down-after.

@@ -256,6 +256,21 @@ func (r *room) start() {
 	synctest.Wait()
 }
 
+// begin opens a forced failover of a set to its replica.
+func (r *room) begin(name string) raftfsm.Result {
+	r.t.Helper()
+	m := must(r.law.State().Master(name))
+	res := r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_BeginFailover{BeginFailover: &raftlogv1.BeginFailover{
+		Master: name, Generation: m.Generation, OperationId: "1", Kind: raftlogv1.FailoverKind_FAILOVER_KIND_FORCED,
+		From: m.Address.Proto(), Candidate: addrOf(replica).Proto(), OldOffset: -1,
+		Candidates: []*raftlogv1.Candidate{{Address: addrOf(replica).Proto(), Chosen: true}},
+	}}})
+	if res.Code != raftfsm.OK {
+		r.t.Fatal(res.Detail)
+	}
+	return res
+}
+
 func (r *room) at(a string) *fakeredis.Instance { return r.net.Instance(addrOf(a)) }
 
 func (r *room) observe(a string) detector.Observation {

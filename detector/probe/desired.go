@@ -23,8 +23,6 @@ type plan struct {
 	head    *raftfsm.Instance
 	// hot: a verdict stands against the set's master, or a failover is open: every probe of the leader is an INFO, unless probes yield to a failover that is open.
 	hot bool
-	// carried: a failover of the set is open.
-	carried bool
 	// members counts changes of the set that took instances away, so that an older list of replicas does not bring them back.
 	members uint64
 }
@@ -192,7 +190,6 @@ func (f *Fleet) planFor(m *raftfsm.Master, a raftfsm.Addr, members uint64) *plan
 		limits:  detector.Limits{DownAfter: m.Options.DownAfter},
 		primary: a == m.Address,
 		hot:     m.Failover != nil || contested(m),
-		carried: m.Failover != nil,
 	}
 	p.known, p.head = m.Record(a), m.Record(m.Address) // both are the set's, or it would not be probed
 	if p.primary {

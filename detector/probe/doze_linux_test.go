@@ -166,17 +166,12 @@ func TestBreakIsTakenAtOnce(t *testing.T) {
 	inDormitory(t, func(d *dormitory) {
 		d.law.setOption("m", "down-after-milliseconds", "10000") // so that a late reply wakes nobody
 		w, _ := d.fleet.watch(addrOf(master))
-		locked := func(f func()) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			f()
-		}
 		var since time.Time
 		var rouse func()
 		var noted []bool // whether the break was, each time that the goroutine would have been woken
 		d.until("it dozes, nothing is asked, and nobody is about to wake it", func() bool {
 			i := d.observe(replica).Info
-			locked(func() {
+			w.locked(func() {
 				asIs := w.plan.limits.DownAfter == 10*time.Second && i.InSync() && w.plan.ownHistory(i.ReplID)
 				if r := w.resting; r != nil && asIs && !r.conn.Outstanding() {
 					since, rouse = time.Now(), w.rouse
@@ -186,14 +181,14 @@ func TestBreakIsTakenAtOnce(t *testing.T) {
 			})
 			return rouse != nil
 		})
-		turn := sync.OnceFunc(func() { locked(rouse) })
+		turn := sync.OnceFunc(func() { w.locked(rouse) })
 		defer turn()
 
 		d.until("the break is seen", func() bool { return !d.observe(master).Connected })
 		if o := d.observe(master); !o.LastReply.After(since) {
 			t.Errorf("the answer that came before the break is lost: %+v", o)
 		}
-		locked(func() {
+		w.locked(func() {
 			if len(noted) == 0 || !noted[0] {
 				t.Errorf("it was left to the goroutine: %v", noted)
 			}
@@ -206,53 +201,61 @@ func TestBreakIsTakenAtOnce(t *testing.T) {
 	})
 }
 
-// What an INFO tells may be as old as the question, however late the reply is looked at: a promotion may have come in between.
+// What an INFO tells may be as old as the question, however late the reply is looked at, and whoever looks: a promotion may have come in
+// between.
 func TestReadingThatNobodyWaitedForIsAsOldAsItsQuestion(t *testing.T) {
-	inDormitory(t, func(d *dormitory) {
-		d.law.setOption("m", "down-after-milliseconds", "10000") // so that a late reply wakes nobody
-		w, _ := d.fleet.watch(addrOf(replica))
-		locked := func(f func()) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			f()
+	for _, woken := range []bool{false, true} {
+		inDormitory(t, func(d *dormitory) { readingIsAsOldAsItsQuestion(t, d, woken) })
+	}
+}
+
+func readingIsAsOldAsItsQuestion(t *testing.T, d *dormitory, woken bool) {
+	d.law.setOption("m", "down-after-milliseconds", "10000") // so that a late reply wakes nobody
+	w, _ := d.fleet.watch(addrOf(replica))
+	d.until("a reply is taken by who looks for it", func() (taken bool) {
+		var r *rest
+		d.at(replica).Hang()
+		defer d.at(replica).Resume()
+		w.locked(func() {
+			if r = w.resting; r != nil && w.plan.limits.DownAfter == 10*time.Second {
+				w.infoDue = time.Now()
+			}
+		})
+		if r == nil {
+			return false
 		}
-		d.until("a reply is taken by who looks for it", func() (taken bool) {
-			var r *rest
-			d.at(replica).Hang()
-			defer d.at(replica).Resume()
-			locked(func() {
-				if r = w.resting; r != nil && w.plan.limits.DownAfter == 10*time.Second {
-					w.infoDue = time.Now()
-				}
-			})
-			if r == nil {
+		for asked := false; !asked; time.Sleep(time.Millisecond) {
+			resting := false
+			w.locked(func() { resting, asked = w.resting == r, r.asked != nil })
+			if !resting {
 				return false
 			}
-			asks := func() (resting, asks bool) {
-				locked(func() { resting, asks = w.resting == r, r.asked != nil })
-				return resting, asks
+		}
+		was, before := d.observe(replica).InfoAt, time.Now()
+		if woken {
+			w.locked(func() { w.rouse() })
+		}
+		d.at(replica).Resume()
+		for ; d.observe(replica).InfoAt.Equal(was); time.Sleep(time.Millisecond) {
+			resting := false
+			w.locked(func() { resting = w.resting == r })
+			if !woken && !resting {
+				return false
 			}
-			for resting, asked := asks(); !asked; resting, asked = asks() {
-				if !resting {
-					return false
-				}
-				time.Sleep(time.Millisecond)
-			}
-			before := time.Now()
-			d.at(replica).Resume()
-			for resting, asked := asks(); asked; resting, asked = asks() {
-				if !resting {
-					return false
-				}
-				time.Sleep(time.Millisecond)
-			}
-			if at := d.observe(replica).InfoAt; at.After(before) {
-				t.Errorf("the reading is from %v after its question", at.Sub(before))
-			}
-			return true
-		})
-		d.doze(replica)
+		}
+		if at := d.observe(replica).InfoAt; at.After(before) {
+			t.Errorf("woken %v: the reading is from %v after its question", woken, at.Sub(before))
+		}
+		return true
 	})
+	d.doze(replica)
+}
+
+// locked does something while nobody else has the watch.
+func (w *watch) locked(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
 }
 
 func TestDozingInstanceHangs(t *testing.T) {

@@ -227,15 +227,7 @@ func TestTwoTruthsAboutOneAddressDoNotFillTheLog(t *testing.T) {
 
 func TestNothingIsStatedBeforeTheSwitch(t *testing.T) {
 	inRoom(t, func(r *room) {
-		m := must(r.law.State().Master("m"))
-		res := r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_BeginFailover{BeginFailover: &raftlogv1.BeginFailover{
-			Master: "m", Generation: m.Generation, OperationId: "1", Kind: raftlogv1.FailoverKind_FAILOVER_KIND_FORCED,
-			From: m.Address.Proto(), Candidate: addrOf(replica).Proto(), OldOffset: -1,
-			Candidates: []*raftlogv1.Candidate{{Address: addrOf(replica).Proto(), Chosen: true}},
-		}}})
-		if res.Code != raftfsm.OK {
-			t.Fatal(res.Detail)
-		}
+		res := r.begin("m")
 		before := len(r.law.facts())
 		r.at(third).Restart(false)
 		time.Sleep(2 * time.Second)

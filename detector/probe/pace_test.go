@@ -13,7 +13,6 @@ import (
 	"time"
 
 	raftlogv1 "github.com/raftsentinel/raftsentinel/proto/raftlog/v1"
-	"github.com/raftsentinel/raftsentinel/raftfsm"
 	"github.com/raftsentinel/raftsentinel/test/fakeredis"
 )
 
@@ -85,15 +84,7 @@ func TestAnOpenFailoverIsNotWatchedWhileProbesYield(t *testing.T) {
 				r.at(fmt.Sprintf("10.9.0.%d:6379", 1+i)).Crash()
 			}
 			time.Sleep(3 * time.Second)
-			m := must(r.law.State().Master("m"))
-			res := r.law.apply(&raftlogv1.Command{Op: &raftlogv1.Command_BeginFailover{BeginFailover: &raftlogv1.BeginFailover{
-				Master: "m", Generation: m.Generation, OperationId: "1", Kind: raftlogv1.FailoverKind_FAILOVER_KIND_FORCED,
-				From: m.Address.Proto(), Candidate: addrOf(replica).Proto(), OldOffset: -1,
-				Candidates: []*raftlogv1.Candidate{{Address: addrOf(replica).Proto(), Chosen: true}},
-			}}})
-			if res.Code != raftfsm.OK {
-				t.Fatal(res.Detail)
-			}
+			r.begin("m")
 			time.Sleep(time.Second)
 			pings, infos := r.asked(replica, 2*time.Second)
 			if watched := infos > 15; watched != (lost == 0) || pings+infos < 15 {
